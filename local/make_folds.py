@@ -1,0 +1,153 @@
+#!/usr/bin/env python3
+"""Divide the utterances of a data directory into training, validation and test parts.
+
+    local/make_folds.py --protocol 10fold data/iemocap
+
+Writes DATA/folds/<fold>/{train,valid,test}, DATA/folds/list and DATA/folds/protocol, or for
+`identification` DATA/identification/{train,valid}. No speaker of a fold stands in two parts:
+
+    10fold          each speaker tests once, the partner in the session (Ses01F, Ses01M) validates
+    5fold           one direction of it: the man of each session tests, the woman validates
+    loso            each speaker tests once, the next one in sorted order validates
+    kfold           --num-folds groups of speakers of about equal numbers of utterances; group i tests, i + 1 validates
+    identification  the same speakers in both parts: by utt2split (valid and test validate), or every tenth utterance
+"""
+
+import contextlib
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+from options import OptionParser, run
+from ser.data_dir import read_table, write_list
+from ser.errors import UserError
+from ser.files import write_text
+from ser.folds import read_fold, read_identification
+
+
+def sessions_of(speakers):
+    """Pair the two speakers of each session: those whose ids agree in five characters."""
+    sessions = {}
+    for speaker in sorted(speakers):
+        sessions.setdefault(speaker[:5], []).append(speaker)
+    for session, members in sessions.items():
+        if len(members) != 2:
+            raise UserError(f"session {session} has {len(members)} speakers ({' '.join(members)}) and needs 2; "
+                            "use --protocol loso or kfold")
+    if len(sessions) < 2:
+        raise UserError("one session leaves no speaker to train on; needs 2 or more")
+    return list(sessions.values())
+
+
+def ten_fold(counts, _):
+    pairs = sessions_of(counts)
+    return {f"fold_{test}": ({test}, {valid}) for pair in pairs for test, valid in (pair, pair[::-1])}
+
+
+def five_fold(counts, _):
+    pairs = sessions_of(counts)
+    for pair in pairs:
+        if [speaker[-1] for speaker in pair] != ["F", "M"]:
+            raise UserError(f"{' and '.join(pair)} are not the F and the M of a session; use --protocol loso or kfold")
+    return {f"fold_{man}": ({man}, {woman}) for woman, man in pairs}
+
+
+def leave_one_speaker_out(counts, _):
+    speakers = sorted(counts)
+    if len(speakers) < 3:
+        raise UserError(f"loso needs 3 or more speakers, and there are {len(speakers)}")
+    return {f"fold_{test}": ({test}, {valid})
+            for test, valid in zip(speakers, speakers[1:] + speakers[:1], strict=True)}
+
+
+def speaker_groups(counts, num_folds):
+    if not 3 <= num_folds <= len(counts):
+        raise UserError(f"--num-folds {num_folds}: needs 3 or more, and no more than the {len(counts)} speakers")
+    groups = [[] for _ in range(num_folds)]
+    for speaker in sorted(counts, key=lambda speaker: (-counts[speaker], speaker)):
+        min(groups, key=lambda group: sum(counts[member] for member in group)).append(speaker)
+    return {f"fold_{number + 1:02d}": (set(group), set(groups[(number + 1) % num_folds]))
+            for number, group in enumerate(groups)}
+
+
+# protocol: (utterances per speaker, number of folds) -> {fold: (speakers of test, speakers of valid)}
+PROTOCOLS = {"10fold": ten_fold, "5fold": five_fold, "loso": leave_one_speaker_out, "kfold": speaker_groups}
+
+
+@contextlib.contextmanager
+def replaced_dir(target):
+    """Yield a new folder beside `target`, which takes its place when the block ends without an error."""
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as aside:
+        new = Path(aside) / "new"
+        new.mkdir()
+        yield new
+        if target.exists():
+            target.rename(Path(aside) / "old")
+        new.rename(target)
+
+
+def make_folds(data, utt2spk, protocol, num_folds):
+    """Write DATA/folds and return how many there are."""
+    folds = PROTOCOLS[protocol](Counter(utt2spk.values()), num_folds)
+    with replaced_dir(data / "folds") as folder:
+        for fold, (test, valid) in folds.items():
+            part_of = dict.fromkeys(test, "test") | dict.fromkeys(valid, "valid")
+            for part in ("train", "valid", "test"):
+                write_list(folder / fold / part, [utt for utt, speaker in utt2spk.items()
+                                                  if part_of.get(speaker, "train") == part])
+            read_fold(folder / fold, utt2spk)
+        write_text(folder / "list", "".join(f"{fold}\n" for fold in folds))
+        write_text(folder / "protocol", f"{protocol}{num_folds if protocol == 'kfold' else ''}\n")
+    return len(folds)
+
+
+def every_tenth(utt2spk):
+    """Every tenth utterance of a speaker, or the last one of a speaker with fewer than ten; none of a single one."""
+    of_speaker = {}
+    for utt in sorted(utt2spk):
+        of_speaker.setdefault(utt2spk[utt], []).append(utt)
+    return {utt for utts in of_speaker.values() if len(utts) > 1 for utt in utts[9::10] or utts[-1:]}
+
+
+def make_identification(data, utt2spk):
+    """Write DATA/identification and return the numbers of utterances of train and valid."""
+    if (data / "utt2split").is_file():
+        utt2split = read_table(data / "utt2split", columns=2)
+        for utt in utt2spk:
+            if utt2split.get(utt) not in ("train", "valid", "test"):
+                raise UserError(f"{data / 'utt2split'}: says {utt2split.get(utt, 'nothing')} of {utt}; "
+                                "needs train, valid or test")
+        valid = {utt for utt in utt2spk if utt2split[utt] != "train"}
+    else:
+        valid = every_tenth(utt2spk)
+    if not valid:
+        raise UserError(f"{data}: nothing to validate on; some speaker needs 2 or more utterances")
+    with replaced_dir(data / "identification") as folder:
+        write_list(folder / "train", set(utt2spk) - valid)
+        write_list(folder / "valid", valid)
+        parts = read_identification(folder, utt2spk)
+    return {part: len(utts) for part, utts in parts.items()}
+
+
+def main():
+    parser = OptionParser("Divide the utterances of a data directory into training, validation and test parts.",
+                          "local/make_folds.py --protocol 10fold data/iemocap")
+    parser.add_argument("--protocol", choices=[*PROTOCOLS, "identification"], required=True,
+                        help="10fold and 5fold pair the speakers of a session, loso leaves one out, kfold groups "
+                             "them, identification has the same ones in both parts")
+    parser.add_argument("--num-folds", type=int, default=5, help="folds of kfold (default: 5)")
+    parser.add_argument("data", metavar="DATA", help="the data directory to divide")
+    args = parser.parse_args()
+
+    data = Path(args.data)
+    utt2spk = read_table(data / "utt2spk", columns=2)
+    if args.protocol == "identification":
+        sizes = make_identification(data, utt2spk)
+        made = f"identification: {sizes['train']} utterances to train, {sizes['valid']} to validate"
+    else:
+        made = f"folds: {make_folds(data, utt2spk, args.protocol, args.num_folds)} folds, protocol {args.protocol}"
+    print(f"{parser.prog}: made {data}/{made}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,178 @@
+# shellcheck shell=bash disable=SC2034,SC2154
+# Guards, checks and messages of run.sh; sourced by it. The variables are run.sh's.
+
+log() { echo "$(date '+%Y-%m-%d %H:%M:%S') (run.sh) $*"; }
+die() { echo "run.sh: $*" >&2; exit 1; }
+
+# is_number NAME VALUE
+is_number() { [[ $2 =~ ^[0-9]+$ ]] || die "--$1 '$2' is not a number"; }
+
+# is_dir NAME VALUE: the option names a folder that is there.
+is_dir() {
+  [ -n "$2" ] || die "--corpus $corpus needs --$1 DIR (see ./run.sh --help)"
+  [ -d "$2" ] || die "--$1 $2: no such directory"
+}
+
+# check_options: everything that can be wrong on the command line, before any work; sets what follows from it.
+check_options() {
+  local name file
+  for name in stage stop_stage nj ngpu num_folds; do
+    [ "$name" = stage ] && [ -z "$stage" ] || is_number "${name//_/-}" "${!name}"
+  done
+  [ "$nj" -ge 1 ] || die "--nj must be 1 or more"
+  if [ -n "$ser_data" ]; then
+    [ -z "$corpus" ] || [ "$corpus" = kaldi ] || die "--corpus $corpus and --ser-data exclude each other"
+    corpus=kaldi
+  fi
+  corpus=${corpus:-mini}
+  set_corpus
+  pretraining=$(local/systems_to_pretrain.py "$systems")
+  [ -z "$pretraining" ] || set_pretraining
+  local conf=conf
+  [ "$corpus" != mini ] || conf=conf/mini
+  pretrain_config=${pretrain_config:-$conf/pretrain.conf}
+  finetune_config=${finetune_config:-$conf/finetune.conf}
+  for file in "$fbank_config" "$vad_config" "$pretrain_config" "$finetune_config"; do
+    [ -f "$file" ] || die "$file: no such configuration file"
+  done
+  device=cpu
+  training_resources=(--max-jobs-run "$nj")
+  if [ "$ngpu" -gt 0 ]; then
+    device=cuda
+    training_resources=(--gpu 1)
+  fi
+}
+
+# set_corpus: the emotion corpus: its data directory, its protocol, and how stage 1 prepares it.
+set_corpus() {
+  mini_root=$data_dir/local/mini
+  case $corpus in
+    mini)
+      iemocap=$mini_root/IEMOCAP_full_release
+      ser=$data_dir/mini_iemocap protocol=${protocol:-10fold} ;;
+    iemocap)
+      is_dir iemocap "$iemocap"
+      ser=$data_dir/iemocap protocol=${protocol:-10fold} ;;
+    emodb)
+      is_dir emodb "$emodb"
+      ser=$data_dir/emodb protocol=${protocol:-loso} ;;
+    kaldi)
+      is_dir ser-data "$ser_data"
+      ser=$data_dir/$(basename "$(realpath "$ser_data")") protocol=${protocol:-loso} ;;
+    *) die "--corpus $corpus: expected mini, iemocap or emodb" ;;
+  esac
+  ser_prep_key="$corpus $iemocap$emodb$ser_data $scope $merge_excited"
+}
+
+prepare_ser() {
+  case $corpus in
+    mini | iemocap) local/iemocap_data_prep.py --scope "$scope" --merge-excited "$merge_excited" "$iemocap" "$ser" ;;
+    emodb) local/emodb_data_prep.py "$emodb" "$ser" ;;
+    kaldi) local/kaldi_data_prep.py --emotion true "$ser_data" "$ser" ;;
+  esac
+}
+
+# set_pretraining: the speaker corpus, when a system needs one.
+set_pretraining() {
+  if [ -n "$pretrain_data" ]; then
+    is_dir pretrain-data "$pretrain_data"
+    pre=$data_dir/$(basename "$(realpath "$pretrain_data")")
+    [ "$pre" != "$ser" ] || pre=${pre}_pretrain
+  elif [ "$corpus" = mini ]; then
+    voxceleb1=$mini_root/VoxCeleb1
+    pre=$data_dir/mini_voxceleb1
+  else
+    [ -n "$voxceleb1" ] || die "pre-trained systems need --voxceleb1 DIR or --pretrain-data DIR;" \
+      "or name others with --systems"
+    is_dir voxceleb1 "$voxceleb1"
+    pre=$data_dir/voxceleb1
+  fi
+  pre_prep_key=$voxceleb1$pretrain_data
+}
+
+prepare_pretraining() {
+  if [ -n "$pretrain_data" ]; then
+    local/kaldi_data_prep.py --emotion false "$pretrain_data" "$pre"
+  else
+    local/voxceleb1_data_prep.py "$voxceleb1" "$pre"
+  fi
+}
+
+# lock DIR: refuse a second run into the same directory; the kernel drops the lock when this run ends, however.
+lock() {
+  mkdir -p "$1"
+  exec 9> "$1/.lock"
+  flock -n 9 || die "another run.sh is working in $1; wait for it or give another --exp-dir"
+}
+
+# wanted N WHAT: whether stage N is inside --stage and --stop-stage.
+wanted() {
+  if [ "$1" -gt "$stop_stage" ]; then return 1; fi
+  if [ "$1" -eq 0 ] && [ "$corpus" != mini ]; then return 1; fi
+  if [ -n "$stage" ] && [ "$1" -lt "$stage" ]; then
+    log "stage $1: $2: left out, because of --stage $stage"
+    return 1
+  fi
+}
+
+# begin N WHAT MARKER KEY: true when the stage must run; MARKER keeps the KEY that it was done with.
+begin() {
+  wanted "$1" "$2" || return 1
+  if [ -z "$stage" ] && [ -f "$3" ] && [ "$(cat "$3")" = "$4" ]; then
+    log "stage $1: $2: already done"
+    return 1
+  fi
+  log "stage $1: $2"
+  marker=$3 marker_key=$4
+  local later
+  for later in "${marker%.*}".[1-3]; do  # what was made from the output of before
+    [[ $later < $marker ]] || rm -f "$later"
+  done
+  rm -f "$marker"
+}
+
+# end: the stage that begin() began is done.
+end() {
+  mkdir -p "$(dirname "$marker")"
+  printf '%s\n' "$marker_key" > "$marker"
+}
+
+# begin_training N WHAT: for stages that know by themselves what is done.
+begin_training() {
+  wanted "$1" "$2" || return 1
+  restart=false
+  if [ -n "$stage" ]; then restart=true; fi
+  log "stage $1: $2"
+}
+
+# report_failed_tasks N: say which trainings failed and how to do them again.
+report_failed_tasks() {
+  local n dir
+  for n in $(seq "$1"); do
+    dir=$(sed -n 's/^--dir=//p' "$exp_dir/tasks/finetune.$n.conf")
+    [ -f "$dir/RESULT" ] || echo "run.sh: failed: $dir, log $exp_dir/log/finetune.$n.log; once mended, do it again with:" \
+      "steps/finetune.py --config $exp_dir/tasks/finetune.$n.conf" >&2
+  done
+  die "stage 5 is not complete; run the same command without --stage to do what is missing"
+}
+
+summary() {
+  cat "$exp_dir/RESULTS"
+  cat <<TXT
+
+Table:             $exp_dir/RESULTS
+Result lines:      grep WF1 $exp_dir/*/*/RESULT
+Per utterance:     $exp_dir/<system>/<fold>/score/per_utt (utt ref hyp p1 …, classes in score/classes)
+Training curves:   $exp_dir/<system>/<fold>/log/epochs.tsv
+Logs:              $exp_dir/log/, $exp_dir/pretrain_*.log, $ser/log/
+TXT
+  if [ "$corpus" = mini ]; then
+    cat <<TXT
+These corpora are synthetic: the table shows that the recipe works, not what the systems are worth. Next:
+  ./run.sh --corpus iemocap --iemocap DIR --voxceleb1 DIR --exp-dir exp/iemocap
+  ./run.sh --ser-data DIR --pretrain-data DIR --exp-dir exp/mine   (Kaldi data directories of your own)
+TXT
+  else
+    echo "Next: the spread over seeds, with --seeds \"0 1 2\" behind the same options; what is done is kept."
+  fi
+}

@@ -1,0 +1,15 @@
+# shellcheck shell=bash
+# Sourced by every script from the recipe's root; rebuilds the whole environment of a job from PATH alone.
+# Finds the Python environment in .venv (yours may be a link to another) or makes it.
+
+SER_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+export SER_ROOT
+export PATH=$SER_ROOT/.venv/bin:$SER_ROOT/steps/parallel:$PATH
+export PYTHONPATH=$SER_ROOT/steps
+export LC_ALL=C PYTHONUTF8=1
+# glibc hands large freed buffers back to the kernel and page-faults them in again at the next batch, which
+# costs more than the convolutions; these thresholds make it keep them.
+export MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=17179869184
+# One threading setting for all libraries: jobs get theirs from the runner's --num-threads.
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+"$SER_ROOT"/local/install.sh requirements.txt

@@ -1,0 +1,127 @@
+#!/usr/bin/env bash
+# Frontend attributes disentanglement for speech emotion recognition (Xi, Song, Dai, McLoughlin, Liu).
+# Two corpora in, the paper's Table 2 out. A stage that is done is skipped; --stage N redoes from N.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+# Begin configuration section.
+stage=                                 # first stage to redo; without it, what is done is skipped
+stop_stage=6                           # last stage to run
+nj=$(nproc)                            # parallel jobs on the CPU
+ngpu=0                                 # GPUs for training jobs; 0 trains on the CPU
+corpus=                                # mini, iemocap, emodb or kaldi (what --ser-data means)
+iemocap=                               # IEMOCAP_full_release
+emodb=                                 # EmoDB, the folder with wav/
+voxceleb1=                             # VoxCeleb1, in any of its layouts
+ser_data=                              # Kaldi data directory with utt2emo, instead of --corpus
+pretrain_data=                         # Kaldi data directory with speakers, instead of --voxceleb1
+scope=improvised                       # IEMOCAP: improvised or all
+merge_excited=false                    # IEMOCAP: count excited as happy
+protocol=                              # 10fold, 5fold, loso or kfold
+num_folds=5                            # of kfold
+systems="resnet18_baseline resnet18_pretrain resnet18_pretrain_ad vgg5_baseline vgg5_ad"  # of conf/systems.conf
+seeds=0                                # one complete table row is made of each
+data_dir=data                          # data directories
+exp_dir=exp                            # models and results
+fbank_config=conf/fbank.conf           # options of steps/compute_fbank.py
+vad_config=conf/vad.conf               # options of steps/compute_vad.py
+pretrain_config=                       # options of steps/pretrain.py
+finetune_config=                       # options of steps/finetune.py
+# End configuration section.
+
+help_message="Usage: ./run.sh [options]
+  ./run.sh                                                 synthetic mini corpora, all five systems, on the CPU
+  ./run.sh --corpus iemocap --iemocap DIR --voxceleb1 DIR  the paper's corpora
+  ./run.sh --corpus emodb --emodb DIR --pretrain-data DIR
+  ./run.sh --ser-data DIR --pretrain-data DIR              Kaldi data directories of your own
+Stages: 0 mini corpora, 1 data directories, 2 fbank and VAD, 3 folds, 4 speaker pre-training, 5 fine-tuning and
+scoring of each fold of each system, 6 results. A stage that is done is skipped.
+Options:
+  --stage N                  redo from stage N (default: continue)
+  --stop-stage N             end behind stage N (default: $stop_stage)
+  --nj N                     parallel jobs on the CPU (default: its cores, here $nj)
+  --ngpu N                   GPUs for training, 0 for the CPU (default: $ngpu)
+  --corpus NAME              mini, iemocap or emodb (default: mini, unless --ser-data is given)
+  --iemocap DIR              IEMOCAP_full_release
+  --emodb DIR                EmoDB, the folder with wav/
+  --voxceleb1 DIR            VoxCeleb1, to pre-train on
+  --ser-data DIR             Kaldi data directory with utt2emo
+  --pretrain-data DIR        Kaldi data directory to pre-train on, instead of --voxceleb1
+  --scope WORD               IEMOCAP: improvised or all (default: $scope)
+  --merge-excited BOOL       IEMOCAP: excited counts as happy (default: $merge_excited)
+  --protocol WORD            10fold, 5fold, loso or kfold (default: 10fold for IEMOCAP, else loso)
+  --num-folds N              of kfold (default: $num_folds)
+  --systems \"NAMES\"          of conf/systems.conf (default: the five of Table 2)
+  --seeds \"NUMBERS\"          (default: $seeds)
+  --data-dir DIR             data directories to make (default: $data_dir)
+  --exp-dir DIR              models and results (default: $exp_dir)
+  --fbank-config FILE        (default: $fbank_config)
+  --vad-config FILE          (default: $vad_config)
+  --pretrain-config FILE     (default: conf/pretrain.conf, for mini conf/mini/pretrain.conf)
+  --finetune-config FILE     (default: conf/finetune.conf, for mini conf/mini/finetune.conf)
+"
+. ./path.sh
+. ./cmd.sh
+. steps/parse_options.sh
+. local/run_functions.sh
+[ $# -eq 0 ] || die "unexpected argument '$1'; options are written --name value"
+check_options
+lock "$exp_dir"
+
+if begin 0 "synthetic mini corpora" "$mini_root/.done" mini-1; then
+  local/mini_corpus.py --nj "$nj" "$mini_root"
+  end
+fi
+
+if begin 1 "data directory $ser" "$ser/.done.1" "$ser_prep_key"; then
+  prepare_ser
+  end
+fi
+if [ "$pretraining" ] && begin 1 "data directory $pre" "$pre/.done.1" "$pre_prep_key"; then
+  prepare_pretraining
+  end
+fi
+
+for data in $ser ${pretraining:+$pre}; do
+  if begin 2 "fbank and VAD of $data" "$data/.done.2" "$(cat "$fbank_config" "$vad_config")"; then
+    steps/make_fbank.sh --nj "$nj" --cmd "$train_cmd" --fbank-config "$fbank_config" "$data"
+    steps/compute_vad.sh --nj "$nj" --cmd "$train_cmd" --vad-config "$vad_config" "$data"
+    steps/fix_data_dir.py "$data"
+    steps/validate_data_dir.py --no-text "$data"
+    end
+  fi
+done
+
+if begin 3 "folds of $ser" "$ser/.done.3" "$protocol $num_folds"; then
+  local/make_folds.py --protocol "$protocol" --num-folds "$num_folds" "$ser"
+  end
+fi
+if [ "$pretraining" ] && begin 3 "held-out utterances of $pre" "$pre/.done.3" identification; then
+  local/make_folds.py --protocol identification "$pre"
+  end
+fi
+
+for backbone in $pretraining; do
+  dir=$exp_dir/pretrain_$backbone
+  if begin_training 4 "speaker pre-training of $backbone: $dir"; then
+    $cuda_cmd "${training_resources[@]}" --num-threads "$nj" "$dir.log" \
+      steps/pretrain.py --config "$pretrain_config" --backbone "$backbone" --device "$device" \
+      --num-threads "$nj" --restart "$restart" "$pre" "$dir"
+    cat "$dir/RESULT"
+  fi
+done
+
+if begin_training 5 "fine-tuning and scoring"; then
+  num_tasks=$(local/plan_finetuning.py --systems "$systems" --seeds "$seeds" --finetune-config "$finetune_config" \
+    --device "$device" --restart "$restart" "$ser" "$exp_dir" "$exp_dir/tasks")
+  log "stage 5: $num_tasks trainings to do, the others are there"
+  if [ "$num_tasks" -gt 0 ]; then
+    $cuda_cmd "${training_resources[@]}" JOB=1:"$num_tasks" "$exp_dir/log/finetune.JOB.log" \
+      steps/finetune.py --config "$exp_dir/tasks/finetune.JOB.conf" || report_failed_tasks "$num_tasks"
+  fi
+fi
+
+if begin_training 6 "results"; then
+  local/make_results.py --systems "$systems" --seeds "$seeds" "$ser" "$exp_dir"
+  summary
+fi

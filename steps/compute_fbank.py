@@ -1,0 +1,34 @@
+#!/usr/bin/env python3
+"""Extract the filterbanks of one share of a data directory; a job of steps/make_fbank.sh.
+
+Writes PREFIX.ark, PREFIX.scp, and beside them PREFIX.utt2num_frames and PREFIX.utt2dur (seconds, from the
+samples). An utterance that cannot be read is named in the log and left out.
+"""
+
+from options import OptionParser, run
+from ser.audio import SAMPLE_RATE
+from ser.data_dir import write_table
+from ser.extraction import Recordings, extract, share
+from ser.fbank import FbankConfig, FbankExtractor
+
+
+def main():
+    parser = OptionParser(__doc__, "steps/compute_fbank.py --config conf/fbank.conf --job 1 --num-jobs 4 data/iemocap "
+                          "data/iemocap/data/raw_fbank_iemocap.1")
+    parser.add_fields(FbankConfig)
+    parser.add_argument("--job", type=int, default=1, help="number of this share, from 1 (default: 1)")
+    parser.add_argument("--num-jobs", type=int, default=1, help="number of shares (default: 1)")
+    parser.add_argument("data", help="data directory")
+    parser.add_argument("prefix", help="archive to write, without .ark")
+    args = parser.parse_args()
+    config = parser.fields_of(FbankConfig, args)
+    extractor = FbankExtractor(config)
+    recordings = Recordings(args.data)
+    samples = extract(recordings, share(recordings.utts, args.job, args.num_jobs),
+                      lambda utt, samples: extractor(samples), args.prefix)
+    write_table(f"{args.prefix}.utt2num_frames", {utt: config.num_frames(size) for utt, size in samples.items()})
+    write_table(f"{args.prefix}.utt2dur", {utt: f"{size / SAMPLE_RATE:.5f}" for utt, size in samples.items()})
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,48 @@
+#!/usr/bin/env python3
+"""Voice activity of one share of a data directory, a decision for each feature frame; a job of steps/compute_vad.sh.
+
+Writes PREFIX.ark and PREFIX.scp with one 0/1 vector an utterance of DATA/feats.scp, as long as its features.
+"""
+
+from pathlib import Path
+
+from options import OptionParser, read_conf, run
+from ser.data_dir import read_table
+from ser.errors import UserError
+from ser.extraction import Recordings, extract, share
+from ser.fbank import FbankConfig
+from ser.vad import VadConfig, voiced_frames
+
+
+def fbank_config_of(data_dir):
+    """The configuration that steps/make_fbank.sh left in the data directory; raises UserError."""
+    parser = OptionParser("", "")
+    parser.add_fields(FbankConfig)
+    return parser.fields_of(FbankConfig, parser.parse_args(read_conf(Path(data_dir) / "conf" / "fbank.conf")))
+
+
+def main():
+    parser = OptionParser(__doc__, "steps/compute_vad.py --config conf/vad.conf --job 1 --num-jobs 4 data/iemocap "
+                          "data/iemocap/data/vad_iemocap.1")
+    parser.add_fields(VadConfig)
+    parser.add_argument("--job", type=int, default=1, help="number of this share, from 1 (default: 1)")
+    parser.add_argument("--num-jobs", type=int, default=1, help="number of shares (default: 1)")
+    parser.add_argument("data", help="data directory with features")
+    parser.add_argument("prefix", help="archive to write, without .ark")
+    args = parser.parse_args()
+    config = parser.fields_of(VadConfig, args)
+    fbank_config = fbank_config_of(args.data)
+    num_frames = read_table(Path(args.data) / "utt2num_frames", columns=2)
+
+    def decide(utt, samples):
+        voiced = voiced_frames(samples, fbank_config, config)
+        if len(voiced) != int(num_frames[utt]):
+            raise UserError(f"{len(voiced)} decisions for {num_frames[utt]} feature frames; was the audio changed? "
+                            "run steps/make_fbank.sh again")
+        return voiced
+
+    extract(Recordings(args.data), share(sorted(num_frames), args.job, args.num_jobs), decide, args.prefix)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Decide for each feature frame of a data directory whether it is voiced (webrtcvad).
+# File names and the payload of vad.scp are those of Kaldi's steps/compute_vad_decision.sh.
+set -euo pipefail
+
+# Begin configuration section.
+nj=4                            # number of jobs
+cmd=steps/parallel/run.py       # job runner
+vad_config=conf/vad.conf        # options of steps/compute_vad.py
+# End configuration section.
+
+help_message="Usage: steps/compute_vad.sh [options] <data-dir> [<log-dir> [<vad-dir>]]
+ e.g.: steps/compute_vad.sh --nj 4 --cmd \"\$train_cmd\" data/iemocap
+<log-dir> defaults to <data-dir>/log, <vad-dir> to <data-dir>/data.
+Options:
+  --nj <nj>                 number of parallel jobs (default: $nj)
+  --cmd <runner>            job runner (default: $cmd)
+  --vad-config <file>       options of steps/compute_vad.py (default: $vad_config)
+"
+echo "$0 $*"
+. ./path.sh
+. steps/parse_options.sh
+. steps/feature_stage.sh
+[ $# -ge 1 ] && [ $# -le 3 ] || { printf '%s' "$help_message" >&2; exit 1; }
+
+data=$1
+logdir=${2:-$data/log}
+vaddir=${3:-$data/data}
+name=$(basename "$data")
+for f in "$data/feats.scp" "$data/utt2num_frames" "$data/conf/fbank.conf" "$vad_config"; do
+  [ -f "$f" ] || { echo "compute_vad.sh: $f: no such file; run steps/make_fbank.sh first" >&2; exit 1; }
+done
+total=$(wc -l < "$data/feats.scp")
+nj=$((nj < total ? nj : total))
+
+cp "$vad_config" "$data/conf/vad.conf"
+# shellcheck disable=SC2086 # a runner is a command with options
+$cmd JOB=1:"$nj" "$logdir/vad_$name.JOB.log" \
+  steps/compute_vad.py --config "$data/conf/vad.conf" --job JOB --num-jobs "$nj" "$data" "$vaddir/vad_$name.JOB"
+prefix=$vaddir/vad_$name
+show_skipped "$nj" "$logdir/vad_$name"
+check_share "$prefix" "$nj" "$total" "$data"
+gather "$prefix" "$nj" scp "$data/vad.scp"
+echo "compute_vad.sh: wrote decisions for $(wc -l < "$data/vad.scp") of $total utterances: $data/vad.scp"

@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# Extract filterbanks of a data directory into archives.
+# Options and file names are those of Kaldi's steps/make_fbank.sh; archives are float32 and uncompressed.
+set -euo pipefail
+
+# Begin configuration section.
+nj=4                            # number of jobs
+cmd=steps/parallel/run.py       # job runner
+fbank_config=conf/fbank.conf    # options of steps/compute_fbank.py
+# End configuration section.
+
+help_message="Usage: steps/make_fbank.sh [options] <data-dir> [<log-dir> [<fbank-dir>]]
+ e.g.: steps/make_fbank.sh --nj 4 --cmd \"\$train_cmd\" data/iemocap
+<log-dir> defaults to <data-dir>/log, <fbank-dir> to <data-dir>/data.
+Options:
+  --nj <nj>                 number of parallel jobs (default: $nj)
+  --cmd <runner>            job runner (default: $cmd)
+  --fbank-config <file>     options of steps/compute_fbank.py (default: $fbank_config)
+"
+echo "$0 $*"
+. ./path.sh
+. steps/parse_options.sh
+. steps/feature_stage.sh
+[ $# -ge 1 ] && [ $# -le 3 ] || { printf '%s' "$help_message" >&2; exit 1; }
+
+data=$1
+logdir=${2:-$data/log}
+fbankdir=${3:-$data/data}
+name=$(basename "$data")
+for f in "$data/wav.scp" "$fbank_config"; do
+  [ -f "$f" ] || { echo "make_fbank.sh: $f: no such file" >&2; exit 1; }
+done
+steps/validate_data_dir.py --no-text --no-feats "$data"
+total=$(num_utterances "$data")
+nj=$((nj < total ? nj : total))
+
+mkdir -p "$data/conf"
+cp "$fbank_config" "$data/conf/fbank.conf"
+# shellcheck disable=SC2086 # a runner is a command with options
+$cmd JOB=1:"$nj" "$logdir/make_fbank_$name.JOB.log" \
+  steps/compute_fbank.py --config "$data/conf/fbank.conf" --job JOB --num-jobs "$nj" \
+  "$data" "$fbankdir/raw_fbank_$name.JOB"
+prefix=$fbankdir/raw_fbank_$name
+show_skipped "$nj" "$logdir/make_fbank_$name"
+check_share "$prefix" "$nj" "$total" "$data"
+[ ! -f "$data/feats.scp" ] || { mkdir -p "$data/.backup" && mv "$data/feats.scp" "$data/.backup/"; }
+rm -f "$data/vad.scp"  # it belongs to the frames of before
+gather "$prefix" "$nj" utt2num_frames "$data/utt2num_frames"
+gather "$prefix" "$nj" utt2dur "$data/utt2dur"
+shift_ms=$(sed -n 's/^--frame-shift=\([0-9.]*\).*/\1/p' "$fbank_config")
+awk -v ms="${shift_ms:-10}" 'BEGIN {printf "%.3f\n", ms / 1000}' > "$data/frame_shift"
+gather "$prefix" "$nj" scp "$data/feats.scp"
+echo "make_fbank.sh: wrote features of $(wc -l < "$data/feats.scp") of $total utterances: $data/feats.scp"

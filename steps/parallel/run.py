@@ -1,0 +1,209 @@
+#!/usr/bin/env python3
+"""Run a command, or an array of them, on this machine, in the calling convention of Kaldi's run.pl.
+
+usage: run.py [options] [JOB=1:N] LOG COMMAND...
+example:
+  steps/parallel/run.py --max-jobs-run 4 JOB=1:8 exp/log/count.JOB.log wc -l data/split8/JOB/wav.scp
+
+Options, before or after the range:
+  --num-threads N    threads of a job, its OMP_NUM_THREADS (default: 1)
+  --max-jobs-run N   at most N jobs at a time (default: as many as the usable cores have room for)
+  --gpu N            devices of a job, its own through CUDA_VISIBLE_DEVICES (default: 0)
+  --jobs-per-gpu N   jobs that share a device, or a set of --gpu devices (default: 1)
+  --mem 4G, --time T accepted for the cluster runners' sake; nothing is limited here
+
+The word JOB in LOG and COMMAND becomes the task index; COMMAND passes through no shell. Exit status: 0 if
+all jobs succeeded, 1 if not, 128 + signal after TERM, INT or HUP, which end the jobs too. Whatever a
+job leaves running when it ends, and every job when this runner is killed, is ended.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import namedtuple
+
+import kaldi_convention as kaldi
+
+OPTIONS = kaldi.OPTIONS | {"jobs-per-gpu": (kaldi.COUNT, "a number above 0", 1)}
+GRACE_SECONDS = 5.0
+
+Job = namedtuple("Job", "index process log devices started")
+
+
+def visible_gpus():
+    """Names of the devices that jobs may use, as CUDA_VISIBLE_DEVICES takes them."""
+    listed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if listed is None:
+        query = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
+        try:
+            listed = ",".join(subprocess.run(query, capture_output=True, text=True, check=True).stdout.split())
+        except (OSError, subprocess.CalledProcessError):
+            return []
+    return [name.strip() for name in listed.split(",") if name.strip() not in ("", "-1", "NoDevFiles")]
+
+
+def share_out(options):
+    """Return how many jobs may run at a time, and the sets of devices they take turns on ("" for none)."""
+    size = options["gpu"]
+    if size:
+        gpus = visible_gpus()
+        if len(gpus) < size:
+            raise kaldi.UsageError(f"--gpu {size}: this machine shows {len(gpus)} GPUs (CUDA_VISIBLE_DEVICES, "
+                                   "nvidia-smi); leave --gpu out or use a machine that has them")
+        device_sets = [",".join(gpus[i:i + size]) for i in range(0, len(gpus) - size + 1, size)]
+        limit = len(device_sets) * options["jobs-per-gpu"]
+    else:
+        device_sets = [""]
+        limit = max(len(os.sched_getaffinity(0)) // options["num-threads"], 1)
+    return min(limit, options["max-jobs-run"] or limit), device_sets
+
+
+class Guardian:
+    """A process that ends the jobs' process groups once the runner is gone, by whatever signal.
+
+    It reads a pipe whose other end only the runner holds: `+PID` for a new group, `-PID` for one
+    that has ended, end of file when the runner has closed it or died.
+    """
+
+    def __enter__(self):
+        self.reader, self.writer = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                os.setsid()
+                os.close(self.writer)
+                self._watch()
+            finally:
+                os._exit(0)
+        return self
+
+    def adopt_me(self):
+        """Called in the job before it becomes the command, so that no job is ever unknown."""
+        os.write(self.writer, b"+%d\n" % os.getpid())
+
+    def release(self, group):
+        os.write(self.writer, b"-%d\n" % group)
+
+    def end_all(self):
+        if self.writer is not None:
+            os.close(self.writer)
+            self.writer = None
+
+    def __exit__(self, *_):
+        self.end_all()
+        os.waitpid(self.pid, 0)
+
+    def _watch(self):
+        groups = set()
+        with open(self.reader, "rb") as messages:
+            for message in messages:
+                (groups.add if message.startswith(b"+") else groups.discard)(int(message[1:]))
+        alive = [group for group in groups if signal_group(group, signal.SIGTERM)]
+        deadline = time.monotonic() + GRACE_SECONDS
+        while alive and time.monotonic() < deadline:
+            time.sleep(0.02)
+            alive = [group for group in alive if signal_group(group, 0)]
+        for group in alive:
+            signal_group(group, signal.SIGKILL)
+
+
+def signal_group(group, number):
+    """Send a signal to a process group; return whether there was one to receive it."""
+    try:
+        os.killpg(group, number)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+class Runner:
+    """Runs the jobs of a request; `failed` says why by task index, `stopped_by` names the signal that ended it."""
+
+    def __init__(self, request, limit, device_sets):
+        self.request, self.limit, self.device_sets = request, limit, device_sets
+        self.threads = request.options["num-threads"]
+        self.running, self.failed, self.stopped_by = [], {}, None
+
+    def run(self):
+        stops = {s for s in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP) if signal.getsignal(s) != signal.SIG_IGN}
+        awaited = stops | {signal.SIGCHLD}
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        self.jobs_mask = signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
+        waiting = list(self.request.indices)
+        with Guardian() as self.guardian:
+            while waiting or self.running:
+                while waiting and len(self.running) < self.limit:
+                    self._start(waiting.pop(0))
+                if self.running and (number := signal.sigwait(awaited)) in stops:
+                    self.stopped_by = self.stopped_by or number
+                    waiting.clear()
+                    self.guardian.end_all()
+                for job in [job for job in self.running if has_ended(job)]:
+                    self._finish(job)
+
+    def _start(self, index):
+        command = self.request.command_of(index)
+        environment = dict(os.environ, OMP_NUM_THREADS=str(self.threads))
+        in_use = [job.devices for job in self.running]
+        devices = min(self.device_sets, key=in_use.count)
+        if devices:
+            environment["CUDA_VISIBLE_DEVICES"] = devices
+        log, started = kaldi.start_log(self.request.log_of(index), command), time.time()
+        try:
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment,
+                                       start_new_session=True, preexec_fn=self._become_job)
+        except OSError as error:
+            os.write(log, os.fsencode(f"cannot run {command[0]}: {error.strerror}\n"))
+            self._record(index, log, started, 127 if isinstance(error, FileNotFoundError) else 126)
+        else:
+            self.running.append(Job(index, process, log, devices, started))
+
+    def _become_job(self):
+        self.guardian.adopt_me()
+        signal.pthread_sigmask(signal.SIG_SETMASK, self.jobs_mask)
+
+    def _finish(self, job):
+        if self.stopped_by is None:
+            signal_group(job.process.pid, signal.SIGKILL)
+            self.guardian.release(job.process.pid)
+        self.running.remove(job)
+        self._record(job.index, job.log, job.started, job.process.wait())
+
+    def _record(self, index, log, started, status):
+        kaldi.end_log(log, status, time.time() - started, self.threads)
+        if status:
+            self.failed[index] = kaldi.reason_of(status)
+
+
+def has_ended(job):
+    """Whether the job's process has exited; it stays a zombie, so that its group's number is still its own."""
+    return os.waitid(os.P_PID, job.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def main():
+    if sys.argv[1:] in (["--help"], ["-h"]):
+        print(__doc__.strip())
+        return 0
+    try:
+        request = kaldi.parse(sys.argv[1:], OPTIONS)
+        runner = Runner(request, *share_out(request.options))
+        runner.run()
+        if runner.stopped_by:
+            kaldi.say(f"stopped by {runner.stopped_by.name}, its jobs were ended; log is in {request.log_of('*')}")
+            return 128 + runner.stopped_by
+        if runner.failed:
+            kaldi.report_failures(request, runner.failed)
+            return 1
+    except kaldi.UsageError as error:
+        kaldi.say(f"{error} (see run.py --help)")
+        return 1
+    except OSError as error:
+        kaldi.say(error)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

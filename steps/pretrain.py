@@ -1,0 +1,30 @@
+#!/usr/bin/env python3
+"""Pre-train an extractor to tell speakers apart.
+
+Reads DATA/feats.scp, vad.scp, utt2spk and identification/{train,valid}; writes a model directory with
+config.json, best.safetensors, last.safetensors, log/epochs.tsv and RESULT (identification accuracy on
+the held-out utterances). Run again after a kill, it continues; run again when done, it does nothing.
+"""
+
+from options import OptionParser, run
+from ser.log import log
+from ser.pretraining import PretrainConfig, pretrain
+from training_options import add_training_options, pick
+
+
+def main():
+    parser = OptionParser(__doc__, "steps/pretrain.py --config conf/pretrain.conf data/voxceleb1 exp/pretrain_resnet18")
+    parser.add_fields(PretrainConfig)
+    add_training_options(parser)
+    parser.add_argument("data", help="data directory with identification lists (local/make_folds.py)")
+    parser.add_argument("dir", help="model directory to make")
+    args = parser.parse_args()
+    config = parser.fields_of(PretrainConfig, args)
+    device, precision = pick(args)
+    made = pretrain(args.dir, args.data, config, seed=args.seed, device=device, precision=precision,
+                    restart=args.restart)
+    log(f"{'made' if made else 'already there:'} {args.dir}/RESULT")
+
+
+if __name__ == "__main__":
+    run(main)

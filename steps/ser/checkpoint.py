@@ -1,0 +1,56 @@
+"""Model directories: configuration as JSON, tensors as safetensors; nothing in them is ever executed."""
+
+import json
+from pathlib import Path
+
+import safetensors.torch
+from safetensors import SafetensorError, safe_open
+
+from ser.errors import UserError
+from ser.files import atomic_path, write_text
+
+
+def save_tensors(path, tensors, metadata=None):
+    """Write `{name: tensor}` atomically; `metadata` is anything that JSON holds."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with atomic_path(path) as temporary:
+        safetensors.torch.save_file(tensors, temporary, {"json": json.dumps(metadata)})
+
+
+def load_tensors(path):
+    """Read what save_tensors wrote.
+
+    Returns
+    -------
+    tuple
+        `{name: tensor}` on the CPU, and the metadata.
+
+    Raises
+    ------
+    UserError
+        The file is missing, cut short or damaged.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+            return tensors, json.loads((file.metadata() or {}).get("json", "null"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; train the model first") from None
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(f"{path}: cut short or damaged ({error}); remove its directory and train again") from None
+
+
+def save_config(model_dir, config):
+    """Write config.json."""
+    write_text(Path(model_dir) / "config.json", json.dumps(config, indent=2, sort_keys=True) + "\n")
+
+
+def load_config(model_dir):
+    """Read config.json; raises UserError when it is missing or no JSON."""
+    path = Path(model_dir) / "config.json"
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; is {model_dir} a model directory?") from None
+    except ValueError as error:
+        raise UserError(f"{path}: not valid JSON ({error})") from None

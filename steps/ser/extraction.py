@@ -1,0 +1,79 @@
+"""One job of a feature stage: its share of the utterances, from audio to an archive."""
+
+from pathlib import Path
+
+from ser.archives import write_archive
+from ser.audio import SAMPLE_RATE, load_audio
+from ser.data_dir import read_table
+from ser.errors import UserError
+from ser.log import log, progress
+
+
+def share(items, job, num_jobs):
+    """The `job`-th of `num_jobs` contiguous shares (counting from 1) whose sizes differ by at most one."""
+    return items[len(items) * (job - 1) // num_jobs : len(items) * job // num_jobs]
+
+
+class Recordings:
+    """The audio behind the utterances of a data directory, with or without `segments`."""
+
+    def __init__(self, data_dir):
+        data_dir = Path(data_dir)
+        self.sources = read_table(data_dir / "wav.scp")
+        self.segments = {}
+        if (data_dir / "segments").exists():
+            for utt, line in read_table(data_dir / "segments", columns=4).items():
+                recording, start, end = line.split()
+                self.segments[utt] = recording, float(start), float(end)
+        self.utts = sorted(self.segments or self.sources)
+        self._last = None, None
+
+    def __getitem__(self, utt):
+        """Samples of an utterance, float32 at 16 kHz and int16 scale; raises UserError."""
+        if not self.segments:
+            return load_audio(self.sources[utt])
+        recording, start, end = self.segments[utt]
+        if recording not in self.sources:
+            raise UserError(f"recording {recording}: not in wav.scp")
+        if self._last[0] != recording:
+            self._last = recording, load_audio(self.sources[recording])
+        samples = self._last[1][round(start * SAMPLE_RATE) : round(end * SAMPLE_RATE)]
+        if not len(samples):
+            raise UserError(f"segment {start} to {end} lies behind the end of {self.sources[recording]}")
+        return samples
+
+
+def extract(recordings, utts, function, prefix):
+    """Apply `function(utt, samples)` to utterances and write `prefix.ark` and `prefix.scp`.
+
+    Parameters
+    ----------
+    recordings : Recordings
+    utts : list of str
+    function : callable
+        Gives a float32 array; a UserError or an array without rows makes the utterance fail.
+    prefix : str
+
+    Returns
+    -------
+    dict of str to int
+        Samples of each utterance that came out. The others are named in the log.
+    """
+    samples_of = {}
+
+    def items():
+        for utt in progress(utts, unit="utt"):
+            try:
+                samples = recordings[utt]
+                array = function(utt, samples)
+                if not len(array):
+                    raise UserError(f"{len(samples)} samples are shorter than one window")
+            except UserError as error:
+                log(f"skipping {utt}: {error}")
+                continue
+            samples_of[utt] = len(samples)
+            yield utt, array
+
+    write_archive(prefix, items())
+    log(f"wrote {len(samples_of)} of {len(utts)} utterances to {prefix}.ark")
+    return samples_of

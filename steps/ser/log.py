@@ -1,0 +1,18 @@
+"""Log lines with date and script, and a progress bar on terminals."""
+
+import sys
+import time
+from pathlib import Path
+
+from tqdm import tqdm
+
+
+def log(message):
+    """Print one line `2026-01-31 12:00:00 (script) message` to standard error, flushed at once."""
+    stamp = time.strftime("%Y-%m-%d %H:%M:%S")
+    print(f"{stamp} ({Path(sys.argv[0]).name}) {message}", file=sys.stderr, flush=True)
+
+
+def progress(iterable, **kwargs):
+    """Wrap an iterable in a bar when standard error is a terminal; stay silent in a log file."""
+    return tqdm(iterable, disable=not sys.stderr.isatty(), leave=False, **kwargs)

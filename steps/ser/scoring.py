@@ -1,0 +1,40 @@
+"""Probabilities of whole utterances, in batches of similar length."""
+
+import torch
+
+_BATCH_FRAMES = 24000
+
+
+def posteriors(model, bank, which):
+    """Score whole utterances in float32.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Takes features `[B, T, dimension]` and lengths `[B]`; gives logits `[B, classes]`, alone or
+        as the first of a tuple. It is left in the mode in which it came.
+    bank : FeatureBank
+    which : torch.Tensor
+        Positions of the utterances in the bank.
+
+    Returns
+    -------
+    torch.Tensor
+        Probabilities `[len(which), classes]` on the CPU, in the order of `which`.
+    """
+    was_training = model.training
+    model.eval()
+    order = torch.argsort(bank.lengths[which], stable=True)
+    rows, start = [], 0
+    with torch.inference_mode():
+        while start < len(order):
+            longest = bank.lengths[which[order[start:]]]
+            sizes = longest * torch.arange(1, len(longest) + 1, device=longest.device)
+            count = max(1, int((sizes <= _BATCH_FRAMES).sum()))
+            logits = model(*bank.padded(which[order[start : start + count]]))
+            rows.append(torch.softmax((logits[0] if isinstance(logits, tuple) else logits).float(), dim=1).cpu())
+            start += count
+    model.train(was_training)
+    probabilities = torch.empty(len(order), rows[0].shape[1])
+    probabilities[order.cpu()] = torch.cat(rows)
+    return probabilities

@@ -1,0 +1,183 @@
+"""The training loop of both networks: epochs, validation, the best weights, and resuming.
+
+Whatever is random in an epoch is drawn from the seed and the epoch's number, so the state to resume
+from is weights, optimizer and history. A killed run repeats the epoch it was in and ends with the
+same weights.
+"""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from ser.checkpoint import load_tensors, save_tensors
+from ser.errors import UserError
+from ser.files import write_text
+from ser.log import log, progress
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a training run needs to know beside the network.
+
+    Attributes
+    ----------
+    epochs, batch_size : int
+    crop : int
+        Frames of a training crop.
+    seed : int
+    learning_rates : dict of str to float
+        By the first part of a parameter's name; the longest matching name counts.
+    schedule : callable
+        `(epoch, progress)` to a factor on the learning rates; progress is the share of steps done.
+    precision : str
+        `bf16` or `fp32`.
+    save_every : float
+        Seconds between two states to resume from.
+    """
+
+    epochs: int
+    batch_size: int
+    crop: int
+    seed: int
+    learning_rates: dict
+    schedule: object
+    precision: str
+    save_every: float = 10.0
+
+
+class Trainer:
+    """Train a model on crops from a bank.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        On the bank's device.
+    bank : FeatureBank
+    which : torch.Tensor
+        Positions of the training utterances.
+    loss : callable
+        `(model, features [B, crop, dimension], positions [B])` to a scalar.
+    validate : callable
+        No argument; percent, higher is better.
+    plan : Plan
+    model_dir : str or Path
+    identity : str
+        Names data and options; a state made from others is refused.
+    """
+
+    def __init__(self, model, bank, which, loss, validate, plan, model_dir, identity):
+        self.model, self.bank, self.which = model, bank, which
+        self.loss, self.validate, self.plan = loss, validate, plan
+        self.model_dir, self.identity = Path(model_dir), identity
+        self.state_path = self.model_dir / "state.safetensors"
+        self.parameters = dict(model.named_parameters())
+        self.optimizer = torch.optim.Adam(self._groups(), fused=True)
+        self.rates = [group["lr"] for group in self.optimizer.param_groups]
+        self.epoch, self.history, self.best, self.best_weights = 0, [], float("-inf"), {}
+
+    def _groups(self):
+        groups = {}
+        for name, parameter in self.parameters.items():
+            prefix = max((key for key in self.plan.learning_rates if name.startswith(key)), key=len)
+            groups.setdefault(prefix, []).append(parameter)
+        return [{"params": parameters, "lr": self.plan.learning_rates[prefix]}
+                for prefix, parameters in groups.items()]
+
+    @property
+    def steps_per_epoch(self):
+        return -(-len(self.which) // self.plan.batch_size)
+
+    def run(self):
+        """Train from the beginning or from the saved state; write best and last weights and the history.
+
+        Raises
+        ------
+        UserError
+            The saved state belongs to other data or options, or the loss is not finite.
+        """
+        self._resume()
+        saved = time.monotonic()
+        epochs = range(self.epoch + 1, self.plan.epochs + 1)
+        for epoch in progress(epochs, initial=self.epoch, total=self.plan.epochs, unit="epoch"):
+            started = time.monotonic()
+            loss = self._train_epoch(epoch)
+            speed = len(self.which) / (time.monotonic() - started)
+            score = self.validate()
+            if score > self.best:
+                self.best, self.best_weights = score, self._weights()
+            self.epoch = epoch
+            self.history.append([epoch, epoch * self.steps_per_epoch, loss, score])
+            log(f"epoch {epoch}/{self.plan.epochs} step {epoch * self.steps_per_epoch} loss {loss:.4f} "
+                f"valid {score:.2f} best {self.best:.2f} ({speed:.0f} utterances/s)")
+            if time.monotonic() - saved > self.plan.save_every:
+                self._save()
+                saved = time.monotonic()
+        write_text(self.model_dir / "log" / "epochs.tsv", "epoch\tstep\tloss\tvalid\n"
+                   + "".join(f"{e}\t{s}\t{loss:.6f}\t{score:.4f}\n" for e, s, loss, score in self.history))
+        save_tensors(self.model_dir / "last.safetensors", self.model.state_dict())
+        save_tensors(self.model_dir / "best.safetensors", self.best_weights)
+
+    def forget_state(self):
+        """Remove the state to resume from, once everything that follows from it is written."""
+        self.state_path.unlink(missing_ok=True)
+
+    def _train_epoch(self, epoch):
+        plan, device = self.plan, self.bank.frames.device
+        self.model.train()
+        generator = torch.Generator().manual_seed(plan.seed * 1_000_003 + epoch)
+        order = torch.randperm(len(self.which), generator=generator)
+        total = torch.zeros((), device=device)
+        for step, batch in enumerate(order.split(plan.batch_size)):
+            done = ((epoch - 1) * self.steps_per_epoch + step) / (plan.epochs * self.steps_per_epoch)
+            factor = plan.schedule(epoch, done)
+            for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+                group["lr"] = rate * factor
+            positions = self.which[batch.to(device)]
+            crops = self.bank.crops(positions, plan.crop, generator)
+            with torch.autocast(device.type, torch.bfloat16, enabled=plan.precision == "bf16"):
+                loss = self.loss(self.model, crops, positions)
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            self.optimizer.step()
+            total += loss.detach() * len(batch)
+        mean = float(total) / len(self.which)
+        if mean != mean or mean in (float("inf"), float("-inf")):
+            raise UserError(f"{self.model_dir}: the loss is {mean} in epoch {epoch}; "
+                            "lower --lr or use --precision fp32")
+        return mean
+
+    def _weights(self):
+        return {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+
+    def _save(self):
+        tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        tensors |= {f"best.{name}": tensor for name, tensor in self.best_weights.items()}
+        for name, parameter in self.parameters.items():
+            tensors |= {f"adam.{name}.{key}": value for key, value in self.optimizer.state[parameter].items()}
+        save_tensors(self.state_path, tensors, {"identity": self.identity, "epoch": self.epoch, "best": self.best,
+                                                "history": self.history})
+
+    def _resume(self):
+        for leftover in self.model_dir.glob(".*.safetensors.*"):  # of a run killed while it saved
+            leftover.unlink()
+        if not self.state_path.exists():
+            return
+        tensors, metadata = load_tensors(self.state_path)
+        if metadata["identity"] != self.identity:
+            raise UserError(f"{self.state_path}: made from other data or options; "
+                            f"remove {self.model_dir} or give --restart true (run.sh: --stage N)")
+        self.epoch, self.best, self.history = metadata["epoch"], metadata["best"], metadata["history"]
+        split = {"model": {}, "best": {}, "adam": {}}
+        for name, tensor in tensors.items():
+            kind, _, name = name.partition(".")
+            split[kind][name] = tensor
+        self.model.load_state_dict(split["model"])
+        self.best_weights = split["best"]
+        for name, parameter in self.parameters.items():
+            state = {key: split["adam"][f"{name}.{key}"] for key in ("exp_avg", "exp_avg_sq")}
+            self.optimizer.state[parameter] = {
+                "step": split["adam"][f"{name}.step"].to(parameter.device),
+                **{key: torch.empty_like(parameter).copy_(value) for key, value in state.items()}}
+        log(f"continuing behind epoch {self.epoch} of {self.plan.epochs}")

@@ -1,0 +1,25 @@
+"""Options that say where and how to run, shared by pretrain.py and finetune.py."""
+
+from options import str2bool
+from ser.device import DEVICES, PRECISIONS, pick_device, pick_precision
+from ser.log import log
+
+
+def add_training_options(parser):
+    """Add --seed, --device, --precision, --num-threads and --restart."""
+    parser.add_argument("--seed", type=int, default=0, help="of weights, crops and order (default: 0)")
+    parser.add_argument("--device", default="auto", choices=DEVICES,
+                        help="auto takes a GPU when there is one (default: auto)")
+    parser.add_argument("--precision", default="auto", choices=PRECISIONS,
+                        help="of training; auto is bf16 where the processor has it (default: auto)")
+    parser.add_argument("--num-threads", type=int, default=0, help="CPU threads; 0 leaves torch's choice (default: 0)")
+    parser.add_argument("--restart", type=str2bool, default=False, metavar="true|false",
+                        help="begin anew whatever the directory holds (default: false)")
+
+
+def pick(args):
+    """Device and precision for parsed options; raises UserError."""
+    device = pick_device(args.device, args.num_threads)
+    precision = pick_precision(args.precision, device)
+    log(f"training in {precision} on {device.type}, scoring in fp32, seed {args.seed}")
+    return device, precision

@@ -1,0 +1,33 @@
+#!/usr/bin/env python3
+"""Check a Kaldi data directory, as Kaldi's utils/validate_data_dir.sh does, and utt2emo and vad.scp with it.
+
+    steps/validate_data_dir.py --no-feats data/iemocap
+"""
+
+from options import OptionParser, run
+from ser.data_dir import read_table
+from ser.log import log
+from ser.validation import data_dir_problems
+
+
+def main():
+    parser = OptionParser("Check a Kaldi data directory; a table that is there is checked in any case.",
+                          "steps/validate_data_dir.py --no-feats data/iemocap")
+    for name, table in {"feats": "feats.scp", "text": "text", "wav": "wav.scp"}.items():
+        parser.add_argument(f"--no-{name}", dest=name, action="store_false", help=f"do not require {table}")
+    parser.add_argument("data", metavar="DATA", help="the data directory")
+    args = parser.parse_args()
+
+    problems = data_dir_problems(args.data, feats=args.feats, text=args.text, wav=args.wav)
+    for problem in problems:
+        log(problem)
+    if problems:
+        return 1
+    if len(read_table(f"{args.data}/spk2utt")) == 1:
+        log(f"WARNING: {args.data} has only one speaker")
+    print(f"steps/validate_data_dir.py: successfully validated data directory {args.data}")
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)
