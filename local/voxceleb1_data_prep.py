@@ -9,8 +9,8 @@
 
 vox1_meta.csv, in ROOT or beside it, gives gender and the ids of persons; without it a folder's name
 is the speaker. The table utt2split says train, valid or test. It follows iden_split.txt when ROOT has
-it. Otherwise the last tenth of every speaker's videos (in the order of their ids, at least one)
-is `valid`, or the last tenth of the utterances where a speaker has one video; one utterance alone is `train`.
+it. Otherwise the last tenth of a speaker's videos (in the order of their ids, at least one) is `valid`, or
+the last tenth of the utterances where a speaker has fewer than five videos; one utterance alone is `train`.
 """
 
 import csv

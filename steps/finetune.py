@@ -40,7 +40,8 @@ def parse(argv=None):
 def main():
     args, task = parse()
     device, precision = pick(args)
-    trainer = finetune(task, device=device, precision=precision, restart=args.restart)
+    trainer = finetune(task, device=device, precision=precision, restart=args.restart,
+                       save_every=args.save_every)
     if trainer is None:
         log(f"already there: {args.dir}/RESULT")
     else:

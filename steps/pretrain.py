@@ -22,7 +22,7 @@ def main():
     config = parser.fields_of(PretrainConfig, args)
     device, precision = pick(args)
     made = pretrain(args.dir, args.data, config, seed=args.seed, device=device, precision=precision,
-                    restart=args.restart)
+                    restart=args.restart, save_every=args.save_every)
     log(f"{'made' if made else 'already there:'} {args.dir}/RESULT")
 
 

@@ -30,9 +30,9 @@ class FinetuneConfig:
     epochs: int = _option(50, "epochs")
     batch_size: int = _option(128, "utterances a step")
     lr: float = _option(0.01, "Adam's learning rate of the classifier and the heads of L_AD")
-    extractor_lr_factor: float = _option(0.01, "learning rate of a pre-trained extractor, as a factor on --lr")
+    extractor_lr_factor: float = _option(0.01, "learning rate of a pre-trained extractor with its AD modules, as a "
+                                         "factor on --lr")
     scratch_lr_factor: float = _option(0.01, "the same for an extractor that starts at random")
-    ad_lr_factor: float = _option(0.01, "the same for the AD modules, which sit in the extractor")
     lr_milestones: str = _option("21,31,41", "epochs from which on the learning rate is multiplied by --lr-decay")
     lr_decay: float = _option(0.1, "see --lr-milestones")
     ad_weight: float = _option(0.5, "lambda, the weight of L_AD")
@@ -85,7 +85,7 @@ class Task:
                 "pretrained_dir": self.pretrained_dir, "pretrained_identity": start}
 
 
-def finetune(task, *, device, precision, restart):
+def finetune(task, *, device, precision, restart, save_every=10.0):
     """Train one fold; nothing of its test speakers is read.
 
     Parameters
@@ -96,6 +96,8 @@ def finetune(task, *, device, precision, restart):
         `bf16` or `fp32`.
     restart : bool
         Begin anew whatever the directory holds.
+    save_every : float
+        Seconds between two states to resume from.
 
     Returns
     -------
@@ -139,9 +141,9 @@ def finetune(task, *, device, precision, restart):
            protocol=data.protocol, features=feature_configuration(data_dir), pretraining=start,
            utterances={part: len(utts) for part, utts in data.parts.items()})
     extractor_factor = config.extractor_lr_factor if task.pretrained_dir else config.scratch_lr_factor
-    rates = {"": config.lr, "extractor": config.lr * extractor_factor, "extractor.ad": config.lr * config.ad_lr_factor}
+    rates = {"": config.lr, "extractor": config.lr * extractor_factor}
     plan = Plan(config.epochs, config.batch_size, config.crop, seed, rates,
-                step_decay(config.milestones, config.lr_decay), precision)
+                step_decay(config.milestones, config.lr_decay), precision, save_every)
     trainer = Trainer(model, bank, train, loss, validate, plan, task.model_dir, identity)
     trainer.run()
     return trainer

@@ -43,7 +43,7 @@ class PretrainConfig:
             raise ValueError(f"warmup must lie between 0 and 1, not {self.warmup}")
 
 
-def pretrain(model_dir, data_dir, config, *, seed, device, precision, restart):
+def pretrain(model_dir, data_dir, config, *, seed, device, precision, restart, save_every=10.0):
     """Train a speaker model on data_dir/identification/train and measure it on …/valid.
 
     Parameters
@@ -56,6 +56,8 @@ def pretrain(model_dir, data_dir, config, *, seed, device, precision, restart):
         `bf16` or `fp32`.
     restart : bool
         Begin anew whatever the directory holds.
+    save_every : float
+        Seconds between two states to resume from.
 
     Returns
     -------
@@ -97,7 +99,7 @@ def pretrain(model_dir, data_dir, config, *, seed, device, precision, restart):
            dimension=bank.dimension, dataset=read_dataset(data_dir), features=feature_configuration(data_dir),
            utterances={part: len(utts) for part, utts in parts.items()})
     plan = Plan(config.epochs, config.batch_size, config.crop, seed, {"": config.lr}, warmup_cosine(config.warmup),
-                precision)
+                precision, save_every)
     trainer = Trainer(model, bank, train, loss, validate, plan, model_dir, identity)
     trainer.run()
     write_text(Path(model_dir) / "RESULT",

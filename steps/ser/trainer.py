@@ -44,7 +44,7 @@ class Plan:
     learning_rates: dict
     schedule: object
     precision: str
-    save_every: float = 10.0
+    save_every: float
 
 
 class Trainer:

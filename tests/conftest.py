@@ -1,0 +1,64 @@
+"""Small data directories for the tests, made by the recipe's own scripts once a session."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+ROOT = Path(__file__).resolve().parent.parent
+os.environ["PYTHONPATH"] = str(ROOT / "steps")
+os.chdir(ROOT)
+
+
+def run(*words, check=True, **kwargs):
+    """Run a script of the recipe from its root; returns the completed process with text output."""
+    command = [sys.executable, *words] if str(words[0]).endswith(".py") else list(words)
+    result = subprocess.run([str(word) for word in command], capture_output=True, text=True, cwd=ROOT, **kwargs)
+    if check and result.returncode:
+        raise AssertionError(f"{' '.join(map(str, words))}\n{result.stdout}{result.stderr}")
+    return result
+
+
+@pytest.fixture
+def script():
+    return run
+
+
+def tone(rng, frequency, seconds=0.8):
+    """A harmonic tone with noise at int16 scale, different for every call."""
+    time = np.arange(int(16000 * seconds)) / 16000
+    wave = sum(np.sin(2 * np.pi * frequency * k * time + rng.uniform(0, 6)) / k for k in range(1, 12))
+    envelope = 0.4 + 0.6 * np.abs(np.sin(2 * np.pi * rng.uniform(2, 4) * time))
+    return (3000 * wave * envelope + rng.normal(0, 60, len(time))).astype(np.int16)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """Four speakers, two emotions, six utterances of each: features, VAD, leave-one-speaker-out and identification."""
+    folder = tmp_path_factory.mktemp("tiny")
+    rng = np.random.default_rng(0)
+    source = folder / "source"
+    (source / "audio").mkdir(parents=True)
+    tables = {"wav.scp": [], "utt2spk": [], "utt2emo": []}
+    for number, speaker in enumerate(("s1", "s2", "s3", "s4")):
+        for emotion, factor in (("ang", 1.6), ("sad", 1.0)):
+            for take in range(6):
+                utt = f"{speaker}-{emotion}{take}"
+                soundfile.write(source / "audio" / f"{utt}.wav",
+                                tone(rng, (100 + 20 * number) * factor, 0.6 + 0.1 * take), 16000)
+                tables["wav.scp"].append(f"{utt} audio/{utt}.wav")
+                tables["utt2spk"].append(f"{utt} {speaker}")
+                tables["utt2emo"].append(f"{utt} {emotion}")
+    for name, lines in tables.items():
+        (source / name).write_text("\n".join(lines) + "\n")
+    data = folder / "data"
+    run("local/kaldi_data_prep.py", "--emotion", "true", source, data)
+    run("steps/make_fbank.sh", "--nj", "2", data)
+    run("steps/compute_vad.sh", "--nj", "2", data)
+    run("local/make_folds.py", "--protocol", "loso", data)
+    run("local/make_folds.py", "--protocol", "identification", data)
+    return data
