@@ -82,7 +82,7 @@ if [ "$pretraining" ] && begin 1 "data directory $pre" "$pre/.done.1" "$pre_prep
   end
 fi
 
-for data in $ser ${pretraining:+$pre}; do
+for data in "$ser" ${pretraining:+"$pre"}; do
   if begin 2 "fbank and VAD of $data" "$data/.done.2" "$(cat "$fbank_config" "$vad_config")"; then
     steps/make_fbank.sh --nj "$nj" --cmd "$train_cmd" --fbank-config "$fbank_config" "$data"
     steps/compute_vad.sh --nj "$nj" --cmd "$train_cmd" --vad-config "$vad_config" "$data"

@@ -98,11 +98,12 @@ prepare_pretraining() {
   fi
 }
 
-# lock DIR: refuse a second run into the same directory; the kernel drops the lock when this run ends, however.
+# lock DIR: refuse a second run into the same directory. The kernel drops the lock when this run and its jobs have
+# ended, however that came about; the jobs of a killed run take some seconds.
 lock() {
   mkdir -p "$1"
   exec 9> "$1/.lock"
-  flock -n 9 || die "another run.sh is working in $1; wait for it or give another --exp-dir"
+  flock -w 10 9 || die "another run.sh is working in $1; wait for it or give another --exp-dir"
 }
 
 # wanted N WHAT: whether stage N is inside --stage and --stop-stage.

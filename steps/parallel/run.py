@@ -124,7 +124,7 @@ class Runner:
     def __init__(self, request, limit, device_sets):
         self.request, self.limit, self.device_sets = request, limit, device_sets
         self.threads = request.options["num-threads"]
-        self.running, self.failed, self.stopped_by = [], {}, None
+        self.running, self.failed, self.stopped_by, self.ended = [], {}, None, 0
 
     def run(self):
         stops = {s for s in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP) if signal.getsignal(s) != signal.SIG_IGN}
@@ -175,6 +175,19 @@ class Runner:
         kaldi.end_log(log, status, time.time() - started, self.threads)
         if status:
             self.failed[index] = kaldi.reason_of(status)
+        self.ended += 1
+        show_progress(self.ended, len(self.request.indices))
+
+
+def show_progress(ended, total):
+    """Count the jobs of a long array: on one line of a terminal, in a log with a line for every tenth."""
+    text = f"run.py: {ended} / {total} jobs ended"
+    if total < 10:
+        return
+    if sys.stderr.isatty():
+        print(f"\r{text}", end="\n" if ended == total else "", file=sys.stderr, flush=True)
+    elif ended * 10 // total > (ended - 1) * 10 // total:
+        print(text, file=sys.stderr, flush=True)
 
 
 def has_ended(job):

@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Make the environment when it is missing, check the code, run the tests. Arguments go to pytest.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. ./path.sh
+local/install.sh requirements.txt requirements-dev.txt
+ruff check .
+shellcheck --external-sources run.sh path.sh cmd.sh local/*.sh steps/*.sh tests/*.sh .ci/run
+python -m pytest -q "$@"

@@ -1,0 +1,181 @@
+"""run.sh as a user types it: the whole default on a short schedule, again, killed, and typed wrongly."""
+
+import fcntl
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, run
+from sklearn.metrics import f1_score
+
+SHORT = ("--epochs=1", "--batch-size=32", "--crop=40", "--feature-norm=utterance")
+SYSTEMS = ("resnet18_baseline", "resnet18_pretrain", "resnet18_pretrain_ad", "vgg5_baseline", "vgg5_ad")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Where the mini recipe was run on a schedule of one epoch, in folders with a blank in their names."""
+    folder = tmp_path_factory.mktemp("my recipe")
+    for name in ("pretrain.conf", "finetune.conf"):
+        (folder / name).write_text("\n".join(SHORT) + "\n")
+    return folder
+
+
+def recipe(place, *words, check=True, **kwargs):
+    return run("./run.sh", "--data-dir", place / "data", "--exp-dir", place / "exp", "--protocol", "5fold",
+               "--pretrain-config", place / "pretrain.conf", "--finetune-config", place / "finetune.conf",
+               *words, check=check, **kwargs)
+
+
+@pytest.fixture(scope="module")
+def finished(place):
+    return place, recipe(place)
+
+
+def results(place):
+    return {path: path.read_text() for path in sorted((place / "exp").glob("*/*/RESULT"))}
+
+
+def test_the_table(finished):
+    place, result = finished
+    table = (place / "exp" / "RESULTS").read_text()
+    assert table in result.stdout and "SYNTHETIC" in table and "paper" not in table
+    assert re.findall(r"^(\w+) +(?:ResNet18|VGG5)", table, re.MULTILINE) == list(SYSTEMS)
+    grep = subprocess.run(f"grep WF1 '{place}'/exp/*/*/RESULT", shell=True, capture_output=True, text=True)
+    lines = [line for line in grep.stdout.splitlines() if "fold_" in line]
+    assert len(lines) == 25 and all("synthetic-iemocap-impro-4 5fold" in line for line in lines)
+
+
+def test_pooled_score_is_scikit_learns_over_all_utterances(finished):
+    place, _ = finished
+    for system in SYSTEMS:
+        rows = [row.split() for path in sorted((place / "exp" / system).glob("fold_*/score/per_utt"))
+                for row in path.read_text().splitlines()]
+        assert len(rows) == 120 and len({row[0] for row in rows}) == 120
+        expected = 100 * f1_score([row[1] for row in rows], [row[2] for row in rows], average="weighted")
+        assert (place / "exp" / system / "RESULT").read_text().startswith(f"%WF1 {expected:.2f} [ ")
+
+
+def test_what_is_done_is_skipped_and_stays(finished):
+    place, _ = finished
+    before = results(place)
+    result = recipe(place)
+    assert result.stdout.count("already done") == 7 and "0 trainings to do" in result.stdout
+    assert results(place) == before
+    assert "stage 2" in recipe(place, "--stage", "6").stdout and results(place) == before
+
+
+def test_killed_and_continued_gives_the_same_results(finished, tmp_path):
+    place, _ = finished
+    shutil.copytree(place / "data", tmp_path / "data", symlinks=True)
+    for name in ("pretrain.conf", "finetune.conf"):
+        shutil.copy(place / name, tmp_path)
+    words = ["./run.sh", "--data-dir", place / "data", "--exp-dir", tmp_path / "exp", "--protocol", "5fold",
+             "--pretrain-config", place / "pretrain.conf", "--finetune-config", place / "finetune.conf",
+             "--systems", "resnet18_pretrain_ad vgg5_ad"]
+    for marker in ("pretrain_resnet18/config.json", "resnet18_pretrain_ad/fold_Ses01M/config.json",
+                   "resnet18_pretrain_ad/fold_Ses03M/RESULT"):
+        process = subprocess.Popen([str(word) for word in words], cwd=ROOT, start_new_session=True,
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while not (tmp_path / "exp" / marker).exists():
+            assert process.poll() is None
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    run(*words)
+    for path, text in results(tmp_path).items():
+        whole = place / path.relative_to(tmp_path)
+        assert text.replace(str(tmp_path), str(place)) == whole.read_text()
+    assert len(results(tmp_path)) == 10
+
+
+def test_a_second_run_into_the_same_directory_is_refused(finished):
+    place, _ = finished
+    with open(place / "exp" / ".lock") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        result = recipe(place, check=False)
+    assert result.returncode == 1 and "another run.sh is working in" in result.stderr
+    assert recipe(place, "--stage", "6").returncode == 0
+
+
+def test_other_options_into_the_same_directory_are_refused(finished):
+    place, _ = finished
+    before = results(place)
+    (place / "other.conf").write_text("\n".join(SHORT) + "\n--ad-weight=0.1\n")
+    result = recipe(place, "--finetune-config", place / "other.conf", check=False)
+    assert result.returncode == 1 and "was made with ad_weight 0.5, asked for is 0.1" in result.stderr
+    assert results(place) == before
+
+
+def test_a_failed_fold_takes_no_other_down(finished):
+    place, _ = finished
+    before = results(place)
+    shutil.rmtree(place / "exp" / "vgg5_ad")
+    victim = place / "data" / "mini_iemocap" / "folds" / "fold_Ses02M" / "test"
+    whole = victim.read_text()
+    victim.write_text("nobody\n")
+    result = recipe(place, "--systems", "vgg5_ad", check=False)
+    victim.write_text(whole)
+    assert result.returncode == 1
+    failed = re.search(r"failed: .*vgg5_ad/fold_Ses02M, log .*; .*with: (steps/finetune.py --config .*)", result.stderr)
+    assert failed and result.stderr.count("run.sh: failed:") == 1
+    assert len(list((place / "exp" / "vgg5_ad").glob("*/RESULT"))) == 4
+    assert "1 trainings to do" in recipe(place, "--systems", "vgg5_ad").stdout and results(place) == before
+
+
+WRONG = {
+    ("--sytems", "vgg5_ad"): r"invalid option --sytems",
+    ("--stage",): r"option --stage needs a value",
+    ("--stage", "two"): r"--stage 'two' is not a number",
+    ("--systems", "vgg6"): r"has no 'vgg6'; it has resnet18_baseline",
+    ("--corpus", "iemocap"): r"--corpus iemocap needs --iemocap DIR",
+    ("--corpus", "iemocap", "--iemocap", "/nowhere"): r"--iemocap /nowhere: no such directory",
+    ("--corpus", "emodb", "--emodb", "/"): r"need --voxceleb1 DIR or --pretrain-data DIR",
+    ("--ser-data", "/nowhere"): r"--ser-data /nowhere: no such directory",
+    ("--corpus", "ravdes"): r"--corpus ravdes: expected mini, iemocap or emodb",
+    ("--ser-data", "/", "--corpus", "iemocap"): r"exclude each other",
+    ("--finetune-config", "/nowhere"): r"/nowhere: no such configuration file",
+    ("--nj", "0"): r"--nj must be 1 or more",
+    ("stage", "2"): r"unexpected argument 'stage'",
+}
+
+
+@pytest.mark.parametrize("words", WRONG, ids=" ".join)
+def test_typed_wrongly(words, tmp_path):
+    result = run("./run.sh", "--exp-dir", tmp_path / "exp", "--data-dir", tmp_path / "data", *words, check=False)
+    assert result.returncode == 1 and re.search(WRONG[words], result.stderr), result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "data").exists() and not (tmp_path / "exp").exists()
+
+
+def test_help_lists_every_option():
+    text = run("./run.sh", "--help").stdout
+    section = Path(ROOT, "run.sh").read_text().partition("# End configuration section.")[0]
+    names = re.findall(r"^(\w+)=", section, re.MULTILINE)
+    assert len(names) > 15
+    assert [name for name in names if f"--{name.replace('_', '-')} " not in text] == []
+
+
+def test_emodb_from_files_to_table(tmp_path):
+    """EmoDB's layout made small: three speakers, the four classes, without a system that needs pre-training."""
+    import numpy as np
+    import soundfile
+    rng = np.random.default_rng(0)
+    (tmp_path / "emodb" / "wav").mkdir(parents=True)
+    for number, speaker in enumerate(("03", "08", "09")):
+        for letter, pitch in (("W", 220), ("F", 260), ("T", 120), ("N", 150)):
+            for text in ("a01", "a02", "b01"):
+                time_axis = np.arange(12800) / 16000
+                wave = 3000 * np.sin(2 * np.pi * (pitch + 10 * number) * time_axis) + rng.normal(0, 100, 12800)
+                name = tmp_path / "emodb" / "wav" / f"{speaker}{text}{letter}a.wav"
+                soundfile.write(name, wave.astype(np.int16), 16000)
+    (tmp_path / "finetune.conf").write_text("\n".join(SHORT) + "\n")
+    result = run("./run.sh", "--corpus", "emodb", "--emodb", tmp_path / "emodb", "--systems", "vgg5_ad", "--data-dir",
+                 tmp_path / "data", "--exp-dir", tmp_path / "exp", "--finetune-config", tmp_path / "finetune.conf")
+    table = (tmp_path / "exp" / "RESULTS").read_text()
+    assert table.startswith("emodb-4, loso, 3 folds") and table in result.stdout and "SYNTHETIC" not in table
