@@ -27,18 +27,22 @@ data=$1
 logdir=${2:-$data/log}
 vaddir=${3:-$data/data}
 name=$(basename "$data")
-for f in "$data/feats.scp" "$data/utt2num_frames" "$data/conf/fbank.conf" "$vad_config"; do
-  [ -f "$f" ] || { echo "compute_vad.sh: $f: no such file; run steps/make_fbank.sh first" >&2; exit 1; }
-done
+check_files "$vad_config"
+check_files "$data/feats.scp" "$data/utt2num_frames" "$data/conf/fbank.conf" || {
+  echo "compute_vad.sh: run steps/make_fbank.sh $data first" >&2
+  exit 1
+}
 total=$(wc -l < "$data/feats.scp")
-nj=$((nj < total ? nj : total))
+nj=$(num_jobs "$nj" "$total")
 
 cp "$vad_config" "$data/conf/vad.conf"
+prefix=$vaddir/.vad_$name/vad_$name
+rm -rf "${prefix%/*}"
 # shellcheck disable=SC2086 # a runner is a command with options
 $cmd JOB=1:"$nj" "$logdir/vad_$name.JOB.log" \
-  steps/compute_vad.py --config "$data/conf/vad.conf" --job JOB --num-jobs "$nj" "$data" "$vaddir/vad_$name.JOB"
-prefix=$vaddir/vad_$name
+  steps/compute_vad.py --config "$data/conf/vad.conf" --job JOB --num-jobs "$nj" "$data" "$prefix.JOB"
 show_skipped "$nj" "$logdir/vad_$name"
 check_share "$prefix" "$nj" "$total" "$data"
-gather "$prefix" "$nj" scp "$data/vad.scp"
+rm -f "$data/vad.scp"
+publish "$prefix" "$nj" "$data/vad.scp"
 echo "compute_vad.sh: wrote decisions for $(wc -l < "$data/vad.scp") of $total utterances: $data/vad.scp"

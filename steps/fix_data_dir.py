@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Keep the utterances that stand in every file of a data directory; the old files go to DATA/.backup.
 
-As Kaldi's utils/fix_data_dir.sh, with utt2emo and utt2split among the files that it filters.
+As Kaldi's utils/fix_data_dir.sh, with utt2emo and utt2split among the files that it filters: a speaker that
+cmvn.scp or spk2gender lacks, or a recording that wav.scp lacks, takes its utterances along. Tables are sorted anew.
 """
 
 import shutil
@@ -10,33 +11,37 @@ from pathlib import Path
 from options import OptionParser, run
 from ser.data_dir import read_table, spk2utt_of, write_table
 from ser.errors import UserError
+from ser.validation import TABLES
 
-BY_UTTERANCE = ("utt2spk", "text", "utt2emo", "utt2split", "segments", "feats.scp", "vad.scp", "utt2dur",
-                "utt2num_frames")
+KINDS = {name: kind for name, (kind, _, _) in TABLES.items() if name != "spk2utt"} | {"utt2split": "utterances"}
 
 
 def main():
     parser = OptionParser(__doc__, "steps/fix_data_dir.py data/iemocap")
     parser.add_argument("data", type=Path, help="data directory")
     data = parser.parse_args().data
-    names = [name for name in BY_UTTERANCE if (data / name).exists()]
-    if not (data / "segments").exists():
-        names.append("wav.scp")
-    tables = {name: read_table(data / name) for name in names}
-    everything = set().union(*tables.values())
-    keep = everything.intersection(*tables.values())
+    tables = {name: read_table(data / name) for name in KINDS if name == "utt2spk" or (data / name).exists()}
+    speaker_of = tables["utt2spk"]
+    recording_of = {utt: line.split()[0] for utt, line in tables.get("segments", {}).items()}
+
+    def key(utt, kind):
+        return {"utterances": utt, "speakers": speaker_of.get(utt), "recordings": recording_of.get(utt, utt)}[kind]
+
+    everything = set().union(*(table for name, table in tables.items() if KINDS[name] == "utterances"))
+    if not recording_of:
+        everything |= set(tables.get("wav.scp", ()))
+    keep = {utt for utt in everything if all(key(utt, KINDS[name]) in table for name, table in tables.items())}
     if not keep:
-        raise UserError(f"{data}: no utterance stands in all of {' '.join(names)}")
-    if keep != everything:
-        (data / ".backup").mkdir(exist_ok=True)
-        for name in names:
-            shutil.copy2(data / name, data / ".backup" / name)
-            write_table(data / name, {utt: value for utt, value in tables[name].items() if utt in keep})
-        utt2spk = {utt: speaker for utt, speaker in tables["utt2spk"].items() if utt in keep}
-        write_table(data / "spk2utt", spk2utt_of(utt2spk))
-        if (data / "spk2gender").exists():
-            genders = read_table(data / "spk2gender")
-            write_table(data / "spk2gender", {spk: genders[spk] for spk in set(utt2spk.values()) if spk in genders})
+        raise UserError(f"{data}: no utterance stands in all of {' '.join(tables)}")
+    kept = {name: {key(utt, KINDS[name]): table[key(utt, KINDS[name])] for utt in keep}
+            for name, table in tables.items()}
+    kept["spk2utt"] = spk2utt_of(kept["utt2spk"])
+    (data / ".backup").mkdir(exist_ok=True)
+    for name, table in kept.items():
+        if list(tables.get(name, {}).items()) != sorted(table.items()):
+            if (data / name).exists():
+                shutil.copy2(data / name, data / ".backup" / name)
+            write_table(data / name, table)
     print(f"fix_data_dir.py: kept {len(keep)} of {len(everything)} utterances of {data}")
 
 

@@ -27,27 +27,26 @@ data=$1
 logdir=${2:-$data/log}
 fbankdir=${3:-$data/data}
 name=$(basename "$data")
-for f in "$data/wav.scp" "$fbank_config"; do
-  [ -f "$f" ] || { echo "make_fbank.sh: $f: no such file" >&2; exit 1; }
-done
+check_files "$data/wav.scp" "$fbank_config"
 steps/validate_data_dir.py --no-text --no-feats "$data"
 total=$(num_utterances "$data")
-nj=$((nj < total ? nj : total))
+nj=$(num_jobs "$nj" "$total")
 
 mkdir -p "$data/conf"
-cp "$fbank_config" "$data/conf/fbank.conf"
+cp "$fbank_config" "$data/conf/fbank.conf.new"
+prefix=$fbankdir/.raw_fbank_$name/raw_fbank_$name
+rm -rf "${prefix%/*}"
 # shellcheck disable=SC2086 # a runner is a command with options
 $cmd JOB=1:"$nj" "$logdir/make_fbank_$name.JOB.log" \
-  steps/compute_fbank.py --config "$data/conf/fbank.conf" --job JOB --num-jobs "$nj" \
-  "$data" "$fbankdir/raw_fbank_$name.JOB"
-prefix=$fbankdir/raw_fbank_$name
+  steps/compute_fbank.py --config "$data/conf/fbank.conf.new" --job JOB --num-jobs "$nj" "$data" "$prefix.JOB"
 show_skipped "$nj" "$logdir/make_fbank_$name"
 check_share "$prefix" "$nj" "$total" "$data"
 [ ! -f "$data/feats.scp" ] || { mkdir -p "$data/.backup" && mv "$data/feats.scp" "$data/.backup/"; }
 rm -f "$data/vad.scp"  # it belongs to the frames of before
+mv "$data/conf/fbank.conf.new" "$data/conf/fbank.conf"
 gather "$prefix" "$nj" utt2num_frames "$data/utt2num_frames"
 gather "$prefix" "$nj" utt2dur "$data/utt2dur"
-shift_ms=$(sed -n 's/^--frame-shift=\([0-9.]*\).*/\1/p' "$fbank_config")
+shift_ms=$(sed -n 's/^[[:blank:]]*--frame-shift=\([0-9.]*\).*/\1/p' "$data/conf/fbank.conf" | tail -n 1)
 awk -v ms="${shift_ms:-10}" 'BEGIN {printf "%.3f\n", ms / 1000}' > "$data/frame_shift"
-gather "$prefix" "$nj" scp "$data/feats.scp"
+publish "$prefix" "$nj" "$data/feats.scp"
 echo "make_fbank.sh: wrote features of $(wc -l < "$data/feats.scp") of $total utterances: $data/feats.scp"

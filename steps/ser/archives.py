@@ -4,6 +4,7 @@ from pathlib import Path
 
 import kaldiio
 import numpy as np
+from kaldiio.matio import read_matrix_or_vector
 
 from ser.errors import UserError
 from ser.files import atomic_path
@@ -22,23 +23,33 @@ def write_archive(prefix, items):
     prefix = Path(prefix).absolute()
     ark, scp = Path(f"{prefix}.ark"), Path(f"{prefix}.scp")
     with atomic_path(scp) as scp_aside, atomic_path(ark) as ark_aside:
-        with kaldiio.WriteHelper(f"ark,scp:{ark_aside},{scp_aside}") as writer:
+        with open(ark_aside, "wb") as archive, open(scp_aside, "w", encoding="utf-8", newline="\n") as places:
             for utt, array in items:
-                writer(utt, np.ascontiguousarray(array, dtype=np.float32))
-        lines = scp_aside.read_text(encoding="utf-8").replace(f" {ark_aside}:", f" {ark}:")
-        scp_aside.write_text(lines, encoding="utf-8")
+                places.write(f"{utt} {ark}:{archive.tell() + len(f'{utt} '.encode())}\n")
+                kaldiio.save_ark(archive, {utt: np.ascontiguousarray(array, dtype=np.float32)})
+
+
+def _load(place):
+    """Read the binary matrix or vector at `archive:offset`; raises ValueError, AssertionError and the like."""
+    path, _, offset = place.rpartition(":")
+    with open(path, "rb") as archive:
+        archive.seek(int(offset))
+        array, size = read_matrix_or_vector(archive, return_size=True)
+        if archive.tell() != int(offset) + size:  # of a vector kaldiio returns as much as there is
+            raise EOFError
+    return array
 
 
 def _read(table, dimensions):
     for utt, place in table.items():
         try:
-            array = kaldiio.load_mat(place)
+            array = _load(place)
         except FileNotFoundError:
             raise UserError(f"{place}: no such archive (utterance {utt}); extract the features again") from None
         except Exception as error:  # kaldiio raises whatever the damage makes it stumble over
             raise UserError(f"{place}: cannot be read, the archive is cut short or damaged (utterance {utt}: "
                             f"{type(error).__name__}); extract the features again") from None
-        if not isinstance(array, np.ndarray) or array.ndim != dimensions or not array.size:
+        if array.ndim != dimensions or not array.size:
             kind = "matrix" if dimensions == 2 else "vector"
             raise UserError(f"{place}: holds no {kind} (utterance {utt}); extract the features again")
         if not np.isfinite(array).all():

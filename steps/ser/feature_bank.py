@@ -17,22 +17,24 @@ from ser.log import log
 
 
 class FeatureBank:
-    """Features `[frames, dimension]` of several utterances, one behind the other.
+    """Features of several utterances, one behind the other.
 
     Parameters
     ----------
     utts : list of str
-    matrices : list of numpy.ndarray
-        float32 `[frames, dimension]` of each utterance, at least one frame.
+    lengths : list of int
+        Frames of each utterance, at least one.
+    frames : numpy.ndarray
+        float32 `[sum of lengths, dimension]`.
     device : str or torch.device
     """
 
-    def __init__(self, utts, matrices, device="cpu"):
+    def __init__(self, utts, lengths, frames, device="cpu"):
         self.utts = list(utts)
         self.index = {utt: number for number, utt in enumerate(self.utts)}
-        self.lengths = torch.tensor([len(matrix) for matrix in matrices], device=device)
-        self.offsets = (torch.cumsum(self.lengths, 0) - self.lengths).to(device)
-        self.frames = torch.from_numpy(np.concatenate(matrices)).to(device)
+        self.lengths = torch.tensor(lengths, device=device)
+        self.offsets = torch.cumsum(self.lengths, 0) - self.lengths
+        self.frames = torch.from_numpy(frames).to(device)
 
     @property
     def dimension(self):
@@ -122,23 +124,27 @@ def load_bank(data_dir, utts, normalize=None, device="cpu"):
         if missing:
             raise UserError(f"{path}: has no entry for {missing[0]} ({len(missing)} missing); "
                             "run steps/make_fbank.sh, steps/compute_vad.sh and steps/fix_data_dir.py")
-    matrices, unvoiced = [], []
-    voiced_frames = read_vectors({utt: vad[utt] for utt in utts})
-    for (utt, matrix), (_, voiced) in zip(read_matrices({utt: feats[utt] for utt in utts}), voiced_frames, strict=True):
-        if len(voiced) != len(matrix):
-            raise UserError(f"{data_dir}/vad.scp: {utt} has {len(voiced)} decisions for {len(matrix)} frames; "
-                            "run steps/compute_vad.sh again")
-        if matrices and matrix.shape[1] != matrices[0].shape[1]:
-            raise UserError(f"{data_dir}/feats.scp: {utt} has dimension {matrix.shape[1]}, "
-                            f"the others {matrices[0].shape[1]}")
-        if voiced.any():
-            matrix = matrix[voiced > 0]
-        else:
-            unvoiced.append(utt)
-        matrices.append(normalize(matrix) if normalize else matrix)
-    if not matrices:
-        raise UserError(f"{data_dir}: no utterance to read")
+    voiced = {utt: decisions > 0 for utt, decisions in read_vectors({utt: vad[utt] for utt in utts})}
+    unvoiced = [utt for utt in utts if not voiced[utt].any()]
+    for utt in unvoiced:
+        voiced[utt][:] = True
     if unvoiced:
         log(f"{data_dir}: {len(unvoiced)} of {len(utts)} utterances have no voiced frame and keep all their frames: "
             + " ".join(unvoiced[:10]) + (" …" if len(unvoiced) > 10 else ""))
-    return FeatureBank(utts, matrices, device)
+    lengths = [int(voiced[utt].sum()) for utt in utts]
+    frames, end = None, 0
+    for utt, matrix in read_matrices({utt: feats[utt] for utt in utts}):
+        if len(voiced[utt]) != len(matrix):
+            raise UserError(f"{data_dir}/vad.scp: {utt} has {len(voiced[utt])} decisions for {len(matrix)} frames; "
+                            "run steps/compute_vad.sh again")
+        if frames is None:  # allocated once: a large corpus has no room for a second copy
+            frames = np.empty((sum(lengths), matrix.shape[1]), np.float32)
+        if matrix.shape[1] != frames.shape[1]:
+            raise UserError(f"{data_dir}/feats.scp: {utt} has dimension {matrix.shape[1]}, "
+                            f"the others {frames.shape[1]}")
+        matrix = matrix[voiced[utt]]
+        frames[end : end + len(matrix)] = normalize(matrix) if normalize else matrix
+        end += len(matrix)
+    if frames is None:
+        raise UserError(f"{data_dir}: no utterance to read")
+    return FeatureBank(utts, lengths, frames, device)

@@ -46,5 +46,6 @@ def scores_of(confusion):
     hits, support, predicted = np.diag(confusion), confusion.sum(1), confusion.sum(0)
     f1 = 2 * hits / np.maximum(support + predicted, 1)  # 0 for a class that is neither there nor predicted
     present = support > 0
-    return Scores(wf1=100 * (f1 * support).sum() / total, ua=100 * (hits[present] / support[present]).mean(),
-                  wa=100 * hits.sum() / total, correct=int(hits.sum()), total=int(total))
+    return Scores(wf1=float(100 * (f1 * support).sum() / total),
+                  ua=float(100 * (hits[present] / support[present]).mean()),
+                  wa=float(100 * hits.sum() / total), correct=int(hits.sum()), total=int(total))
