@@ -66,7 +66,7 @@ Options:
 . local/run_functions.sh
 [ $# -eq 0 ] || die "unexpected argument '$1'; options are written --name value"
 check_options
-lock "$exp_dir"
+claim "$exp_dir"
 
 if begin 0 "synthetic mini corpora" "$mini_root/.done" mini-1; then
   local/mini_corpus.py --nj "$nj" "$mini_root"

@@ -98,12 +98,17 @@ prepare_pretraining() {
   fi
 }
 
-# lock DIR: refuse a second run into the same directory. The kernel drops the lock when this run and its jobs have
-# ended, however that came about; the jobs of a killed run take some seconds.
-lock() {
+# claim DIR: refuse a second run into the same directory, and one on another corpus than its results are from. The
+# kernel drops the lock when this run and its jobs have ended, however that came about; those of a killed run take
+# some seconds.
+claim() {
   mkdir -p "$1"
   exec 9> "$1/.lock"
   flock -w 10 9 || die "another run.sh is working in $1; wait for it or give another --exp-dir"
+  local of="$ser $protocol"
+  [ ! -f "$1/.corpus" ] || [ "$(cat "$1/.corpus")" = "$of" ] ||
+    die "$1 holds results of $(cat "$1/.corpus"), these would be of $of; give another --exp-dir or remove $1"
+  echo "$of" > "$1/.corpus"
 }
 
 # wanted N WHAT: whether stage N is inside --stage and --stop-stage.

@@ -112,6 +112,14 @@ def test_other_options_into_the_same_directory_are_refused(finished):
     assert results(place) == before
 
 
+def test_another_corpus_into_the_same_directory_is_refused(finished):
+    place, _ = finished
+    result = run("./run.sh", "--data-dir", place / "data", "--exp-dir", place / "exp", check=False)
+    assert result.returncode == 1
+    wanted = r"exp holds results of .*mini_iemocap 5fold, these would be of .*mini_iemocap 10fold"
+    assert re.search(wanted, result.stderr)
+
+
 def test_a_failed_fold_takes_no_other_down(finished):
     place, _ = finished
     before = results(place)

@@ -12,6 +12,12 @@ import torch
 from ser.checkpoint import load_config, save_config
 from ser.errors import UserError
 
+# Options that are checksums, in words.
+_CHANGED = {
+    "data_stamp": "was made before its data directory changed",
+    "pretrained_identity": "was made from another pre-trained model",
+}
+
 
 def digest(*parts):
     """sha256 of JSON-able parts."""
@@ -50,8 +56,9 @@ def is_done(model_dir, options):
     before = load_config(model_dir)["options"]
     for key in sorted(options.keys() | before.keys()):
         if options.get(key) != before.get(key):
-            raise UserError(f"{model_dir}: was made with {key} {before.get(key)}, asked for is {options.get(key)}; "
-                            "take another directory (run.sh: --exp-dir) or give --restart true (run.sh: --stage N)")
+            reason = _CHANGED.get(key, f"was made with {key} {before.get(key)}, asked for is {options.get(key)}")
+            raise UserError(f"{model_dir}: {reason}; take another directory (run.sh: --exp-dir) or give "
+                            "--restart true (run.sh: --stage N)")
     return (model_dir / "RESULT").exists()
 
 
