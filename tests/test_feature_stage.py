@@ -268,8 +268,9 @@ def test_wav_scp_that_points_nowhere(tmp_path, script):
 
 
 @pytest.mark.parametrize("killed", ["job", "everything"])
-def test_a_kill_leaves_no_half_of_an_scp(five_done, tmp_path, script, killed):
-    data = copy_of(five_done, tmp_path / "data")
+def test_a_kill_leaves_no_half_of_an_scp(five, tmp_path, script, killed):
+    data = copy_of(five, tmp_path / "data")
+    script("steps/make_fbank.sh", "--nj", 1, data)
     before, wav = features(data), read_table(data / "wav.scp")
     write_table(data / "wav.scp", {**wav, "b-03": f"cd {tmp_path}; echo $PPID > part; mv part job; sleep 60 |"})
     process = subprocess.Popen(["steps/make_fbank.sh", "--nj", "1", str(data)], stderr=subprocess.PIPE, text=True,
