@@ -171,7 +171,7 @@ def listed_split(path, found, id_of):
     missing = sorted(set(found) - set(listed))
     if missing:
         raise UserError(f"{path}: does not list {len(missing)} utterances, the first is {missing[0]}; "
-                        "complete it, or take it away to have a tenth of the videos held out")
+                        "complete it, or take it away to have a tenth of each speaker held out")
     return {utt: listed[utt] for utt in found}
 
 
@@ -199,7 +199,7 @@ def main():
     found = {utt: found[utt] for utt in usable}
     split_path = find(files, root, "iden_split.txt", "veri_test_class.txt")
     utt2split = listed_split(split_path, found, id_of) if split_path else held_out_split(found)
-    print(f"utt2split: {split_path or 'no iden_split.txt, so a tenth of the videos of each speaker is held out'}")
+    print(f"utt2split: {split_path or 'no iden_split.txt, so about a tenth of each speaker is held out'}")
 
     speakers = {entry[0] for entry in found.values()}
     which = args.speakers if args.speakers in PUBLISHED else "list"
