@@ -17,7 +17,7 @@ ser_data=                              # Kaldi data directory with utt2emo, inst
 pretrain_data=                         # Kaldi data directory with speakers, instead of --voxceleb1
 scope=improvised                       # IEMOCAP: improvised or all
 merge_excited=false                    # IEMOCAP: count excited as happy
-protocol=                              # 10fold, 5fold, loso or kfold
+protocol=                              # 10fold, 5fold, loso, kfold or auto
 num_folds=5                            # of kfold
 systems="resnet18_baseline resnet18_pretrain resnet18_pretrain_ad vgg5_baseline vgg5_ad"  # of conf/systems.conf
 seeds=0                                # one complete table row is made of each
@@ -49,7 +49,8 @@ Options:
   --pretrain-data DIR        Kaldi data directory to pre-train on, instead of --voxceleb1
   --scope WORD               IEMOCAP: improvised or all (default: $scope)
   --merge-excited BOOL       IEMOCAP: excited counts as happy (default: $merge_excited)
-  --protocol WORD            10fold, 5fold, loso or kfold (default: 10fold for IEMOCAP, else loso)
+  --protocol WORD            10fold, 5fold, loso, kfold, or auto: loso, with more than 20 speakers kfold
+                             (default: 10fold for IEMOCAP, else auto)
   --num-folds N              of kfold (default: $num_folds)
   --systems \"NAMES\"          of conf/systems.conf (default: the five of Table 2)
   --seeds \"NUMBERS\"          (default: $seeds)

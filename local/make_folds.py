@@ -10,6 +10,7 @@ Writes DATA/folds/<fold>/{train,valid,test}, DATA/folds/list and DATA/folds/prot
     5fold           one direction of it: the man of each session tests, the woman validates
     loso            each speaker tests once, the next one in sorted order validates
     kfold           --num-folds groups of speakers of about equal numbers of utterances; group i tests, i + 1 validates
+    auto            loso, or kfold where there are more than 20 speakers
     identification  the same speakers in both parts: by utt2split (valid and test validate), or every tenth utterance
 """
 
@@ -71,6 +72,7 @@ def speaker_groups(counts, num_folds):
 
 
 # protocol: (utterances per speaker, number of folds) -> {fold: (speakers of test, speakers of valid)}
+MANY_SPEAKERS = 20
 PROTOCOLS = {"10fold": ten_fold, "5fold": five_fold, "loso": leave_one_speaker_out, "kfold": speaker_groups}
 
 
@@ -132,7 +134,7 @@ def make_identification(data, utt2spk):
 def main():
     parser = OptionParser("Divide the utterances of a data directory into training, validation and test parts.",
                           "local/make_folds.py --protocol 10fold data/iemocap")
-    parser.add_argument("--protocol", choices=[*PROTOCOLS, "identification"], required=True,
+    parser.add_argument("--protocol", choices=[*PROTOCOLS, "auto", "identification"], required=True,
                         help="10fold and 5fold pair the speakers of a session, loso leaves one out, kfold groups "
                              "them, identification has the same ones in both parts")
     parser.add_argument("--num-folds", type=int, default=5, help="folds of kfold (default: 5)")
@@ -145,7 +147,10 @@ def main():
         sizes = make_identification(data, utt2spk)
         made = f"identification: {sizes['train']} utterances to train, {sizes['valid']} to validate"
     else:
-        made = f"folds: {make_folds(data, utt2spk, args.protocol, args.num_folds)} folds, protocol {args.protocol}"
+        protocol = args.protocol
+        if protocol == "auto":
+            protocol = "kfold" if len(set(utt2spk.values())) > MANY_SPEAKERS else "loso"
+        made = f"folds: {make_folds(data, utt2spk, protocol, args.num_folds)} folds, protocol {protocol}"
     print(f"{parser.prog}: made {data}/{made}")
 
 

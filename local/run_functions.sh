@@ -20,11 +20,9 @@ check_options() {
     [ "$name" = stage ] && [ -z "$stage" ] || is_number "${name//_/-}" "${!name}"
   done
   [ "$nj" -ge 1 ] || die "--nj must be 1 or more"
-  if [ -n "$ser_data" ]; then
-    [ -z "$corpus" ] || [ "$corpus" = kaldi ] || die "--corpus $corpus and --ser-data exclude each other"
-    corpus=kaldi
-  fi
-  corpus=${corpus:-mini}
+  [[ $protocol =~ ^(|10fold|5fold|loso|kfold|auto)$ ]] ||
+    die "--protocol $protocol: expected 10fold, 5fold, loso, kfold or auto"
+  infer_corpus
   set_corpus
   pretraining=$(local/systems_to_pretrain.py "$systems")
   [ -z "$pretraining" ] || set_pretraining
@@ -43,6 +41,20 @@ check_options() {
   fi
 }
 
+# infer_corpus: the corpus whose folder is given; two of them, or a folder that --corpus would not use, is an error.
+infer_corpus() {
+  local given=(${iemocap:+iemocap} ${emodb:+emodb} ${ser_data:+kaldi})
+  case "${given[*]}" in
+    *" "*) die "--iemocap, --emodb and --ser-data exclude each other" ;;
+    "") corpus=${corpus:-mini} ;;
+    *) [ -z "$corpus" ] || [ "$corpus" = "${given[*]}" ] ||
+         die "--corpus $corpus does not use the folder given for ${given[*]/kaldi/--ser-data}; leave one of them out"
+       corpus=${given[*]} ;;
+  esac
+  [ "$corpus" != mini ] || [ -z "$voxceleb1$pretrain_data" ] ||
+    die "the default makes its own corpora; name an emotion corpus, too (see ./run.sh --help)"
+}
+
 # set_corpus: the emotion corpus: its data directory, its protocol, and how stage 1 prepares it.
 set_corpus() {
   mini_root=$data_dir/local/mini
@@ -55,10 +67,10 @@ set_corpus() {
       ser=$data_dir/iemocap protocol=${protocol:-10fold} ;;
     emodb)
       is_dir emodb "$emodb"
-      ser=$data_dir/emodb protocol=${protocol:-loso} ;;
+      ser=$data_dir/emodb protocol=${protocol:-auto} ;;
     kaldi)
       is_dir ser-data "$ser_data"
-      ser=$data_dir/$(basename "$(realpath "$ser_data")") protocol=${protocol:-loso} ;;
+      ser=$data_dir/$(basename "$(realpath "$ser_data")") protocol=${protocol:-auto} ;;
     *) die "--corpus $corpus: expected mini, iemocap or emodb" ;;
   esac
   ser_prep_key="$corpus $iemocap$emodb$ser_data $scope $merge_excited"

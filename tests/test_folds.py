@@ -68,6 +68,13 @@ def test_leave_one_speaker_out_goes_round(tmp_path):
         ({"a"}, {"b"}), ({"b"}, {"c"}), ({"c"}, {"d"}), ({"d"}, {"a"})]
 
 
+@pytest.mark.parametrize(("speakers", "protocol"), [(20, "loso"), (21, "kfold5")])
+def test_many_speakers_are_grouped(tmp_path, speakers, protocol):
+    write_utt2spk(tmp_path, {f"s{number:02d}": 3 for number in range(speakers)})
+    assert make_folds("--protocol", "auto", tmp_path).returncode == 0
+    assert (tmp_path / "folds" / "protocol").read_text() == f"{protocol}\n"
+
+
 def test_groups_of_speakers_are_balanced(tmp_path):
     generator = random.Random(0)
     sizes = {f"s{number:02d}": generator.randint(5, 30) for number in range(40)}
