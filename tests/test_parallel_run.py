@@ -132,8 +132,14 @@ def test_failures_are_reported_and_the_others_still_run(tmp_path):
 
 def test_only_the_first_few_failures_are_shown(tmp_path):
     done = run(tmp_path, "JOB=1:12", "x.JOB.log", "false")
-    assert done.stderr.startswith("run.py: 12 / 12 failed")
+    assert "\nrun.py: 12 / 12 failed" in done.stderr
     assert re.findall(r"^== (\S+):", done.stderr, re.M) == ["x.1.log", "x.2.log", "x.3.log"]
+
+
+def test_a_long_array_says_how_far_it_is(tmp_path):
+    done = run(tmp_path, "JOB=1:20", "x.JOB.log", "true")
+    assert done.stderr.splitlines() == [f"run.py: {ended} / 20 jobs ended" for ended in range(2, 21, 2)]
+    assert run(tmp_path, "JOB=1:4", "x.JOB.log", "true").stderr == ""
 
 
 @pytest.mark.parametrize("command, code, reason", [
