@@ -8,7 +8,7 @@ cd "$(dirname "$0")"
 stage=                                 # first stage to redo; without it, what is done is skipped
 stop_stage=6                           # last stage to run
 nj=$(nproc)                            # parallel jobs on the CPU
-ngpu=0                                 # GPUs for training jobs; 0 trains on the CPU
+ngpu=0                                 # training jobs at a time, each on a GPU; 0 trains on the CPU
 corpus=                                # mini, iemocap, emodb or kaldi (what --ser-data means)
 iemocap=                               # IEMOCAP_full_release
 emodb=                                 # EmoDB, the folder with wav/
@@ -40,7 +40,7 @@ Options:
   --stage N                  redo from stage N (default: continue)
   --stop-stage N             end behind stage N (default: $stop_stage)
   --nj N                     parallel jobs on the CPU (default: its cores, here $nj)
-  --ngpu N                   GPUs for training, 0 for the CPU (default: $ngpu)
+  --ngpu N                   training jobs at a time, each on a GPU; 0 trains on the CPU (default: $ngpu)
   --corpus NAME              mini, iemocap or emodb (default: mini, unless --ser-data is given)
   --iemocap DIR              IEMOCAP_full_release
   --emodb DIR                EmoDB, the folder with wav/

@@ -37,7 +37,7 @@ check_options() {
   training_resources=(--max-jobs-run "$nj")
   if [ "$ngpu" -gt 0 ]; then
     device=cuda
-    training_resources=(--gpu 1)
+    training_resources=(--gpu 1 --max-jobs-run "$ngpu")
   fi
 }
 
