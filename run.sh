@@ -74,12 +74,12 @@ if begin 0 "synthetic mini corpora" "$mini_root/.done" mini-1; then
   end
 fi
 
-if begin 1 "data directory $ser" "$ser/.done.1" "$ser_prep_key"; then
-  prepare_ser
+if begin 1 "data directory $ser" "$ser/.done.1" "${prepare_ser[*]}"; then
+  "${prepare_ser[@]}"
   end
 fi
-if [ "$pretraining" ] && begin 1 "data directory $pre" "$pre/.done.1" "$pre_prep_key"; then
-  prepare_pretraining
+if [ "$pretraining" ] && begin 1 "data directory $pre" "$pre/.done.1" "${prepare_pre[*]}"; then
+  "${prepare_pre[@]}"
   end
 fi
 

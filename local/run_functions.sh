@@ -55,58 +55,43 @@ infer_corpus() {
     die "the default makes its own corpora; name an emotion corpus, too (see ./run.sh --help)"
 }
 
-# set_corpus: the emotion corpus: its data directory, its protocol, and how stage 1 prepares it.
+# set_corpus: a line for each emotion corpus: its data directory, how stage 1 prepares it, and its protocol.
 set_corpus() {
   mini_root=$data_dir/local/mini
+  local iemocap_prep=(local/iemocap_data_prep.py --scope "$scope" --merge-excited "$merge_excited")
   case $corpus in
-    mini)
-      iemocap=$mini_root/IEMOCAP_full_release
-      ser=$data_dir/mini_iemocap protocol=${protocol:-10fold} ;;
-    iemocap)
-      is_dir iemocap "$iemocap"
-      ser=$data_dir/iemocap protocol=${protocol:-10fold} ;;
-    emodb)
-      is_dir emodb "$emodb"
-      ser=$data_dir/emodb protocol=${protocol:-auto} ;;
-    kaldi)
-      is_dir ser-data "$ser_data"
-      ser=$data_dir/$(basename "$(realpath "$ser_data")") protocol=${protocol:-auto} ;;
+    mini) use mini_iemocap 10fold "${iemocap_prep[@]}" "$mini_root/IEMOCAP_full_release" ;;
+    iemocap) is_dir iemocap "$iemocap"; use iemocap 10fold "${iemocap_prep[@]}" "$iemocap" ;;
+    emodb) is_dir emodb "$emodb"; use emodb auto local/emodb_data_prep.py "$emodb" ;;
+    kaldi) is_dir ser-data "$ser_data"
+      use "$(basename "$(realpath "$ser_data")")" auto local/kaldi_data_prep.py --emotion true "$ser_data" ;;
     *) die "--corpus $corpus: expected mini, iemocap or emodb" ;;
   esac
-  ser_prep_key="$corpus $iemocap$emodb$ser_data $scope $merge_excited"
 }
 
-prepare_ser() {
-  case $corpus in
-    mini | iemocap) local/iemocap_data_prep.py --scope "$scope" --merge-excited "$merge_excited" "$iemocap" "$ser" ;;
-    emodb) local/emodb_data_prep.py "$emodb" "$ser" ;;
-    kaldi) local/kaldi_data_prep.py --emotion true "$ser_data" "$ser" ;;
-  esac
+# use NAME PROTOCOL PREPARATION...: PREPARATION, with the data directory behind it, makes data/NAME.
+use() {
+  ser=$data_dir/$1
+  protocol=${protocol:-$2}
+  prepare_ser=("${@:3}" "$ser")
 }
 
-# set_pretraining: the speaker corpus, when a system needs one.
+# set_pretraining: the same for the speaker corpus, when a system needs one.
 set_pretraining() {
   if [ -n "$pretrain_data" ]; then
     is_dir pretrain-data "$pretrain_data"
     pre=$data_dir/$(basename "$(realpath "$pretrain_data")")
     [ "$pre" != "$ser" ] || pre=${pre}_pretrain
+    prepare_pre=(local/kaldi_data_prep.py --emotion false "$pretrain_data" "$pre")
   elif [ "$corpus" = mini ]; then
-    voxceleb1=$mini_root/VoxCeleb1
     pre=$data_dir/mini_voxceleb1
+    prepare_pre=(local/voxceleb1_data_prep.py "$mini_root/VoxCeleb1" "$pre")
   else
     [ -n "$voxceleb1" ] || die "pre-trained systems need --voxceleb1 DIR or --pretrain-data DIR;" \
       "or name others with --systems"
     is_dir voxceleb1 "$voxceleb1"
     pre=$data_dir/voxceleb1
-  fi
-  pre_prep_key=$voxceleb1$pretrain_data
-}
-
-prepare_pretraining() {
-  if [ -n "$pretrain_data" ]; then
-    local/kaldi_data_prep.py --emotion false "$pretrain_data" "$pre"
-  else
-    local/voxceleb1_data_prep.py "$voxceleb1" "$pre"
+    prepare_pre=(local/voxceleb1_data_prep.py "$voxceleb1" "$pre")
   fi
 }
 
