@@ -82,8 +82,7 @@ def main():
     published = TABLE_2 if is_the_papers(dataset) else {}
     rows = [["system", "backbone", "method", "WF1 pooled", "WF1 folds", "UA", "WA", *(["paper"] if published else [])]]
     for name in args.systems.split():
-        runs = [pool(f"{args.exp}/{name}" + (f"_seed{int(seed)}" if int(seed) else ""), folds)
-                for seed in args.seeds.split()]
+        runs = [pool(table[name].directory(args.exp, seed), folds) for seed in args.seeds.split()]
         cells = [[scores.wf1 for scores, _ in runs], [mean for _, mean in runs], [scores.ua for scores, _ in runs],
                  [scores.wa for scores, _ in runs]]
         rows.append([name, table[name].backbone, table[name].method, *map(mean_and_spread, cells),

@@ -39,7 +39,7 @@ def main():
         for seed in args.seeds.split():
             if not seed.isdigit():
                 raise UserError(f"--seeds: {seed!r} is not a number")
-            directory = f"{args.exp}/{name}" + (f"_seed{int(seed)}" if int(seed) else "")
+            directory = table[name].directory(args.exp, seed)
             for fold in folds:
                 words = [f"--config={args.finetune_config}", *table[name].options_for(args.exp), f"--seed={seed}",
                          f"--data={args.data}", f"--fold={fold}", f"--dir={directory}/{fold}",

@@ -24,6 +24,10 @@ class System:
         """Options of steps/finetune.py for an experiment directory."""
         return [word.replace("=EXP/", f"={exp}/") for word in self.options]
 
+    def directory(self, exp, seed):
+        """Where the folds of a seed are; seed 0 has the plain name."""
+        return f"{exp}/{self.name}" + (f"_seed{int(seed)}" if int(seed) else "")
+
 
 def read_systems():
     """Read the table as `{name: System}`, in its order; raises UserError."""

@@ -86,7 +86,7 @@ class Task:
 
 
 def finetune(task, *, device, precision, restart, save_every=10.0):
-    """Train one fold; nothing of its test speakers is read.
+    """Train one fold; no feature or label of its test speakers is used.
 
     Parameters
     ----------
