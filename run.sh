@@ -7,8 +7,12 @@ cd "$(dirname "$0")"
 # Begin configuration section.
 stage=                                 # first stage to redo; without it, what is done is skipped
 stop_stage=6                           # last stage to run
+cmd_backend=                           # local, slurm or sge (default: what cmd.sh says)
 nj=$(nproc)                            # parallel jobs on the CPU
-ngpu=0                                 # training jobs at a time, each on a GPU; 0 trains on the CPU
+num_threads=                           # threads of pre-training on the CPU (default: nj)
+ngpu=0                                 # GPUs of a node; 0 trains on the CPU
+num_nodes=1                            # nodes that pre-training spans, each with ngpu GPUs
+jobs_per_gpu=1                         # fine-tuning jobs that share a GPU
 corpus=                                # mini, iemocap, emodb or kaldi (what --ser-data means)
 iemocap=                               # IEMOCAP_full_release
 emodb=                                 # EmoDB, the folder with wav/
@@ -39,8 +43,13 @@ scoring of each fold of each system, 6 results. A stage that is done is skipped.
 Options:
   --stage N                  redo from stage N (default: continue)
   --stop-stage N             end behind stage N (default: $stop_stage)
-  --nj N                     parallel jobs on the CPU (default: its cores, here $nj)
-  --ngpu N                   training jobs at a time, each on a GPU; 0 trains on the CPU (default: $ngpu)
+  --cmd-backend WORD         where jobs run: local, slurm or sge (default: what cmd.sh says)
+  --nj N                     parallel jobs on the CPU (default: the cores of this machine, $nj)
+  --num-threads N            threads of pre-training on the CPU (default: --nj)
+  --ngpu N                   GPUs: pre-training takes N of a node, fine-tuning has N jobs at a time, each on its
+                             own; 0 trains on the CPU (default: $ngpu)
+  --num-nodes N              nodes that pre-training spans, each with --ngpu GPUs; Slurm only (default: $num_nodes)
+  --jobs-per-gpu N           fine-tuning jobs that share a GPU; local only (default: $jobs_per_gpu)
   --corpus NAME              mini, iemocap or emodb (default: mini, unless --ser-data is given)
   --iemocap DIR              IEMOCAP_full_release
   --emodb DIR                EmoDB, the folder with wav/
@@ -62,8 +71,10 @@ Options:
   --finetune-config FILE     (default: conf/finetune.conf, for mini conf/mini/finetune.conf)
 "
 . ./path.sh
-. ./cmd.sh
+# Ctrl-C, TERM and a kill end the jobs of this run with it.
+[ "${supervised-}" ] || supervised=true exec steps/parallel/supervise.py ./run.sh "$@"
 . steps/parse_options.sh
+. ./cmd.sh
 . local/run_functions.sh
 [ $# -eq 0 ] || die "unexpected argument '$1'; options are written --name value"
 check_options
@@ -105,9 +116,9 @@ fi
 for backbone in $pretraining; do
   dir=$exp_dir/pretrain_$backbone
   if begin_training 4 "speaker pre-training of $backbone: $dir"; then
-    $cuda_cmd "${training_resources[@]}" --num-threads "$nj" "$dir.log" \
-      steps/pretrain.py --config "$pretrain_config" --backbone "$backbone" --device "$device" \
-      --num-threads "$nj" --restart "$restart" "$pre" "$dir"
+    $cuda_cmd "${pretrain_resources[@]}" "$dir.log" \
+      "${launch[@]}" steps/pretrain.py --config "$pretrain_config" --backbone "$backbone" --device "$device" \
+      --num-threads "$num_threads" --restart "$restart" "$pre" "$dir"
     cat "$dir/RESULT"
   fi
 done
@@ -117,7 +128,7 @@ if begin_training 5 "fine-tuning and scoring"; then
     --device "$device" --restart "$restart" "$ser" "$exp_dir" "$exp_dir/tasks")
   log "stage 5: $num_tasks trainings to do, the others are there"
   if [ "$num_tasks" -gt 0 ]; then
-    $cuda_cmd "${training_resources[@]}" JOB=1:"$num_tasks" "$exp_dir/log/finetune.JOB.log" \
+    $cuda_cmd "${finetune_resources[@]}" JOB=1:"$num_tasks" "$exp_dir/log/finetune.JOB.log" \
       steps/finetune.py --config "$exp_dir/tasks/finetune.JOB.conf" || report_failed_tasks "$num_tasks"
   fi
 fi

@@ -16,10 +16,12 @@ is_dir() {
 # check_options: everything that can be wrong on the command line, before any work; sets what follows from it.
 check_options() {
   local name file
-  for name in stage stop_stage nj ngpu num_folds; do
-    [ "$name" = stage ] && [ -z "$stage" ] || is_number "${name//_/-}" "${!name}"
+  for name in stage stop_stage nj num_threads ngpu num_nodes jobs_per_gpu num_folds; do
+    [[ $name =~ ^(stage|num_threads)$ ]] && [ -z "${!name}" ] || is_number "${name//_/-}" "${!name}"
   done
-  [ "$nj" -ge 1 ] || die "--nj must be 1 or more"
+  for name in nj num_nodes jobs_per_gpu; do
+    [ "${!name}" -ge 1 ] || die "--${name//_/-} must be 1 or more"
+  done
   [[ $protocol =~ ^(|10fold|5fold|loso|kfold|auto)$ ]] ||
     die "--protocol $protocol: expected 10fold, 5fold, loso, kfold or auto"
   infer_corpus
@@ -33,12 +35,27 @@ check_options() {
   for file in "$fbank_config" "$vad_config" "$pretrain_config" "$finetune_config"; do
     [ -f "$file" ] || die "$file: no such configuration file"
   done
-  device=cpu
-  training_resources=(--max-jobs-run "$nj")
-  if [ "$ngpu" -gt 0 ]; then
-    device=cuda
-    training_resources=(--gpu 1 --max-jobs-run "$ngpu")
+  plan_training
+}
+
+# plan_training: what training jobs ask of the runner, and how pre-training starts.
+plan_training() {
+  launch=()
+  if [ "$ngpu" -eq 0 ]; then
+    [ "$num_nodes" -eq 1 ] || die "--num-nodes $num_nodes needs --ngpu"
+    device=cpu
+    num_threads=${num_threads:-$nj}
+    pretrain_resources=(--num-threads "$num_threads")
+    finetune_resources=(--max-jobs-run "$nj")
+    return
   fi
+  device=cuda
+  num_threads=1
+  pretrain_resources=(--gpu "$ngpu" --num-threads "$ngpu")
+  finetune_resources=(--gpu 1 --max-jobs-run $((ngpu * num_nodes * jobs_per_gpu)))
+  [ "$num_nodes" -eq 1 ] || pretrain_resources+=(--num-nodes "$num_nodes")
+  [ "$jobs_per_gpu" -eq 1 ] || finetune_resources+=(--jobs-per-gpu "$jobs_per_gpu")
+  [ $((ngpu * num_nodes)) -eq 1 ] || launch=(steps/launch.py --nproc-per-node "$ngpu")
 }
 
 # infer_corpus: the corpus whose folder is given; two of them, or a folder that --corpus would not use, is an error.

@@ -28,6 +28,35 @@ def script():
     return run
 
 
+SHORT = ("--epochs=1", "--batch-size=32", "--crop=40", "--feature-norm=utterance")
+
+
+def recipe(place, *words, check=True, **kwargs):
+    """Run run.sh on the mini corpora, five folds, with all its files under `place`."""
+    return run("./run.sh", "--data-dir", place / "data", "--exp-dir", place / "exp", "--protocol", "5fold",
+               "--pretrain-config", place / "pretrain.conf", "--finetune-config", place / "finetune.conf",
+               *words, check=check, **kwargs)
+
+
+def short_schedule(folder):
+    """Write configurations of one epoch into a folder and return it."""
+    folder.mkdir(exist_ok=True)
+    for name in ("pretrain.conf", "finetune.conf"):
+        (folder / name).write_text("\n".join(SHORT) + "\n")
+    return folder
+
+
+def results(place):
+    return {path: path.read_text() for path in sorted((place / "exp").glob("*/*/RESULT"))}
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """Where the whole mini recipe was run on one epoch, in a folder with a blank in its name, and how that went."""
+    place = short_schedule(tmp_path_factory.mktemp("my recipe"))
+    return place, recipe(place)
+
+
 def tone(rng, frequency, seconds=0.8):
     """A harmonic tone with noise at int16 scale, different for every call."""
     time = np.arange(int(16000 * seconds)) / 16000

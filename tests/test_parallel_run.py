@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -56,10 +57,11 @@ def test_log_of_a_job_that_succeeds(tmp_path):
     lines = (tmp_path / "exp/log/x.log").read_text().splitlines()
     assert lines[0].startswith("# ") and shlex.split(lines[0][2:]) == ["bash", "-c", script]
     assert re.fullmatch(r"# Started at \w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d \S+ \d{4}", lines[1])
-    assert lines[2:6] == ["#", "out", "err", "no newline"]
-    assert re.fullmatch(r"# Accounting: time=\d+ threads=2", lines[6])
-    assert re.fullmatch(r"# Ended \(code 0\) at .* \d{4}, elapsed time \d+ seconds", lines[7])
-    assert len(lines) == 8
+    assert lines[2:7] == [f"# Running on {socket.gethostname()}", "#", "out", "err", "no newline"]
+    assert re.fullmatch(r"# Accounting: time=\d+ threads=2", lines[7])
+    assert re.fullmatch(r"# Finished at .* \d{4} with status 0", lines[8])
+    assert re.fullmatch(r"# Ended \(code 0\) at .* \d{4}, elapsed time \d+ seconds", lines[9])
+    assert len(lines) == 10
 
 
 def test_previous_log_is_overwritten(tmp_path):
@@ -130,10 +132,11 @@ def test_failures_are_reported_and_the_others_still_run(tmp_path):
     assert sorted(path.name for path in tmp_path.glob("done.*")) == ["done.2", "done.3"]
 
 
-def test_only_the_first_few_failures_are_shown(tmp_path):
-    done = run(tmp_path, "JOB=1:12", "x.JOB.log", "false")
-    assert "\nrun.py: 12 / 12 failed" in done.stderr
-    assert re.findall(r"^== (\S+):", done.stderr, re.M) == ["x.1.log", "x.2.log", "x.3.log"]
+def test_failures_are_listed_and_the_first_few_shown(tmp_path):
+    done = run(tmp_path, "JOB=1:25", "x.JOB.log", "false")
+    assert "\nrun.py: 25 / 25 failed" in done.stderr
+    assert re.findall(r"^== (\S+):", done.stderr, re.M) == [f"x.{index}.log" for index in range(1, 21)]
+    assert done.stderr.count("# Ended (code 1)") == 3 and done.stderr.endswith("== and 5 more\n")
 
 
 def test_a_long_array_says_how_far_it_is(tmp_path):

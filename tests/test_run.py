@@ -10,35 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, run
+from conftest import ROOT, SHORT, recipe, results, run, short_schedule
 from sklearn.metrics import f1_score
 
-SHORT = ("--epochs=1", "--batch-size=32", "--crop=40", "--feature-norm=utterance")
 SYSTEMS = ("resnet18_baseline", "resnet18_pretrain", "resnet18_pretrain_ad", "vgg5_baseline", "vgg5_ad")
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    """Where the mini recipe was run on a schedule of one epoch, in folders with a blank in their names."""
-    folder = tmp_path_factory.mktemp("my recipe")
-    for name in ("pretrain.conf", "finetune.conf"):
-        (folder / name).write_text("\n".join(SHORT) + "\n")
-    return folder
-
-
-def recipe(place, *words, check=True, **kwargs):
-    return run("./run.sh", "--data-dir", place / "data", "--exp-dir", place / "exp", "--protocol", "5fold",
-               "--pretrain-config", place / "pretrain.conf", "--finetune-config", place / "finetune.conf",
-               *words, check=check, **kwargs)
-
-
-@pytest.fixture(scope="module")
-def finished(place):
-    return place, recipe(place)
-
-
-def results(place):
-    return {path: path.read_text() for path in sorted((place / "exp").glob("*/*/RESULT"))}
 
 
 def test_the_table(finished):
@@ -73,8 +48,6 @@ def test_what_is_done_is_skipped_and_stays(finished):
 def test_killed_and_continued_gives_the_same_results(finished, tmp_path):
     place, _ = finished
     shutil.copytree(place / "data", tmp_path / "data", symlinks=True)
-    for name in ("pretrain.conf", "finetune.conf"):
-        shutil.copy(place / name, tmp_path)
     words = ["./run.sh", "--data-dir", place / "data", "--exp-dir", tmp_path / "exp", "--protocol", "5fold",
              "--pretrain-config", place / "pretrain.conf", "--finetune-config", place / "finetune.conf",
              "--systems", "resnet18_pretrain_ad vgg5_ad"]
@@ -186,7 +159,7 @@ def test_emodb_from_files_to_table(tmp_path):
                 wave = 3000 * np.sin(2 * np.pi * (pitch + 10 * number) * time_axis) + rng.normal(0, 100, 12800)
                 name = tmp_path / "emodb" / "wav" / f"{speaker}{text}{letter}a.wav"
                 soundfile.write(name, wave.astype(np.int16), 16000)
-    (tmp_path / "finetune.conf").write_text("\n".join(SHORT) + "\n")
+    short_schedule(tmp_path)
     result = run("./run.sh", "--corpus", "emodb", "--emodb", tmp_path / "emodb", "--systems", "vgg5_ad", "--data-dir",
                  tmp_path / "data", "--exp-dir", tmp_path / "exp", "--finetune-config", tmp_path / "finetune.conf")
     table = (tmp_path / "exp" / "RESULTS").read_text()

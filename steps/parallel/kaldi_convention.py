@@ -1,16 +1,11 @@
 """Kaldi's calling convention for job runners: `RUNNER [options] [JOB=1:N] LOG COMMAND...`
 
-What every backend shares: reading the call, putting the task index in place of JOB, the first and
-last lines of a log, and the report of failed jobs. A runner starts often, and on cluster nodes from
-PATH alone: import nothing here but the quick parts of the standard library.
+What every backend shares: reading the call, and putting the task index in place of JOB. A runner
+starts often, and on cluster nodes from PATH alone: import nothing in this folder but the quick parts
+of the standard library.
 """
 
-import os
 import re
-import shlex
-import signal
-import sys
-import time
 
 COUNT = r"[1-9]\d*"
 
@@ -21,6 +16,7 @@ OPTIONS = {
     "num-threads": (COUNT, "a number above 0", 1),
     "max-jobs-run": (COUNT, "a number above 0", 0),
     "time": (r"(\d+-)?\d+(:\d+){0,2}", "a time such as 4:0:0", ""),
+    "config": (".+", "a file", ""),
 }
 
 
@@ -50,20 +46,24 @@ class Request:
         return [self.put_index(index, word) for word in self.command]
 
 
-def parse(argv, options=OPTIONS):
-    """Read a runner's arguments into a Request; raises UsageError. `options` is a table like OPTIONS."""
-    values = {name: default for name, (_, _, default) in options.items()}
-    name, indices, rest = None, range(1, 2), list(argv)
+def parse(argv, options_of):
+    """Read a runner's arguments into a Request; raises UsageError.
+
+    options_of: function of the value of --config ("" when not given) to a table like OPTIONS
+    """
+    pairs, name, indices, rest = [], None, range(1, 2), list(argv)
     while rest:
         if rest[0].startswith("-"):
-            option, value = _read_option(rest, options)
-            values[option] = value
+            pairs.append((rest[0], rest[1] if len(rest) > 1 else None))
             rest = rest[2:]
         elif name is None and re.fullmatch(r"[A-Za-z_]\w*=[^/]*", rest[0]):
             name, indices = _read_range(rest[0])
             rest = rest[1:]
         else:
             break
+    options = options_of(dict(pairs).get("--config") or "")
+    values = {option: default for option, (_, _, default) in options.items()}
+    values |= dict(_read_option(*pair, options) for pair in pairs)
     if len(rest) < 2:
         raise UsageError("expected [options] [JOB=1:N] LOG COMMAND...")
     log, *command = rest
@@ -74,16 +74,16 @@ def parse(argv, options=OPTIONS):
     return Request(values, name, indices, log, command)
 
 
-def _read_option(words, options):
-    name, equals, _ = words[0].removeprefix("--").partition("=")
-    if not words[0].startswith("--") or name not in options:
-        raise UsageError(f"unknown option {words[0]}, expected one of --{', --'.join(options)}")
+def _read_option(word, value, options):
+    name, equals, _ = word.removeprefix("--").partition("=")
+    if not word.startswith("--") or name not in options:
+        raise UsageError(f"unknown option {word}, expected one of --{', --'.join(options)}")
     if equals:
-        raise UsageError(f"write --{name} VALUE, not {words[0]}")
+        raise UsageError(f"write --{name} VALUE, not {word}")
     pattern, meaning, default = options[name]
-    if len(words) < 2 or not re.fullmatch(pattern, words[1]):
-        raise UsageError(f"--{name} needs {meaning}" + (f", not {words[1]!r}" if len(words) > 1 else ""))
-    return name, type(default)(words[1])
+    if value is None or not re.fullmatch(pattern, value):
+        raise UsageError(f"--{name} needs {meaning}" + ("" if value is None else f", not {value!r}"))
+    return name, type(default)(value)
 
 
 def _read_range(word):
@@ -92,58 +92,3 @@ def _read_range(word):
     if not 0 < first <= last:
         raise UsageError(f"bad range {word}, expected NAME=1:N or NAME=K, counted from 1 (a log may be ./{word})")
     return match[1], range(first, last + 1)
-
-
-def say(message):
-    print(f"{os.path.basename(sys.argv[0])}: {message}", file=sys.stderr, flush=True)
-
-
-def start_log(path, command):
-    """Make or empty the log, write its header, and return its file descriptor for the job to append to."""
-    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-    log = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o666)
-    os.write(log, os.fsencode(f"# {shlex.join(command)}\n# Started at {_date()}\n#\n"))
-    return log
-
-
-def end_log(log, status, seconds, threads):
-    """Write the closing lines that Kaldi's tools look for, and close the log.
-
-    status: the exit code, or minus the signal's number; the log then says code 128 + signal
-    """
-    last = os.pread(log, 1, max(os.lseek(log, 0, os.SEEK_END) - 1, 0))
-    code = f"code {status}" if status >= 0 else f"code {128 - status}; signal {-status}"
-    os.write(log, (("" if last == b"\n" else "\n") + f"# Accounting: time={seconds:.0f} threads={threads}\n"
-                   f"# Ended ({code}) at {_date()}, elapsed time {seconds:.0f} seconds\n").encode())
-    os.close(log)
-
-
-def _date():
-    return time.strftime("%a %b %e %H:%M:%S %Z %Y")
-
-
-def reason_of(status):
-    """The exit code, or minus the signal's number, in words."""
-    return f"exit code {status}" if status >= 0 else f"killed by signal {-status} ({signal.strsignal(-status)})"
-
-
-def report_failures(request, reasons, shown=3, lines=10):
-    """Say how many jobs failed, and show the reason and the end of the log of the first few.
-
-    reasons: for every failed task index, why
-    """
-    if len(request.indices) == 1:
-        say(f"job failed, log is in {request.log_of(request.indices[0])}")
-    else:
-        say(f"{len(reasons)} / {len(request.indices)} failed, log is in {request.log_of('*')}")
-    for index in sorted(reasons)[:shown]:
-        path = request.log_of(index)
-        print(f"== {path}: {reasons[index]}", *_last_lines(path, lines), sep="\n   ", file=sys.stderr, flush=True)
-
-
-def _last_lines(path, count, size=8192):
-    """The last lines of a text file; of a progress bar's line, what it showed last."""
-    with open(path, "rb") as file:
-        file.seek(max(os.fstat(file.fileno()).st_size - size, 0))
-        text = file.read().decode(errors="replace")
-    return [line.rstrip("\r").rpartition("\r")[2] for line in text.rstrip("\n").split("\n")[-count:]]

@@ -10,7 +10,7 @@ Options, before or after the range:
   --max-jobs-run N   at most N jobs at a time (default: as many as the usable cores have room for)
   --gpu N            devices of a job, its own through CUDA_VISIBLE_DEVICES (default: 0)
   --jobs-per-gpu N   jobs that share a device, or a set of --gpu devices (default: 1)
-  --mem 4G, --time T accepted for the cluster runners' sake; nothing is limited here
+  --mem 4G, --time T, --config FILE  accepted for the cluster runners' sake; nothing is limited here
 
 The word JOB in LOG and COMMAND becomes the task index; COMMAND passes through no shell. Exit status: 0 if
 all jobs succeeded, 1 if not, 128 + signal after TERM, INT or HUP, which end the jobs too. Whatever a
@@ -24,10 +24,11 @@ import sys
 import time
 from collections import namedtuple
 
+import job_log
 import kaldi_convention as kaldi
+from guardian import Guardian, signal_group, stop_signals
 
 OPTIONS = kaldi.OPTIONS | {"jobs-per-gpu": (kaldi.COUNT, "a number above 0", 1)}
-GRACE_SECONDS = 5.0
 
 Job = namedtuple("Job", "index process log devices started")
 
@@ -60,64 +61,6 @@ def share_out(options):
     return min(limit, options["max-jobs-run"] or limit), device_sets
 
 
-class Guardian:
-    """A process that ends the jobs' process groups once the runner is gone, by whatever signal.
-
-    It reads a pipe whose other end only the runner holds: `+PID` for a new group, `-PID` for one
-    that has ended, end of file when the runner has closed it or died.
-    """
-
-    def __enter__(self):
-        self.reader, self.writer = os.pipe()
-        self.pid = os.fork()
-        if self.pid == 0:
-            try:
-                os.setsid()
-                os.close(self.writer)
-                self._watch()
-            finally:
-                os._exit(0)
-        return self
-
-    def adopt_me(self):
-        """Called in the job before it becomes the command, so that no job is ever unknown."""
-        os.write(self.writer, b"+%d\n" % os.getpid())
-
-    def release(self, group):
-        os.write(self.writer, b"-%d\n" % group)
-
-    def end_all(self):
-        if self.writer is not None:
-            os.close(self.writer)
-            self.writer = None
-
-    def __exit__(self, *_):
-        self.end_all()
-        os.waitpid(self.pid, 0)
-
-    def _watch(self):
-        groups = set()
-        with open(self.reader, "rb") as messages:
-            for message in messages:
-                (groups.add if message.startswith(b"+") else groups.discard)(int(message[1:]))
-        alive = [group for group in groups if signal_group(group, signal.SIGTERM)]
-        deadline = time.monotonic() + GRACE_SECONDS
-        while alive and time.monotonic() < deadline:
-            time.sleep(0.02)
-            alive = [group for group in alive if signal_group(group, 0)]
-        for group in alive:
-            signal_group(group, signal.SIGKILL)
-
-
-def signal_group(group, number):
-    """Send a signal to a process group; return whether there was one to receive it."""
-    try:
-        os.killpg(group, number)
-    except (ProcessLookupError, PermissionError):
-        return False
-    return True
-
-
 class Runner:
     """Runs the jobs of a request; `failed` says why by task index, `stopped_by` names the signal that ended it."""
 
@@ -127,7 +70,7 @@ class Runner:
         self.running, self.failed, self.stopped_by, self.ended = [], {}, None, 0
 
     def run(self):
-        stops = {s for s in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP) if signal.getsignal(s) != signal.SIG_IGN}
+        stops = stop_signals()
         awaited = stops | {signal.SIGCHLD}
         signal.signal(signal.SIGCHLD, lambda *_: None)
         self.jobs_mask = signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
@@ -150,7 +93,7 @@ class Runner:
         devices = min(self.device_sets, key=in_use.count)
         if devices:
             environment["CUDA_VISIBLE_DEVICES"] = devices
-        log, started = kaldi.start_log(self.request.log_of(index), command), time.time()
+        log, started = job_log.start_log(self.request.log_of(index), command), time.time()
         try:
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment,
                                        start_new_session=True, preexec_fn=self._become_job)
@@ -172,22 +115,11 @@ class Runner:
         self._record(job.index, job.log, job.started, job.process.wait())
 
     def _record(self, index, log, started, status):
-        kaldi.end_log(log, status, time.time() - started, self.threads)
+        job_log.end_log(log, status, time.time() - started, self.threads)
         if status:
-            self.failed[index] = kaldi.reason_of(status)
+            self.failed[index] = job_log.reason_of(status)
         self.ended += 1
-        show_progress(self.ended, len(self.request.indices))
-
-
-def show_progress(ended, total):
-    """Count the jobs of a long array: on one line of a terminal, in a log with a line for every tenth."""
-    text = f"run.py: {ended} / {total} jobs ended"
-    if total < 10:
-        return
-    if sys.stderr.isatty():
-        print(f"\r{text}", end="\n" if ended == total else "", file=sys.stderr, flush=True)
-    elif ended * 10 // total > (ended - 1) * 10 // total:
-        print(text, file=sys.stderr, flush=True)
+        job_log.show_progress(self.ended, len(self.request.indices))
 
 
 def has_ended(job):
@@ -200,20 +132,20 @@ def main():
         print(__doc__.strip())
         return 0
     try:
-        request = kaldi.parse(sys.argv[1:], OPTIONS)
+        request = kaldi.parse(sys.argv[1:], lambda config: OPTIONS)
         runner = Runner(request, *share_out(request.options))
         runner.run()
         if runner.stopped_by:
-            kaldi.say(f"stopped by {runner.stopped_by.name}, its jobs were ended; log is in {request.log_of('*')}")
+            job_log.say(f"stopped by {runner.stopped_by.name}, its jobs were ended; log is in {request.log_of('*')}")
             return 128 + runner.stopped_by
         if runner.failed:
-            kaldi.report_failures(request, runner.failed)
+            job_log.report_failures(request, runner.failed)
             return 1
     except kaldi.UsageError as error:
-        kaldi.say(f"{error} (see run.py --help)")
+        job_log.say(f"{error} (see run.py --help)")
         return 1
     except OSError as error:
-        kaldi.say(error)
+        job_log.say(error)
         return 1
     return 0
 

@@ -1,0 +1,98 @@
+#!/usr/bin/env python3
+"""Run a command, or an array of them, through Slurm, in the calling convention of Kaldi's slurm.pl.
+
+usage: slurm.py [options] [JOB=1:N] LOG COMMAND...
+example:
+  steps/parallel/slurm.py --mem 4G --max-jobs-run 20 JOB=1:80 exp/log/count.JOB.log wc -l data/split80/JOB/wav.scp
+
+Options, before or after the range, are those that conf/slurm.conf describes, among them:
+  --mem 4G           memory of a task
+  --num-threads N    its CPUs, and its OMP_NUM_THREADS (default: 1)
+  --gpu N            its GPUs
+  --time 4:0:0       its time limit
+  --num-nodes N      nodes that it spans; it starts on the first of them
+and of the runner itself:
+  --max-jobs-run N   at most N tasks at a time
+  --config FILE      another file in the grammar of Kaldi's slurm.pl (default: conf/slurm.conf)
+
+The word JOB in LOG and COMMAND becomes the task index; arguments arrive as given. A task starts from PATH
+alone in the folder where the call was made, and reads ./path.sh there. Exit status: 0 if all succeeded,
+1 if not, 128 + signal after TERM, INT or HUP, which cancel the job. A task that is cancelled, over a limit or
+killed is noticed within seconds and reported with Slurm's reason and the end of its log. Scripts and
+what Slurm wrote are in q/ beside the logs.
+"""
+
+import re
+import sys
+
+import cluster
+from cluster import Task
+
+ENDED = {"BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED",
+         "REVOKED", "TIMEOUT"}
+HELD_AFTER_FAILURE = {"launch_failed_requeued_held"}
+
+
+class Slurm:
+    """Slurm's commands and what they print."""
+
+    CONF = "conf/slurm.conf"
+    TASK = "SLURM_ARRAY_TASK_ID"
+    TASK_IN_PATH = "%a"
+
+    def submission(self, name, output, span, limit):
+        """Words behind sbatch for an array of tasks."""
+        span += f"%{limit}" if limit else ""
+        return ["--parsable", f"--job-name={name}", f"--output={output}", f"--array={span}"]
+
+    def job_id(self, printed):
+        """The id in what sbatch printed, "" without one."""
+        return printed.strip().partition(";")[0] if re.match(r"\d+", printed.strip()) else ""
+
+    def cancellation(self, job):
+        return ["scancel", job]
+
+    def tasks(self, job):
+        """What Slurm knows of a job's tasks, `{index: Task}`; raises cluster.Unreachable."""
+        try:
+            printed = cluster.ask(["scontrol", "--oneliner", "show", "job", job])
+        except cluster.Unreachable as error:
+            if "Invalid job id" in str(error):  # all its tasks ended a while ago
+                return {}
+            raise
+        tasks = {}
+        for line in printed.splitlines():
+            fields = dict(word.split("=", 1) for word in line.split() if "=" in word)
+            for index in expand(fields.get("ArrayTaskId", "")):
+                tasks[index] = Task(*self._state(job, index, fields))
+        return tasks
+
+    def _state(self, job, index, fields):
+        state, reason = fields["JobState"], fields["Reason"]
+        live = state not in ENDED and reason not in HELD_AFTER_FAILURE
+        if live or state == "COMPLETED":
+            return live, f"{state} ({reason})" if reason != "None" else state if live else ""
+        code, _, number = fields.get("ExitCode", "0:0").partition(":")
+        words = [state, "" if reason in ("None", "NonZeroExitCode") else f"reason {reason}",
+                 f"exit code {code}" if code != "0" else "", f"signal {number}" if number != "0" else ""]
+        return live, f"Slurm job {job}_{index}: " + ", ".join(filter(None, words))
+
+    def accounts(self, job, indices):
+        """Why tasks ended that Slurm has forgotten."""
+        return {index: f"Slurm job {job}_{index}: ended without a status and Slurm no longer knows it; "
+                       f"'sacct -j {job}_{index}' may" for index in indices}
+
+
+def expand(indices):
+    """Task indices of Slurm's notation.
+
+    >>> expand("1,3-5%2,8-12:2")
+    [1, 3, 4, 5, 8, 10, 12]
+    """
+    matches = re.findall(r"(\d+)(?:-(\d+))?(?::(\d+))?", re.sub(r"%\d+", "", indices))
+    return [index for first, last, step in matches
+            for index in range(int(first), int(last or first) + 1, int(step or 1))]
+
+
+if __name__ == "__main__":
+    sys.exit(cluster.main(Slurm(), __doc__))
