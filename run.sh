@@ -8,7 +8,7 @@ cd "$(dirname "$0")"
 stage=                                 # first stage to redo; without it, what is done is skipped
 stop_stage=6                           # last stage to run
 cmd_backend=                           # local, slurm or sge (default: what cmd.sh says)
-nj=$(nproc)                            # parallel jobs on the CPU
+nj=$(env -u OMP_NUM_THREADS nproc)     # parallel jobs on the CPU
 num_threads=                           # threads of pre-training on the CPU (default: nj)
 ngpu=0                                 # GPUs of a node; 0 trains on the CPU
 num_nodes=1                            # nodes that pre-training spans, each with ngpu GPUs
@@ -73,6 +73,7 @@ Options:
 . ./path.sh
 # Ctrl-C, TERM and a kill end the jobs of this run with it.
 [ "${supervised-}" ] || supervised=true exec steps/parallel/supervise.py ./run.sh "$@"
+arguments=("$@")
 . steps/parse_options.sh
 . ./cmd.sh
 . local/run_functions.sh

@@ -165,15 +165,32 @@ begin_training() {
   log "stage $1: $2"
 }
 
-# report_failed_tasks N: say which trainings failed and how to do them again.
+# why LOG: the last words of a job, and its code.
+why() {
+  [ -f "$1" ] || { echo "it has no log"; return; }
+  local code
+  code=$(sed -n 's/^# Ended (\([^)]*\)) at .*/ (\1)/p' "$1" | tail -n 1)
+  echo "$(grep -Ev '^(# (Accounting|Finished|Ended) .*|#? *)$' "$1" | tail -n 1)$code"
+}
+
+# report_failed_tasks N: say which trainings failed, why, and how to do them again.
 report_failed_tasks() {
-  local n dir
+  local n dir log
   for n in $(seq "$1"); do
     dir=$(sed -n 's/^--dir=//p' "$exp_dir/tasks/finetune.$n.conf")
-    [ -f "$dir/RESULT" ] || echo "run.sh: failed: $dir, log $exp_dir/log/finetune.$n.log; once mended, do it again with:" \
+    log=$exp_dir/log/finetune.$n.log
+    [ -f "$dir/RESULT" ] || echo "run.sh: failed: $dir: $(why "$log"); log $log; alone, once mended:" \
       "steps/finetune.py --config $exp_dir/tasks/finetune.$n.conf" >&2
   done
-  die "stage 5 is not complete; run the same command without --stage to do what is missing"
+  die "stage 5 is not complete; do just what is missing with: ./run.sh$(without_stage "${arguments[@]}")"
+}
+
+# without_stage ARGUMENTS...: the options of this run, fit to be typed, but for --stage, which would redo what is done.
+without_stage() {
+  while [ $# -gt 0 ]; do
+    [ "$1" = --stage ] || printf ' %q' "${@:1:2}"
+    shift 2
+  done
 }
 
 summary() {

@@ -90,12 +90,12 @@ def test_arguments_environment_and_log(cluster, tmp_path):
     cluster.env["SECRET"] = "of the caller"
     code, errors = cluster.run(place, "--num-threads", "2", "--mem", "200M", "JOB=2:3", "log/x.JOB.log", sys.executable,
                                "-c", SHOW, *odd)
-    assert (code, errors) == (0, "")
+    assert errors == "" and code == 0
     for task in ("2", "3"):
         log = (place / f"log/x.{task}.log").read_text()
         arguments, environment = json.loads(re.search(r"^SHOW (.*)$", log, re.M)[1])
         assert arguments == [*odd[:-1], task]
-        assert environment["OMP_NUM_THREADS"] == "2" and environment["PATH"] == cluster.env["PATH"]
+        assert environment["OMP_NUM_THREADS"] == "2" and environment["PATH"].endswith(cluster.env["PATH"])
         assert "SECRET" not in environment
         assert re.search(r"^# Running on \S+$", log, re.M) and re.search(r"with status 0$", log, re.M)
         assert re.fullmatch(r"# Ended \(code 0\) at .*, elapsed time \d+ seconds", log.splitlines()[-1])
@@ -110,7 +110,7 @@ def test_path_sh_makes_the_environment(cluster, tmp_path):
 def test_a_failing_task_takes_no_other_down(cluster, tmp_path):
     code, errors = cluster.run(tmp_path, "JOB=1:3", "log/x.JOB.log", "bash", "-c",
                                "echo I am JOB; [ JOB != 2 ] || exit 7; touch done.JOB")
-    assert code == 1 and not cluster.jobs()
+    assert code == 1
     lines = errors.splitlines()
     assert lines[0] == f"{cluster.runner.name}: 1 / 3 failed, log is in log/x.*.log"
     assert lines[1] == "== log/x.2.log: exit code 7"
@@ -156,14 +156,17 @@ def test_a_task_that_ends_without_a_word_is_noticed(cluster, tmp_path, how, reco
     assert not any(map(alive, pids))
 
 
-def test_over_memory(cluster, tmp_path):
+def test_over_memory(cluster, tmp_path, record_property):
     options = ["--mem", "300M"]
     if cluster.backend == "sge":  # Kaldi's resources reserve memory; a cell that limits it does so by h_vmem
-        (tmp_path / "queue.conf").write_text("command qsub -v PATH -cwd -S /bin/bash\noption mem=* -l h_vmem=$0\n")
+        (tmp_path / "queue.conf").write_text("command qsub -v PATH -cwd -S /bin/bash -j y\noption mem=* -l h_vmem=$0\n")
         options += ["--config", "queue.conf"]
-    code, errors = cluster.run(tmp_path, *options, "x.log", sys.executable, "-c",
-                               "print('begun', flush=True); x = bytearray(2 * 10**9); import time; time.sleep(60)")
-    assert code == 1 and "begun" in errors
+    greedy = "import time; print(time.time(), 'begun', flush=True); x = bytearray(2 * 10**9); time.sleep(60)"
+    code, errors = cluster.run(tmp_path, *options, "x.log", sys.executable, "-c", greedy)
+    seconds = time.time() - float(re.search(r"(\S+) begun$", errors, re.MULTILINE)[1])
+    record_property("seconds", seconds)
+    print(f"{cluster.backend}: over memory noticed after {seconds:.1f} s:\n{errors}")
+    assert code == 1 and seconds < NOTICE_SECONDS
     wanted = "exceeded memory limit" if cluster.backend == "slurm" else "MemoryError|h_vmem"
     assert re.search(wanted, errors), errors
 
@@ -200,7 +203,7 @@ def test_nothing_outlives_the_runner(cluster, tmp_path, number):
         wait_for(lambda: not cluster.jobs())
     else:
         assert process.returncode == 128 + number
-        assert re.fullmatch(rf"\w+\.py: stopped by {number.name}, job \d+ was cancelled; log is in x\.\*\.log\n", errors)
+        assert re.fullmatch(rf"\S+: stopped by {number.name}, job \d+ was cancelled; log is in x\.\*\.log\n", errors)
     assert not cluster.jobs()
     wait_for(lambda: not any(map(alive, pids)))
 
@@ -220,7 +223,7 @@ def test_what_cannot_run_is_refused_in_one_line(cluster, tmp_path, options, word
 def test_a_task_that_the_scheduler_cannot_start(cluster, tmp_path):
     command, broken, words = {
         "slurm": ("sbatch --export=PATH", "--output=/nowhere/x", r"Slurm job \d+_1: FAILED, reason JobLaunchFailure"),
-        "sge": ("qsub -v PATH -S /bin/bash", "-wd /nowhere", r"in an error state; .*/nowhere"),
+        "sge": ("qsub -v PATH -S /bin/bash -j y", "-wd /nowhere", r"in an error state; .*/nowhere"),
     }[cluster.backend]
     (tmp_path / "my.conf").write_text(f"command {command}\noption num_threads=* {broken}\n")
     code, errors = cluster.run(tmp_path, "--config", "my.conf", "--num-threads", "1", "x.log", "true")

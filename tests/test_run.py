@@ -51,14 +51,16 @@ def test_killed_and_continued_gives_the_same_results(finished, tmp_path):
     words = ["./run.sh", "--data-dir", place / "data", "--exp-dir", tmp_path / "exp", "--protocol", "5fold",
              "--pretrain-config", place / "pretrain.conf", "--finetune-config", place / "finetune.conf",
              "--systems", "resnet18_pretrain_ad vgg5_ad"]
-    for marker in ("pretrain_resnet18/config.json", "resnet18_pretrain_ad/fold_Ses01M/config.json",
-                   "resnet18_pretrain_ad/fold_Ses03M/RESULT"):
+    kills = [("pretrain_resnet18/config.json", os.kill, signal.SIGTERM),
+             ("resnet18_pretrain_ad/fold_Ses01M/config.json", os.kill, signal.SIGKILL),
+             ("resnet18_pretrain_ad/fold_Ses03M/RESULT", os.killpg, signal.SIGKILL)]
+    for marker, kill, number in kills:
         process = subprocess.Popen([str(word) for word in words], cwd=ROOT, start_new_session=True,
                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         while not (tmp_path / "exp" / marker).exists():
             assert process.poll() is None
             time.sleep(0.05)
-        os.killpg(process.pid, signal.SIGKILL)
+        kill(process.pid, number)
         process.wait()
     run(*words)
     for path, text in results(tmp_path).items():
@@ -103,8 +105,11 @@ def test_a_failed_fold_takes_no_other_down(finished):
     result = recipe(place, "--systems", "vgg5_ad", check=False)
     victim.write_text(whole)
     assert result.returncode == 1
-    failed = re.search(r"failed: .*vgg5_ad/fold_Ses02M, log .*; .*with: (steps/finetune.py --config .*)", result.stderr)
-    assert failed and result.stderr.count("run.sh: failed:") == 1
+    assert re.search(r"run.sh: failed: .*vgg5_ad/fold_Ses02M: finetune.py: .*nobody.* \(code 1\); "
+                     r"log .*/finetune.2.log; alone, once mended: steps/finetune.py --config .*/finetune.2.conf\n",
+                     result.stderr)
+    assert result.stderr.count("run.sh: failed:") == 1
+    assert re.search(r"just what is missing with: ./run.sh --data-dir .* --systems vgg5_ad\n", result.stderr)
     assert len(list((place / "exp" / "vgg5_ad").glob("*/RESULT"))) == 4
     assert "1 trainings to do" in recipe(place, "--systems", "vgg5_ad").stdout and results(place) == before
 

@@ -132,7 +132,7 @@ class Watch:
     def _poll(self):
         tasks = self.scheduler.tasks(self.job)
         live = {index for index, task in tasks.items() if task.live}
-        self._say_sometimes("waiting: " + ", ".join(
+        self._say_sometimes(f"waiting for job {self.job}: " + ", ".join(
             f"{count} {note}" for note, count in Counter(tasks[i].note for i in live & self.waiting).items()))
         now = time.monotonic()
         self.gone_since = {index: self.gone_since.get(index, now) for index in self.waiting - live}

@@ -42,7 +42,7 @@ class GridEngine:
 
     def submission(self, name, output, span, limit):
         """Words behind qsub for an array of tasks."""
-        return ["-terse", "-N", re.sub(r"^(?=\d)|[^\w.-]", "_", name), "-j", "y", "-o", output, "-t", span,
+        return ["-terse", "-N", re.sub(r"^(?=\d)|[^\w.-]", "_", name), "-o", output, "-t", span,
                 *(["-tc", str(limit)] if limit else [])]
 
     def job_id(self, printed):
@@ -85,7 +85,8 @@ class GridEngine:
             return {}
         known = {}
         for block in re.split(r"^=+$", printed, flags=re.MULTILINE):
-            fields = dict(re.findall(r"^(\w+)\s+(.*?)\s*$", block, re.MULTILINE))
+            pairs = re.findall(r"^(\w+) +(.*)$", block, re.MULTILINE)
+            fields = {name: " ".join(value.split()) for name, value in pairs}
             if fields.get("taskid", "").isdigit():
                 known[int(fields["taskid"])] = reason_of(job, fields)
         return known
