@@ -5,5 +5,5 @@ cd "$(dirname "$0")/.."
 . ./path.sh
 local/install.sh requirements.txt requirements-dev.txt
 ruff check .
-shellcheck --external-sources run.sh path.sh cmd.sh local/*.sh steps/*.sh tests/*.sh .ci/run
+shellcheck --external-sources -P . -P SCRIPTDIR run.sh path.sh cmd.sh local/*.sh steps/*.sh tests/*.sh tests/clusters/*.sh .ci/run
 python -m pytest -q "$@"
