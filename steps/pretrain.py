@@ -4,9 +4,11 @@
 Reads DATA/feats.scp, vad.scp, utt2spk and identification/{train,valid}; writes a model directory with
 config.json, best.safetensors, last.safetensors, log/epochs.tsv and RESULT (identification accuracy on
 the held-out utterances). Run again after a kill, it continues; run again when done, it does nothing.
+Several GPUs, also of several nodes, train one model when steps/launch.py starts it.
 """
 
 from options import OptionParser, run
+from ser import distributed
 from ser.log import log
 from ser.pretraining import PretrainConfig, pretrain
 from training_options import add_training_options, pick
@@ -18,11 +20,13 @@ def main():
     add_training_options(parser)
     parser.add_argument("data", help="data directory with identification lists (local/make_folds.py)")
     parser.add_argument("dir", help="model directory to make")
+    distributed.begin()
     args = parser.parse_args()
     config = parser.fields_of(PretrainConfig, args)
-    device, precision = pick(args)
-    made = pretrain(args.dir, args.data, config, seed=args.seed, device=device, precision=precision,
-                    restart=args.restart, save_every=args.save_every)
+    device, precision = pick(args, several_processes=True)
+    with distributed.group(device):
+        made = pretrain(args.dir, args.data, config, seed=args.seed, device=device,
+                        precision=distributed.broadcast(precision), restart=args.restart, save_every=args.save_every)
     log(f"{'made' if made else 'already there:'} {args.dir}/RESULT")
 
 

@@ -1,7 +1,9 @@
 """Options that say where and how to run, shared by pretrain.py and finetune.py."""
 
 from options import str2bool
+from ser import distributed
 from ser.device import DEVICES, PRECISIONS, pick_device, pick_precision
+from ser.errors import UserError
 from ser.log import log
 
 
@@ -19,9 +21,15 @@ def add_training_options(parser):
                         help="begin anew whatever the directory holds (default: false)")
 
 
-def pick(args):
-    """Device and precision for parsed options; raises UserError."""
+def pick(args, several_processes=False):
+    """Device and precision for parsed options; raises UserError, also for several processes where there must be one."""
+    processes = distributed.world_size()
+    if processes > 1 and not several_processes:
+        distributed.begin()
+        raise UserError(f"trains in one process, not in {processes}; start it without launch.py (run.sh --ngpu trains "
+                        "several folds at a time)")
     device = pick_device(args.device, args.num_threads)
     precision = pick_precision(args.precision, device)
-    log(f"training in {precision} on {device.type}, scoring in fp32, seed {args.seed}")
+    log(f"training in {precision} on {device.type}, scoring in fp32, seed {args.seed}"
+        + (f", {processes} processes" if processes > 1 else ""))
     return device, precision

@@ -1,9 +1,13 @@
 """Where and in which precision to compute, and what makes it repeatable."""
 
+import fcntl
 import os
+import tempfile
+from pathlib import Path
 
 import torch
 
+from ser.distributed import local_rank, local_world_size
 from ser.errors import UserError
 
 DEVICES = ("auto", "cpu", "cuda")
@@ -12,6 +16,8 @@ PRECISIONS = ("auto", "bf16", "fp32")
 
 def pick_device(name, num_threads=0):
     """Turn `auto`, `cpu` or `cuda` into a torch.device and make its results repeatable.
+
+    Of several visible GPUs the process takes one that no other process has claimed.
 
     Parameters
     ----------
@@ -23,7 +29,7 @@ def pick_device(name, num_threads=0):
     Raises
     ------
     UserError
-        A GPU was asked for and there is none.
+        A GPU was asked for and there is none, or fewer than this node has processes.
     """
     if num_threads:
         torch.set_num_threads(num_threads)
@@ -32,7 +38,51 @@ def pick_device(name, num_threads=0):
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.benchmark = False
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+    if name == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    count = torch.cuda.device_count()
+    if count < local_world_size():
+        raise UserError(f"device cuda: {local_world_size()} processes on this machine, visible GPUs: {count}; "
+                        "give launch.py a smaller --nproc-per-node")
+    if count > 1:
+        names = [str(torch.cuda.get_device_properties(number).uuid) for number in range(count)]
+        torch.cuda.set_device(claim_first_free(names, local_rank(), tempfile.gettempdir()))
+    return torch.device("cuda")
+
+
+def claim_first_free(names, start, folder):
+    """Claim the first device that no process of this machine has claimed, for as long as this process lives.
+
+    Parameters
+    ----------
+    names : list of str
+        Names of the devices that hold for every process and user, such as UUIDs.
+    start : int
+        Position in `names` from which to look, around the end.
+    folder : str or Path
+        For the lock files.
+
+    Returns
+    -------
+    int
+        Position of the device in `names`; that of `start` when all are claimed or no file can be locked.
+    """
+    order = [(start + number) % len(names) for number in range(len(names))]
+    return next((number for number in order if _claim(Path(folder) / f"ser-gpu-{names[number]}.lock")), order[0])
+
+
+def _claim(path):
+    """Lock a file until the process ends, and return whether that was possible."""
+    try:
+        try:  # another user's file in a sticky directory opens only without O_CREAT (fs.protected_regular)
+            file = os.open(path, os.O_RDONLY)
+        except FileNotFoundError:
+            file = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL, 0o666)
+            os.fchmod(file, 0o666)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def has_bfloat16(device):

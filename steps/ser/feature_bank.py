@@ -44,7 +44,7 @@ class FeatureBank:
         """Positions of utterances in the bank, as an integer tensor on its device."""
         return torch.tensor([self.index[utt] for utt in utts], device=self.frames.device)
 
-    def crops(self, which, size, generator):
+    def crops(self, which, size, generator, part=slice(None)):
         """Gather crops at random places; an utterance shorter than the crop is repeated.
 
         Parameters
@@ -55,14 +55,17 @@ class FeatureBank:
             Frames of a crop.
         generator : torch.Generator
             On the CPU, so that a seed means the same crops on every device.
+        part : slice, optional
+            Of `which`, to gather; the places are drawn for all.
 
         Returns
         -------
         torch.Tensor
-            `[B, size, dimension]`.
+            `[B, size, dimension]`, of a part with its length for B.
         """
+        places = torch.rand(len(which), generator=generator)[part].to(which.device)
+        which = which[part]
         lengths = self.lengths[which]
-        places = torch.rand(len(which), generator=generator).to(lengths.device)
         starts = (places * ((lengths - size).clamp(min=0) + 1)).long()
         steps = torch.arange(size, device=lengths.device)
         within = (starts[:, None] + steps) % lengths[:, None]

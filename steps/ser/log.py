@@ -1,18 +1,24 @@
 """Log lines with date and script, and a progress bar on terminals."""
 
+import os
 import sys
 import time
 from pathlib import Path
 
 from tqdm import tqdm
 
+# Of several processes that train one model (torchrun) the first speaks for all.
+_silent = os.environ.get("RANK", "0") != "0"
+
 
 def log(message):
     """Print one line `2026-01-31 12:00:00 (script) message` to standard error, flushed at once."""
+    if _silent:
+        return
     stamp = time.strftime("%Y-%m-%d %H:%M:%S")
     print(f"{stamp} ({Path(sys.argv[0]).name}) {message}", file=sys.stderr, flush=True)
 
 
 def progress(iterable, **kwargs):
     """Wrap an iterable in a bar when standard error is a terminal; stay silent in a log file."""
-    return tqdm(iterable, disable=not sys.stderr.isatty(), leave=False, **kwargs)
+    return tqdm(iterable, disable=_silent or not sys.stderr.isatty(), leave=False, **kwargs)

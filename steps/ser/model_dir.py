@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from ser.checkpoint import load_config, save_config
+from ser.distributed import world_size
 from ser.errors import UserError
 
 # Options that are checksums, in words.
@@ -32,7 +33,7 @@ def environment(device, precision):
     return {
         "python": platform.python_version(), "torch": torch.__version__, "precision": precision,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu x {torch.get_num_threads()}",
-        "commit": commit.stdout.strip() + ("+changes" if changed.stdout.strip() else ""),
+        "processes": world_size(), "commit": commit.stdout.strip() + ("+changes" if changed.stdout.strip() else ""),
     }
 
 

@@ -8,6 +8,7 @@ from torch.nn.functional import cross_entropy
 
 from ser.backbones import BACKBONES
 from ser.data_dir import read_dataset, read_table
+from ser.distributed import broadcast, is_main
 from ser.errors import UserError
 from ser.feature_bank import load_bank
 from ser.files import write_text
@@ -30,7 +31,7 @@ class PretrainConfig:
 
     backbone: str = _option("resnet18", "feature extractor", choices=tuple(BACKBONES))
     epochs: int = _option(24, "epochs")
-    batch_size: int = _option(64, "utterances a step")
+    batch_size: int = _option(64, "utterances a step, of all processes together")
     lr: float = _option(0.001, "Adam's highest learning rate")
     warmup: float = _option(0.1, "share of the steps over which the learning rate rises, before it falls as a cosine")
     crop: int = _option(200, "frames of a training crop")
@@ -45,6 +46,8 @@ class PretrainConfig:
 
 def pretrain(model_dir, data_dir, config, *, seed, device, precision, restart, save_every=10.0):
     """Train a speaker model on data_dir/identification/train and measure it on …/valid.
+
+    Inside ser.distributed.group() it is called by every process; the first one writes.
 
     Parameters
     ----------
@@ -71,7 +74,7 @@ def pretrain(model_dir, data_dir, config, *, seed, device, precision, restart, s
     """
     options = {**asdict(config), "seed": seed, "data_dir": str(data_dir),
                "data_stamp": data_stamp(data_dir, "identification")}
-    if open_model_dir(model_dir, options, restart):
+    if broadcast(is_main() and open_model_dir(model_dir, options, restart)):
         return False
     torch.manual_seed(seed)
     utt2spk = read_table(Path(data_dir) / "utt2spk", columns=2)
@@ -95,15 +98,18 @@ def pretrain(model_dir, data_dir, config, *, seed, device, precision, restart, s
         return 100 * hits.float().mean().item()
 
     identity = digest(options, bank.fingerprint(), speakers.tolist(), precision)
-    record(model_dir, options, identity=identity, environment=environment(device, precision), num_speakers=len(names),
-           dimension=bank.dimension, dataset=read_dataset(data_dir), features=feature_configuration(data_dir),
-           utterances={part: len(utts) for part, utts in parts.items()})
+    if is_main():
+        record(model_dir, options, identity=identity, environment=environment(device, precision),
+               num_speakers=len(names), dimension=bank.dimension, dataset=read_dataset(data_dir),
+               features=feature_configuration(data_dir),
+               utterances={part: len(utts) for part, utts in parts.items()})
     plan = Plan(config.epochs, config.batch_size, config.crop, seed, {"": config.lr}, warmup_cosine(config.warmup),
                 precision, save_every)
     trainer = Trainer(model, bank, train, loss, validate, plan, model_dir, identity)
     trainer.run()
-    write_text(Path(model_dir) / "RESULT",
-               f"%IDACC {trainer.best:.2f} [ best of {config.epochs} epochs on {len(valid)} held-out utterances, "
-               f"{len(names)} speakers, seed {seed}, {read_dataset(data_dir)} ] {model_dir}\n")
-    trainer.forget_state()
+    if is_main():
+        write_text(Path(model_dir) / "RESULT",
+                   f"%IDACC {trainer.best:.2f} [ best of {config.epochs} epochs on {len(valid)} held-out utterances, "
+                   f"{len(names)} speakers, seed {seed}, {read_dataset(data_dir)} ] {model_dir}\n")
+        trainer.forget_state()
     return True

@@ -3,6 +3,9 @@
 Whatever is random in an epoch is drawn from the seed and the epoch's number, so the state to resume
 from is weights, optimizer and history. A killed run repeats the epoch it was in and ends with the
 same weights.
+
+Several processes (ser.distributed) draw the same batches, each works on its share, and the first one
+validates, logs and saves. What they train is what one process would train, up to rounding.
 """
 
 import time
@@ -11,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from ser import distributed
 from ser.checkpoint import load_tensors, save_tensors
 from ser.errors import UserError
 from ser.files import write_text
@@ -23,7 +27,9 @@ class Plan:
 
     Attributes
     ----------
-    epochs, batch_size : int
+    epochs : int
+    batch_size : int
+        Of all processes together.
     crop : int
         Frames of a training crop.
     seed : int
@@ -58,7 +64,7 @@ class Trainer:
     which : torch.Tensor
         Positions of the training utterances.
     loss : callable
-        `(model, features [B, crop, dimension], positions [B])` to a scalar.
+        `(model, features [B, crop, dimension], positions [B])` to a scalar, a mean over the batch.
     validate : callable
         No argument; percent, higher is better.
     plan : Plan
@@ -98,22 +104,29 @@ class Trainer:
             The saved state belongs to other data or options, or the loss is not finite.
         """
         self._resume()
+        self.network = distributed.distribute(self.model)
         saved = time.monotonic()
         epochs = range(self.epoch + 1, self.plan.epochs + 1)
         for epoch in progress(epochs, initial=self.epoch, total=self.plan.epochs, unit="epoch"):
             started = time.monotonic()
             loss = self._train_epoch(epoch)
             speed = len(self.which) / (time.monotonic() - started)
+            self.epoch = epoch
+            if not distributed.is_main():
+                continue
             score = self.validate()
             if score > self.best:
                 self.best, self.best_weights = score, self._weights()
-            self.epoch = epoch
             self.history.append([epoch, epoch * self.steps_per_epoch, loss, score])
             log(f"epoch {epoch}/{self.plan.epochs} step {epoch * self.steps_per_epoch} loss {loss:.4f} "
                 f"valid {score:.2f} best {self.best:.2f} ({speed:.0f} utterances/s)")
             if time.monotonic() - saved > self.plan.save_every:
                 self._save()
                 saved = time.monotonic()
+        if distributed.is_main():
+            self._write()
+
+    def _write(self):
         write_text(self.model_dir / "log" / "epochs.tsv", "epoch\tstep\tloss\tvalid\n"
                    + "".join(f"{e}\t{s}\t{loss:.6f}\t{score:.4f}\n" for e, s, loss, score in self.history))
         save_tensors(self.model_dir / "last.safetensors", self.model.state_dict())
@@ -134,15 +147,16 @@ class Trainer:
             factor = plan.schedule(epoch, done)
             for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
                 group["lr"] = rate * factor
+            part, weight = distributed.share(self.model, len(batch))
             positions = self.which[batch.to(device)]
-            crops = self.bank.crops(positions, plan.crop, generator)
+            crops = self.bank.crops(positions, plan.crop, generator, part)
             with torch.autocast(device.type, torch.bfloat16, enabled=plan.precision == "bf16"):
-                loss = self.loss(self.model, crops, positions)
+                loss = weight * self.loss(self.network, crops, positions[part])
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             self.optimizer.step()
             total += loss.detach() * len(batch)
-        mean = float(total) / len(self.which)
+        mean = float(distributed.average(total)) / len(self.which)
         if mean != mean or mean in (float("inf"), float("-inf")):
             raise UserError(f"{self.model_dir}: the loss is {mean} in epoch {epoch}; "
                             "lower --lr or use --precision fp32")
@@ -160,15 +174,22 @@ class Trainer:
                                                 "history": self.history})
 
     def _resume(self):
-        for leftover in self.model_dir.glob(".*.safetensors.*"):  # of a run killed while it saved
-            leftover.unlink()
-        if not self.state_path.exists():
-            return
+        if distributed.is_main():
+            for pattern in (".*.safetensors.*", ".tmp??????"):  # ours and safetensors' own, of a run killed in saving
+                for leftover in self.model_dir.glob(pattern):
+                    leftover.unlink()
+        if distributed.broadcast(self.state_path.exists()):
+            self._load()
+
+    def _load(self):
         tensors, metadata = load_tensors(self.state_path)
         if metadata["identity"] != self.identity:
             raise UserError(f"{self.state_path}: made from other data or options; "
                             f"remove {self.model_dir} or give --restart true (run.sh: --stage N)")
         self.epoch, self.best, self.history = metadata["epoch"], metadata["best"], metadata["history"]
+        if distributed.broadcast(self.epoch) != self.epoch:
+            raise UserError(f"{self.state_path}: process {distributed.rank()} sees another file than the first one; "
+                            "take a model directory that all nodes share")
         split = {"model": {}, "best": {}, "adam": {}}
         for name, tensor in tensors.items():
             kind, _, name = name.partition(".")
