@@ -165,12 +165,13 @@ begin_training() {
   log "stage $1: $2"
 }
 
-# why LOG: the last words of a job, and its code.
+# why LOG: the last words of a job, and its code, from the closing lines of any runner.
 why() {
   [ -f "$1" ] || { echo "it has no log"; return; }
   local code
-  code=$(sed -n 's/^# Ended (\([^)]*\)) at .*/ (\1)/p' "$1" | tail -n 1)
-  echo "$(grep -Ev '^(# (Accounting|Finished|Ended) .*|#? *)$' "$1" | tail -n 1)$code"
+  code=$(sed -nE 's/^# Ended \((code [^)]*)\) at .*/ (\1)/p; s/^# Finished at .* with status ([0-9]+)$/ (code \1)/p' "$1" |
+    tail -n 1)
+  echo "$(grep -Ev '^(# (Accounting:|Finished at|Ended \().*|#? *)$' "$1" | tail -n 1)$code"
 }
 
 # report_failed_tasks N: say which trainings failed, why, and how to do them again.
@@ -180,7 +181,7 @@ report_failed_tasks() {
     dir=$(sed -n 's/^--dir=//p' "$exp_dir/tasks/finetune.$n.conf")
     log=$exp_dir/log/finetune.$n.log
     [ -f "$dir/RESULT" ] || echo "run.sh: failed: $dir: $(why "$log"); log $log; alone, once mended:" \
-      "steps/finetune.py --config $exp_dir/tasks/finetune.$n.conf" >&2
+      "steps/finetune.py --config $(printf %q "$exp_dir/tasks/finetune.$n.conf")" >&2
   done
   die "stage 5 is not complete; do just what is missing with: ./run.sh$(without_stage "${arguments[@]}")"
 }

@@ -3,6 +3,7 @@
 They are skipped where the schedulers are not installed (tests/clusters/install.sh installs them).
 """
 
+import contextlib
 import json
 import os
 import re
@@ -14,7 +15,10 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, recipe, results, short_schedule
+import torch
+from conftest import ROOT, recipe, results, run, short_schedule
+
+from ser.checkpoint import load_tensors
 
 NOTICE_SECONDS = 5.0
 SHOW = "import json, os, sys; print('SHOW', json.dumps([sys.argv[1:], dict(os.environ)]))"
@@ -23,8 +27,8 @@ SHOW = "import json, os, sys; print('SHOW', json.dumps([sys.argv[1:], dict(os.en
 class Cluster:
     """A running scheduler: its runner, what it needs in the environment, and its own commands."""
 
-    def __init__(self, backend, start, folder):
-        self.backend, self.start, self.folder = backend, start, folder
+    def __init__(self, backend, folder):
+        self.backend = backend
         self.runner = ROOT / "steps/parallel" / f"{backend}.py"
         variables = subprocess.run(["bash", "-c", ". $0/env.sh; env -0", folder], capture_output=True, text=True,
                                    check=True, env={"PATH": os.environ["PATH"]}).stdout
@@ -56,17 +60,26 @@ class Cluster:
         assert self.command(*words).returncode == 0
 
 
-@pytest.fixture(scope="module", params=["slurm", "sge"])
-def cluster(request, tmp_path_factory):
-    start, needs = {"slurm": ("slurm.sh", "slurmctld"), "sge": ("gridengine.sh", "qconf")}[request.param]
+@contextlib.contextmanager
+def running(backend, folder, **variables):
+    """Start a cluster of one's own for a while, or skip the test."""
+    script, needs = {"slurm": ("slurm.sh", "slurmctld"), "sge": ("gridengine.sh", "qconf")}[backend]
     if not shutil.which(needs, path=f"{os.environ['PATH']}:/usr/sbin"):
         pytest.skip(f"{needs} is not installed: tests/clusters/install.sh as root installs it, where it can")
-    if request.param == "sge" and os.geteuid() != 0:
+    if backend == "sge" and os.geteuid() != 0:
         pytest.skip("a Grid Engine cell of one's own needs root")
-    folder = tmp_path_factory.mktemp(request.param)
-    subprocess.run([ROOT / "tests/clusters" / start, "start", folder], check=True, timeout=120)
-    yield Cluster(request.param, start, folder)
-    subprocess.run([ROOT / "tests/clusters" / start, "stop", folder], check=True, timeout=120)
+    command = [ROOT / "tests/clusters" / script]
+    subprocess.run([*command, "start", folder], check=True, timeout=120, env=os.environ | variables)
+    try:
+        yield Cluster(backend, folder)
+    finally:
+        subprocess.run([*command, "stop", folder], check=True, timeout=120)
+
+
+@pytest.fixture(scope="module", params=["slurm", "sge"])
+def cluster(request, tmp_path_factory):
+    with running(request.param, tmp_path_factory.mktemp(request.param)) as started:
+        yield started
 
 
 def wait_for(condition, seconds=20.0):
@@ -171,6 +184,10 @@ def test_over_memory(cluster, tmp_path, record_property):
     assert re.search(wanted, errors), errors
 
 
+def test_memory_is_that_of_a_task_whatever_its_threads(cluster, tmp_path):
+    assert cluster.run(tmp_path, "--mem", "4G", "--num-threads", "4", "x.log", "true") == (0, "")
+
+
 def spans(cwd, count):
     return [[float((cwd / f"{name}.{task}").read_text()) for name in ("begin", "end")] for task in range(1, count + 1)]
 
@@ -240,3 +257,17 @@ def test_the_whole_recipe_gives_the_results_of_a_local_run(cluster, finished, tm
     assert there == {path.relative_to(place): text for path, text in results(place).items()}
     assert (tmp_path / "exp/RESULTS").read_text() == (place / "exp/RESULTS").read_text()
     assert (tmp_path / "exp/log/q/finetune.sh").exists() and (tmp_path / "exp/q/pretrain_resnet18.sh").exists()
+
+
+def test_pretraining_over_two_nodes_trains_what_one_process_does(tiny, tmp_path):
+    words = ["steps/pretrain.py", "--backbone", "vgg5", "--precision", "fp32", "--device", "cpu", "--epochs", "2",
+             "--batch-size", "13", "--crop", "40", "--num-threads", "1", tiny]
+    run(*words, tmp_path / "alone")
+    with running("slurm", tmp_path / "slurm", SLURM_NODES="2") as cluster:
+        code, errors = cluster.run(ROOT, "--mem", "2G", "--num-nodes", "2", tmp_path / "x.log", "steps/launch.py",
+                                   "--nproc-per-node", "1", *words, tmp_path / "together")
+    assert (code, errors) == (0, "")
+    assert "2 processes" in (tmp_path / "x.log").read_text()
+    alone, together = (load_tensors(tmp_path / name / "last.safetensors")[0] for name in ("alone", "together"))
+    for name, tensor in alone.items():
+        assert torch.allclose(tensor.double(), together[name].double(), rtol=1e-4, atol=1e-5), name

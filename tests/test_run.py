@@ -114,6 +114,26 @@ def test_a_failed_fold_takes_no_other_down(finished):
     assert "1 trainings to do" in recipe(place, "--systems", "vgg5_ad").stdout and results(place) == before
 
 
+KALDI_LOGS = {
+    "run.py": ("# cmd\n#\nepoch 1\nfinetune.py: valid: no such file\n# Accounting: time=5 threads=1\n"
+               "# Finished at Tue Nov 24 00:00:00 UTC 2026 with status 1\n"
+               "# Ended (code 1) at Tue Nov 24 00:00:00 UTC 2026, elapsed time 5 seconds\n",
+               "finetune.py: valid: no such file (code 1)"),
+    "run.pl": ("# cmd\n# Started at Tue Nov 24\n#\nkilled here\n# Accounting: time=5 threads=1\n"
+               "# Ended (code 0; signal 9) at Tue Nov 24, elapsed time 5 seconds\n", "killed here (code 0; signal 9)"),
+    "queue.pl": ("# Running on n\n# cmd\nlast words\n# Accounting: time=5 threads=1\n"
+                 "# Finished at Tue Nov 24 00:00:00 UTC 2026 with status 137\n", "last words (code 137)"),
+    "cancelled": ("# cmd\n#\nepoch 1\n\n# Slurm job 5_2: CANCELLED\n", "# Slurm job 5_2: CANCELLED"),
+}
+
+
+@pytest.mark.parametrize("runner", KALDI_LOGS)
+def test_why_a_job_failed_is_read_from_the_log_of_any_runner(runner, tmp_path):
+    text, reason = KALDI_LOGS[runner]
+    (tmp_path / "x.log").write_text(text)
+    assert run("bash", "-c", ". local/run_functions.sh; why $0", tmp_path / "x.log").stdout == f"{reason}\n"
+
+
 WRONG = {
     ("--sytems", "vgg5_ad"): r"invalid option --sytems",
     ("--stage",): r"option --stage needs a value",

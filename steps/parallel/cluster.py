@@ -250,7 +250,7 @@ def main(scheduler, usage):
 
 def run(scheduler, conf, request):
     """Submit a request and stay with it to its end; returns the exit status."""
-    additions = conf.shell_words(request.options)
+    additions = conf.shell_words(scheduler.resources(request.options))
     stops = stop_signals()
     signal.pthread_sigmask(signal.SIG_BLOCK, stops)
     files = Files(request)

@@ -6,7 +6,7 @@ example:
   steps/parallel/sge.py --mem 4G --max-jobs-run 20 JOB=1:80 exp/log/count.JOB.log wc -l data/split80/JOB/wav.scp
 
 Options, before or after the range, are those that conf/queue.conf describes, among them:
-  --mem 4G           memory of a task
+  --mem 4G           memory of a task; each of its slots asks for its share, since Grid Engine counts by slot
   --num-threads N    its slots, and its OMP_NUM_THREADS (default: 1)
   --gpu N            its GPUs
   --time 4:0:0       its time limit
@@ -22,6 +22,7 @@ and what Grid Engine wrote are in q/ beside the logs.
 """
 
 import getpass
+import math
 import re
 import sys
 import time
@@ -39,6 +40,15 @@ class GridEngine:
     CONF = "conf/queue.conf"
     TASK = "SGE_TASK_ID"
     TASK_IN_PATH = "$TASK_ID"
+
+    def resources(self, options):
+        """The options as Grid Engine counts them: memory by slot."""
+        size, unit = re.fullmatch(r"(\d*)([KMGT]?)", options.get("mem", "")).groups()
+        slots = int(options.get("num-threads") or 1)
+        if not size or slots == 1:
+            return options
+        kilobytes = int(size) * {"": 1 / 1024, "K": 1, "M": 1024, "G": 1024**2, "T": 1024**3}[unit]
+        return options | {"mem": f"{math.ceil(kilobytes / slots)}K"}
 
     def submission(self, name, output, span, limit):
         """Words behind qsub for an array of tasks."""

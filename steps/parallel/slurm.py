@@ -40,6 +40,10 @@ class Slurm:
     TASK = "SLURM_ARRAY_TASK_ID"
     TASK_IN_PATH = "%a"
 
+    def resources(self, options):
+        """The options as Slurm counts them."""
+        return options
+
     def submission(self, name, output, span, limit):
         """Words behind sbatch for an array of tasks."""
         span += f"%{limit}" if limit else ""

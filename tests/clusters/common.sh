@@ -4,6 +4,7 @@
 # shellcheck disable=SC2154
 
 name=${0##*/}
+host=$(hostname -s)
 PATH=$PATH:/usr/sbin:/sbin
 
 # die MESSAGE
@@ -24,8 +25,8 @@ need() {
 
 # host_address: the IPv4 address of this host's name, which the daemons listen on.
 host_address() {
-  getent ahostsv4 "$(hostname)" | awk '{ print $1; exit }' | grep . ||
-    die "the host name $(hostname) has no address; add the line '127.0.1.1 $(hostname)' to /etc/hosts"
+  getent ahostsv4 "$host" | awk '{ print $1; exit }' | grep . ||
+    die "the host name $host has no address; add the line '127.0.1.1 $host' to /etc/hosts"
 }
 
 # wait_for SECONDS COMMAND...: until the command succeeds; fails when it has not by then.
@@ -39,12 +40,12 @@ wait_for() {
 }
 
 # pids [PROGRAM]: this cluster's processes, or those that run PROGRAM. Slurm's helpers overwrite their environment,
-# but keep the log of their daemon open.
+# but stay in the directory of their daemon.
 pids() {
   local pid
   {
     grep --files-with-matches --null-data --line-regexp --fixed-strings -e "$mark" /proc/[0-9]*/environ
-    find /proc/[0-9]*/fd -lname "$dir/log/*"
+    find /proc/[0-9]*/cwd -lname "$dir/run*"
   } 2> /dev/null | cut -d / -f 3 | sort -u | while read -r pid; do
     [ $# -eq 0 ] || [ "$(cat "/proc/$pid/comm" 2> /dev/null)" = "$1" ] && echo "$pid"
   done || true
@@ -57,18 +58,16 @@ spawn() {
   local log=$dir/log/$1.log
   shift
   # shellcheck disable=SC2016  # for the inner shell
-  setsid env --ignore-environment --chdir="$dir" PATH="$PATH" "$mark" \
-    bash -c '. ./env.sh && exec "$@"' daemon "$@" < /dev/null >> "$log" 2>&1 &
+  setsid env --ignore-environment --chdir="$dir/run" PATH="$PATH" "$mark" \
+    bash -c '. ../env.sh && exec "$@"' daemon "$@" < /dev/null >> "$log" 2>&1 &
   disown
 }
 
-# started PROGRAM COMMAND...: wait until the command succeeds, else end with the program's logs.
+# started PROGRAM COMMAND...: wait until the command succeeds, else end with the logs; a reason may be in another's.
 started() {
-  local program=$1
-  shift
-  if ! wait_for 20 "$@"; then
-    tail -n 20 "$dir/log/$program"* >&2
-    die "$program did not start; see its log above"
+  if ! wait_for 20 "${@:2}"; then
+    tail -n 12 "$dir"/log/* >&2
+    die "$1 did not start; see the logs above"
   fi
 }
 
@@ -89,7 +88,7 @@ clear_directory() {
   mkdir -p "$dir"
   [ -e "$dir/ports" ] || [ -z "$(ls -A "$dir")" ] || die "$dir has other files; give a directory of its own"
   find "$dir" -mindepth 1 ! -path "$dir/ports" -delete
-  mkdir "$dir/log"
+  mkdir "$dir/log" "$dir/run"
 }
 
 # free_ports: the first of 16 ports that nobody listens on, those of the last start when they still are free.

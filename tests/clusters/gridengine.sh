@@ -14,7 +14,6 @@ mark=SGE_TEST_CELL=$dir
 . "$(dirname "$0")/common.sh"
 PATH=$PATH:/usr/lib/gridengine
 resources=/usr/share/gridengine/util/resources
-host=$(hostname)
 
 # write_cell: all that the qmaster reads when it starts.
 write_cell() {
@@ -60,7 +59,8 @@ BOOTSTRAP
 # configure: what only a running qmaster takes.
 configure() {
   qconf -as "$host"
-  { qconf -sc && printf '%s\n' 'gpu gpu INT <= YES YES 0 0' 'ram_free ram_free MEMORY <= YES YES 0 0'; } > "$dir/complexes"
+  qconf -sc > "$dir/complexes"
+  printf '%s\n' 'gpu gpu INT <= YES YES 0 0' 'ram_free ram_free MEMORY <= YES YES 0 0' >> "$dir/complexes"
   qconf -Mc "$dir/complexes"
   qconf -ssconf | sed -e 's/^\(schedule_interval\) .*/\1 0:0:1/' -e 's/^\(flush_[a-z]*_sec\) .*/\1 1/' \
     > "$dir/scheduler"
@@ -105,6 +105,6 @@ need sge_qmaster sge_execd qsub
 case $action in
   start) running || { stop; start; } ;;
   stop) stop ;;
-  status) running && . "$dir/env.sh" && qstat -f -u '*' ;;
+  status) running || die "no cell runs in $dir"; . "$dir/env.sh" && qstat -f -u '*' ;;
   *) die "$action is none of start, stop, status" ;;
 esac

@@ -24,6 +24,7 @@ type -P "${programs[@]}" > /dev/null && exit 0
 [ "$EUID" -eq 0 ] || give_up "not root"
 type -P apt-get > /dev/null || give_up "no apt-get"
 
+trap 'give_up "failed: $BASH_COMMAND"' ERR
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 # Grid Engine's packages ask for a mail transport agent; the smallest, unless there is one.

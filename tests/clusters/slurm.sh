@@ -22,7 +22,7 @@ write_config() {
   printf 'Name=gpu File=%s\n' /dev/null /dev/zero > "$dir/gres.conf"  # any two devices will do
   cat > "$SLURM_CONF" << CONF
 ClusterName=${mark#*=}
-SlurmctldHost=$(hostname -s)($address)
+SlurmctldHost=$host($address)
 SlurmUser=$(id -un)
 SlurmdUser=$(id -un)
 SlurmctldPort=$port
@@ -32,8 +32,8 @@ StateSaveLocation=$dir/slurmctld
 SlurmdSpoolDir=$dir/%n
 SlurmctldPidFile=$dir/slurmctld.pid
 SlurmdPidFile=$dir/%n.pid
-SlurmctldLogFile=$dir/log/slurmctld.log
-SlurmdLogFile=$dir/log/slurmd.%n.log
+SlurmctldSyslogDebug=quiet
+SlurmdSyslogDebug=quiet
 MailProg=/bin/true
 SwitchType=switch/none
 MpiDefault=none
@@ -54,7 +54,7 @@ MinJobAge=60
 KillWait=2
 CONF
   for ((node = 1; node <= nodes; node++)); do
-    echo "NodeName=node$node NodeHostname=$(hostname -s) NodeAddr=$address Port=$((port + node))" \
+    echo "NodeName=node$node NodeHostname=$host NodeAddr=$address Port=$((port + node))" \
       "CPUs=4 RealMemory=7000 Gres=gpu:2"
   done >> "$SLURM_CONF"
   cat >> "$SLURM_CONF" << CONF
@@ -76,7 +76,7 @@ start() {
   (umask 077 && head -c 128 /dev/urandom > "$dir/munge.key")
   trap stop EXIT
   spawn munged munged --foreground --force --key-file="$dir/munge.key" --socket="$dir/munge.socket" \
-    --pid-file="$dir/munged.pid" --log-file="$dir/log/munged.messages.log" --seed-file="$dir/munge.seed"
+    --pid-file="$dir/munged.pid" --seed-file="$dir/munge.seed"
   started munged munge --socket="$dir/munge.socket" --no-input
   spawn slurmctld slurmctld -D -i
   started slurmctld controller_up
@@ -103,6 +103,6 @@ need munged slurmctld slurmd sbatch
 case $action in
   start) running || { stop; start; } ;;
   stop) stop ;;
-  status) running && sinfo --Node --long && squeue ;;
+  status) running || die "no cluster runs in $dir"; sinfo --Node --long && squeue ;;
   *) die "$action is none of start, stop, status" ;;
 esac
