@@ -1,6 +1,7 @@
 """Small data directories for the tests, made by the recipe's own scripts once a session."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import soundfile
 ROOT = Path(__file__).resolve().parent.parent
 os.environ["PYTHONPATH"] = str(ROOT / "steps")
 os.chdir(ROOT)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background of a shell
 
 
 def run(*words, check=True, **kwargs):

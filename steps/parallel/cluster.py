@@ -77,6 +77,7 @@ class Files:
         statuses = shlex.quote(os.path.abspath(self.statuses))
         text = (f"#!/usr/bin/env bash\n# Written by {job_log.program()} for the scheduler; {task} is the task index.\n"
                 f"cd {shlex.quote(os.getcwd())} || exit 1\n"
+                f"export PATH={shlex.quote(os.environ['PATH'])}\n"  # Grid Engine's login shells set their own
                 f"[ ! -f path.sh ] || . ./path.sh || exit 1\n"
                 f"{command}\nstatus=$?\n"
                 f'echo $status > {statuses}/."{task}" && mv {statuses}/."{task}" {statuses}/"{task}"\n'
