@@ -166,7 +166,7 @@ def test_a_task_that_ends_without_a_word_is_noticed(cluster, tmp_path, how, reco
                ("sge", "cancelled"): r"Grid Engine job \d+\.2: .*", ("sge", "killed"): r"Grid Engine job \d+\.2: .*137"}
     assert re.search(rf"== x\.2\.log: .*{reasons[cluster.backend, how]}", errors)
     assert "   begun" in errors and "1 / 2 failed" in errors
-    assert not any(map(alive, pids))
+    wait_for(lambda: not any(map(alive, pids)))
 
 
 def test_over_memory(cluster, tmp_path, record_property):
