@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Pool the folds of each system, and put the systems into one table.
 
-Writes EXP/SYSTEM/RESULT (pooled over the folds, and their mean) for each seed, and EXP/RESULTS.
+Writes EXP/SYSTEM/RESULT (pooled over the folds, and their mean) for each seed, and EXP/RESULTS. On the paper's data the
+published figures stand in the table, and the paper's Table 3 below it; on other data they are left out.
 """
 
 import statistics
@@ -10,52 +11,54 @@ from pathlib import Path
 import numpy as np
 
 from options import OptionParser, run
-from published import TABLE_2, is_the_papers
+from predictions import read_predictions
+from published import PROPOSED, TABLE_2, TABLE_3, is_the_papers
 from ser.checkpoint import load_config
 from ser.data_dir import read_dataset, read_list
-from ser.errors import UserError
 from ser.evaluation import result_line
 from ser.files import write_text
 from ser.metrics import confusion_matrix, scores_of
+from ser.resampling import RANDOM_SEED, RESAMPLES, score_interval
 from systems import read_systems
 
-DEFINITION = """\
+HEADING = ["system", "backbone", "method", "WF1 pooled", "CI95", "WF1 folds", "UA", "WA"]
+DEFINITION = f"""\
 WF1 is the F1 of each class weighted by its share of the utterances (scikit-learn's average='weighted'), UA the mean
 recall of the classes, WA the share of correct utterances, all in percent. 'pooled' scores the test utterances of all
 folds together, 'folds' is the mean over the folds; every test speaker is unseen, and the epoch is picked on another
 speaker. With several seeds: mean and standard deviation.
+CI95 is a 95 % interval of the pooled WF1: percentiles of {RESAMPLES} bootstrap resamples, random seed {RANDOM_SEED}.
+Resampled are utterances, with replacement within each speaker, so that every speaker keeps the same number of them. An
+utterance is drawn with its predictions of all seeds, and a resample is scored as the mean over the seeds. It says how
+the figure of these trained models would vary with other utterances of the same speakers, NOT with other speakers.
 """
 SYNTHETIC = """\
 *** The corpora are SYNTHETIC: these figures show that the recipe works, and say nothing about speech. ***
 """
 
 
-def read_confusion(fold_dir):
-    """Confusion matrix of a fold's per_utt file; raises UserError when it is not there."""
-    path = Path(fold_dir) / "score" / "per_utt"
-    if not path.exists() or not (Path(fold_dir) / "RESULT").exists():
-        raise UserError(f"{fold_dir}/RESULT: not there; run stage 5")
-    classes = read_list(path.parent / "classes")
-    pairs = [line.split()[1:3] for line in path.read_text(encoding="utf-8").splitlines()]
-    position = {name: number for number, name in enumerate(classes)}
-    return confusion_matrix([position[ref] for ref, _ in pairs], [position[hyp] for _, hyp in pairs], len(classes))
+def interval_text(references, hypotheses, speakers):
+    low, high = score_interval(references, hypotheses, speakers)
+    return f"{low:.1f}-{high:.1f}"
 
 
-def pool(directory, folds):
-    """Write the RESULT of one system and seed; return its scores.
+def pool(directory, predictions, number, folds):
+    """Write the RESULT of one system and seed, row `number` of the predictions; return its scores.
 
     Returns
     -------
     tuple
         Pooled Scores, and the mean weighted F1 of the folds.
     """
-    confusions = [read_confusion(f"{directory}/{fold}") for fold in folds]
-    each = [scores_of(confusion).wf1 for confusion in confusions]
-    config = load_config(f"{directory}/{folds[0]}")
-    line = result_line(np.sum(confusions, axis=0), f"pooled over {len(folds)} folds, mean of folds "
-                       f"{np.mean(each):.2f} from {min(each):.2f} to {max(each):.2f}", config, directory)
+    hypotheses = predictions.hypotheses[number]
+    confusions = [confusion_matrix(predictions.references[part], hypotheses[part], predictions.num_classes)
+                  for part in (predictions.folds == fold for fold in folds)]
+    each, pooled = [scores_of(confusion).wf1 for confusion in confusions], np.sum(confusions, axis=0)
+    interval = interval_text(predictions.references, hypotheses[None], predictions.speakers)
+    line = result_line(pooled, f"CI95 {interval}, pooled over {len(folds)} folds, mean of folds {np.mean(each):.2f} "
+                       f"from {min(each):.2f} to {max(each):.2f}", load_config(f"{directory}/{folds[0]}"), directory)
     write_text(f"{directory}/RESULT", line)
-    return scores_of(np.sum(confusions, axis=0)), float(np.mean(each))
+    return scores_of(pooled), float(np.mean(each))
 
 
 def mean_and_spread(values):
@@ -70,6 +73,27 @@ def as_table(rows):
     return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]]) + "\n"
 
 
+def make_row(system, exp, seeds, folds, data):
+    """Write the RESULT of each seed of a system; return its cells under HEADING."""
+    directories = [system.directory(exp, seed) for seed in seeds]
+    predictions = read_predictions(directories, folds, data)
+    runs = [pool(directory, predictions, number, folds) for number, directory in enumerate(directories)]
+    cells = [[scores.wf1 for scores, _ in runs], [mean for _, mean in runs], [scores.ua for scores, _ in runs],
+             [scores.wa for scores, _ in runs]]
+    wf1, *others = map(mean_and_spread, cells)
+    interval = interval_text(predictions.references, predictions.hypotheses, predictions.speakers)
+    return [system.name, system.backbone, system.method, wf1, interval, *others]
+
+
+def make_table_3(rows):
+    """The paper's Table 3 and, below it, this run of PROPOSED when it is among the rows of the table of systems."""
+    this_run = [[name, wf1, f"this run, WF1 pooled, CI95 {interval}"]
+                for name, _, _, wf1, interval, *_ in rows if name == PROPOSED]
+    published = [[model, figure, "that paper's own number, on its own protocol"] for model, figure in TABLE_3.items()]
+    proposed = ["Proposed", TABLE_2[PROPOSED], "the number of the paper that this recipe follows"]
+    return f"\nTable 3 of the paper\n\n{as_table([['model', 'F1', 'whose figure'], *published, proposed, *this_run])}"
+
+
 def main():
     parser = OptionParser(__doc__, 'local/make_results.py --systems "vgg5_baseline vgg5_ad" data/iemocap exp')
     parser.add_argument("--systems", required=True, help="names of conf/systems.conf, in one word")
@@ -79,17 +103,15 @@ def main():
     args = parser.parse_args()
     table, folds, dataset = read_systems(), read_list(f"{args.data}/folds/list"), read_dataset(args.data)
     protocol = Path(args.data, "folds", "protocol").read_text(encoding="utf-8").strip()
-    published = TABLE_2 if is_the_papers(dataset) else {}
-    rows = [["system", "backbone", "method", "WF1 pooled", "WF1 folds", "UA", "WA", *(["paper"] if published else [])]]
-    for name in args.systems.split():
-        runs = [pool(table[name].directory(args.exp, seed), folds) for seed in args.seeds.split()]
-        cells = [[scores.wf1 for scores, _ in runs], [mean for _, mean in runs], [scores.ua for scores, _ in runs],
-                 [scores.wa for scores, _ in runs]]
-        rows.append([name, table[name].backbone, table[name].method, *map(mean_and_spread, cells),
-                     *([published.get(name, "")] if published else [])])
-    heading = f"{dataset}, {protocol}, {len(folds)} folds, seeds {args.seeds}\n"
+    rows = [make_row(table[name], args.exp, args.seeds.split(), folds, args.data) for name in args.systems.split()]
+    heading, table_3 = HEADING, ""
+    if is_the_papers(dataset):
+        table_3 = make_table_3(rows)
+        heading, rows = [*HEADING, "paper, Table 2"], [[*row, TABLE_2.get(row[0], "")] for row in rows]
+    title = f"{dataset}, {protocol}, {len(folds)} folds, seeds {args.seeds}\n"
     synthetic = SYNTHETIC if dataset.startswith("synthetic-") else ""
-    write_text(f"{args.exp}/RESULTS", f"{heading}{synthetic}\n{as_table(rows)}\n{DEFINITION}")
+    text = f"{title}{synthetic}\n{as_table([heading, *rows])}{table_3}\n{DEFINITION}"
+    write_text(f"{args.exp}/RESULTS", text)
     print(f"make_results.py: made {args.exp}/RESULTS")
 
 

@@ -1,0 +1,126 @@
+"""How far a weighted F1, or a difference of two, can be trusted: bootstrap intervals and paired tests.
+
+The figure of a system is the mean over its seeds of the pooled weighted F1, in percent. The trained models are taken
+as they are: what is resampled are utterances or speakers, never trainings. Labels are integers from 0: `references`
+`[utterances]`, `hypotheses` `[seeds, utterances]`; `speakers` `[utterances]` may be of any type.
+"""
+
+import numpy as np
+from scipy import stats
+
+RESAMPLES = 2000
+PERMUTATIONS = 9999
+RANDOM_SEED = 0
+
+
+def count_classes(*labels):
+    return 1 + max(int(each.max()) for each in labels)
+
+
+def confusions_of(references, hypotheses, num_classes):
+    """The confusion matrix of each single utterance, `[utterances, seeds, classes, classes]`."""
+    cells = np.eye(num_classes**2)[(references * num_classes + hypotheses).T]
+    return cells.reshape(*cells.shape[:2], num_classes, num_classes)
+
+
+def weighted_f1(confusions):
+    """Weighted F1 in percent `[…]` of confusion matrices `[…, classes, classes]`, row = reference."""
+    hits = np.diagonal(confusions, axis1=-2, axis2=-1)
+    support, predicted = confusions.sum(-1), confusions.sum(-2)
+    f1 = 2 * hits / np.maximum(support + predicted, 1)  # 0 for a class that is neither there nor predicted
+    return 100 * (f1 * support).sum(-1) / support.sum(-1)
+
+
+def mean_weighted_f1(references, hypotheses):
+    """Mean over the seeds of the pooled weighted F1."""
+    confusions = confusions_of(references, hypotheses, count_classes(references, hypotheses))
+    return float(weighted_f1(confusions.sum(0)).mean())
+
+
+def bootstrap(references, hypotheses, speakers, resamples=RESAMPLES, seed=RANDOM_SEED):
+    """Weighted F1 of each seed on utterances drawn with replacement within each speaker.
+
+    Every speaker keeps the number of utterances, and an utterance is drawn with its hypotheses of all seeds. A
+    speaker's draws are one multinomial over the different columns of labels, which is the same as to draw utterance
+    by utterance; `scipy.stats.bootstrap` does the latter, and refuses a speaker with a single utterance.
+
+    Returns
+    -------
+    numpy.ndarray
+        `[resamples, seeds]`
+    """
+    rng = np.random.default_rng(seed)
+    num_classes = count_classes(references, hypotheses)
+    labels, confusions = np.vstack([references, hypotheses]), 0
+    for speaker in np.unique(speakers):
+        columns, counts = np.unique(labels[:, speakers == speaker], axis=1, return_counts=True)
+        draws = rng.multinomial(counts.sum(), counts / counts.sum(), size=resamples)
+        confusions += np.tensordot(draws, confusions_of(columns[0], columns[1:], num_classes), axes=1)
+    return weighted_f1(confusions)
+
+
+def percentile_interval(values):
+    """Both ends of the 95 % percentile interval."""
+    low, high = np.percentile(values, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def score_interval(references, hypotheses, speakers, resamples=RESAMPLES):
+    """95 % interval of the figure of a system, for other utterances of the same speakers.
+
+    Returns
+    -------
+    tuple of float
+        Low and high end.
+    """
+    return percentile_interval(bootstrap(references, hypotheses, speakers, resamples).mean(1))
+
+
+def difference_interval(references, first, second, speakers, resamples=RESAMPLES):
+    """95 % interval of the figure of `first` minus that of `second`, both on the same drawn utterances.
+
+    Parameters
+    ----------
+    first, second : numpy.ndarray
+        Hypotheses `[seeds, utterances]` of two systems, with as many seeds.
+    """
+    of_first, of_second = np.split(bootstrap(references, np.vstack([first, second]), speakers, resamples), 2, axis=1)
+    return percentile_interval((of_first - of_second).mean(1))
+
+
+def exchange_test(references, first, second, permutations=PERMUTATIONS, seed=RANDOM_SEED):
+    """Approximate randomization test of the difference between the figures of two systems.
+
+    For every utterance the hypotheses of the two systems, those of all seeds together, are exchanged with
+    probability 1/2. It speaks of these utterances, which it takes as independent, and of these trained models.
+
+    Returns
+    -------
+    float
+        Two-sided p, the observed difference counted among the permutations; exact for a dozen utterances.
+    """
+    num_classes = count_classes(references, first, second)
+    of_first, of_second = (confusions_of(references, each, num_classes) for each in (first, second))
+    total, change = (of_first + of_second).sum(0), of_first - of_second
+
+    def difference(is_first, _, axis):
+        confusions = of_second.sum(0) + np.tensordot(np.moveaxis(is_first, axis, -1), change, axes=1)
+        return (weighted_f1(confusions) - weighted_f1(total - confusions)).mean(-1)
+
+    sides = np.ones(len(references)), np.zeros(len(references))
+    result = stats.permutation_test(sides, difference, permutation_type="samples", vectorized=True, batch=500,
+                                    n_resamples=permutations, random_state=np.random.default_rng(seed))
+    return float(result.pvalue)
+
+
+def sign_flip_test(differences, permutations=PERMUTATIONS, seed=RANDOM_SEED):
+    """Permutation test of the mean of differences, one for each speaker, whose signs are flipped.
+
+    Returns
+    -------
+    float
+        Two-sided p; exact for up to 13 speakers, with whom all combinations of signs are fewer than `permutations`.
+    """
+    result = stats.permutation_test((np.asarray(differences),), np.mean, permutation_type="samples", vectorized=True,
+                                    n_resamples=permutations, random_state=np.random.default_rng(seed))
+    return float(result.pvalue)
