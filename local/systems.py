@@ -1,4 +1,4 @@
-"""The table of systems, conf/systems.conf."""
+"""The table of systems: conf/systems.conf and, behind it, conf/ablations.conf."""
 
 import os
 from dataclasses import dataclass
@@ -6,11 +6,14 @@ from pathlib import Path
 
 from ser.errors import UserError
 
+TABLES = ("systems", "ablations")
+
 
 @dataclass(frozen=True)
 class System:
-    """A line of the table: its name, how tables call it, and what steps/finetune.py is told."""
+    """A line of the table: the file it is from, its name, how tables call it, and what steps/finetune.py is told."""
 
+    table: str
     name: str
     backbone: str
     method: str
@@ -30,13 +33,23 @@ class System:
 
 
 def read_systems():
-    """Read the table as `{name: System}`, in its order; raises UserError."""
-    path = Path(os.environ.get("SER_ROOT", ".")) / "conf" / "systems.conf"
+    """Read both files as `{name: System}`, in their order.
+
+    Raises
+    ------
+    UserError
+        A line has too few words, or a name that another line has.
+    """
     systems = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        words = line.split("#", 1)[0].split()
-        if words and len(words) < 4:
-            raise UserError(f"{path}:{number}: expected system, backbone, method and options")
-        if words:
-            systems[words[0]] = System(*words[:3], tuple(words[3:]))
+    for table in TABLES:
+        path = Path(os.environ.get("SER_ROOT", ".")) / "conf" / f"{table}.conf"
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            words = line.split("#", 1)[0].split()
+            if words and len(words) < 4:
+                raise UserError(f"{path}:{number}: expected system, backbone, method and options")
+            if words and words[0] in systems:
+                raise UserError(f"{path}:{number}: conf/{systems[words[0]].table}.conf has a system {words[0]}, too; "
+                                "take another name")
+            if words:
+                systems[words[0]] = System(table, *words[:3], tuple(words[3:]))
     return systems

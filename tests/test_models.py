@@ -129,7 +129,7 @@ def test_attribute_normalization_alone_brings_nothing_back():
 
 def test_speaker_loss_reaches_the_mask_and_not_the_classifier():
     model = emotion_model(ad_after="last").train()
-    logits, dual = model(torch.randn(6, 40, 41))
+    logits, dual, _ = model(torch.randn(6, 40, 41))
     torch.nn.functional.cross_entropy(dual[0][1], torch.arange(6)).backward()
     reached = {name for name, parameter in model.named_parameters()
                if parameter.grad is not None and parameter.grad.abs().max() > 0}
@@ -142,14 +142,14 @@ def test_overall_loss_is_equation_4_and_its_sum():
     torch.manual_seed(4)
     model = emotion_model(ad_after="last")
     emotions, speakers = torch.tensor([0, 1, 2]), torch.tensor([7, 0, 3])
-    logits, dual = model(torch.randn(3, 40, 41))
+    logits, dual, _ = model(torch.randn(3, 40, 41))
     entropy = torch.nn.functional.cross_entropy
     by_hand = entropy(logits, emotions) + 0.5 * (entropy(dual[0][0], emotions) + entropy(dual[0][1], speakers))
     assert torch.allclose(overall_loss(logits, dual, emotions, speakers, 0.5), by_hand)
 
 
 def test_shared_head_is_the_classifier():
-    logits, dual = emotion_model(ad_after="last", ad_head="shared")(torch.randn(3, 40, 41))
+    logits, dual, _ = emotion_model(ad_after="last", ad_head="shared")(torch.randn(3, 40, 41))
     assert torch.equal(dual[0][0], logits)
     with pytest.raises(UserError, match="ad-head shared"):
         emotion_model(ad_after="stage1", ad_head="shared")
@@ -168,9 +168,9 @@ def test_utterances_score_in_a_batch_as_alone(options):
     lengths = torch.tensor([len(utterance) for utterance in utterances])
     batch = torch.nn.utils.rnn.pad_sequence(utterances, batch_first=True)
     with torch.no_grad():
-        together, dual = model(batch, lengths)
+        together, dual, _ = model(batch, lengths)
         for row, utterance in enumerate(utterances):
-            alone, alone_dual = model(utterance[None])
+            alone, alone_dual, _ = model(utterance[None])
             assert torch.allclose(together[row], alone[0], atol=1e-4)
             for (plus, minus), (alone_plus, alone_minus) in zip(dual, alone_dual, strict=True):
                 assert torch.allclose(plus[row], alone_plus[0], atol=1e-4)

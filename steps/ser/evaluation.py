@@ -1,6 +1,7 @@
 """Scores of a trained emotion model on the test speakers of its fold, as files and as a result line."""
 
 import re
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -9,6 +10,7 @@ from ser.checkpoint import load_config, load_tensors
 from ser.errors import UserError
 from ser.feature_bank import load_bank
 from ser.files import write_text
+from ser.finetuning import FinetuneConfig
 from ser.fold_data import FoldData
 from ser.metrics import confusion_matrix, scores_of
 from ser.models import EmotionModel, EmotionModelConfig
@@ -31,7 +33,7 @@ def load_emotion_model(model_dir, device="cpu"):
     """
     config = load_config(model_dir)
     options = config["options"]
-    shape = EmotionModelConfig(**{key: options[key] for key in EmotionModelConfig.__dataclass_fields__})
+    shape = EmotionModelConfig(**{key: options[key] for key in EmotionModelConfig.__dataclass_fields__ if key in options})
     model = EmotionModel(shape, config["dimension"], len(config["classes"]), len(config["training_speakers"]))
     path = Path(model_dir) / f"{options['select']}.safetensors"
     tensors, _ = load_tensors(path)
@@ -44,13 +46,18 @@ def load_emotion_model(model_dir, device="cpu"):
 
 def choices(config):
     """The open points of the paper as this model took them, in one comma-free phrase for the result line."""
-    options = config["options"]
+    options = {**asdict(EmotionModelConfig()), **asdict(FinetuneConfig()), **config["options"]}
     energy = re.search(r"^--use-energy=true", config["features"].get("fbank.conf", ""), re.MULTILINE)
     words = [options["backbone"], f"ad {options['ad_after'].replace(',', '+')}"]
     if options["ad_after"] != "none":
         words.append(f"{options['attention']} head {options['ad_head']}")
+        words += [f"lambda {options['ad_weight']}"] if options["ad_weight"] != FinetuneConfig.ad_weight else []
+        words += [f"ad-loss {options['ad_loss']}"] if options["ad_loss"] != "both" else []
     if options["pretrained_dir"]:
         words.append(f"pretrain {config['pretraining']['dataset']} {config['pretraining']['num_speakers']} spk")
+    words += [f"train {options['train_extractor']}"] if options["train_extractor"] != "all" else []
+    words += [f"adversary {options['adversary_weight']}"] if options["adversary_weight"] else []
+    words += [f"{options['augment']} {options['neutral_class']}"] if options["augment"] != "none" else []
     words += [f"{config['dimension'] - 1}mel+energy" if energy else f"{config['dimension']}mel",
               f"norm {options['feature_norm']}", f"crop {options['crop']}", f"weights {options['class_weights']}",
               f"{options['epochs']} epochs", f"select {options['select']}"]

@@ -5,11 +5,12 @@ from dataclasses import asdict, dataclass, field
 import torch
 
 from ser.checkpoint import load_config, load_tensors
+from ser.copypaste import CopyPaste
 from ser.data_dir import read_dataset
 from ser.errors import UserError
 from ser.feature_bank import load_bank
 from ser.fold_data import FoldData
-from ser.losses import overall_loss
+from ser.losses import AD_LOSSES, overall_loss, speaker_loss
 from ser.metrics import confusion_matrix, scores_of
 from ser.model_dir import data_stamp, digest, environment, feature_configuration, open_model_dir, record
 from ser.models import EmotionModel, EmotionModelConfig
@@ -17,6 +18,11 @@ from ser.normalization import PER_UTTERANCE, corpus_statistics
 from ser.schedules import step_decay
 from ser.scoring import posteriors
 from ser.trainer import Plan, Trainer
+
+AUGMENTATIONS = {
+    "none": lambda bank, data, neutral: bank,
+    "copypaste": CopyPaste,
+}
 
 
 def _option(default, text, **metadata):
@@ -36,9 +42,12 @@ class FinetuneConfig:
     lr_milestones: str = _option("21,31,41", "epochs from which on the learning rate is multiplied by --lr-decay")
     lr_decay: float = _option(0.1, "see --lr-milestones")
     ad_weight: float = _option(0.5, "lambda, the weight of L_AD")
+    ad_loss: str = _option("both", "what L_AD consists of: L_AD+, L_AD-, both or none", choices=tuple(AD_LOSSES))
     crop: int = _option(300, "frames of a training crop")
     feature_norm: str = _option("utterance-mean", "feature normalization", choices=tuple(PER_UTTERANCE))
     class_weights: str = _option("none", "weights of the emotion losses", choices=("none", "balanced"))
+    augment: str = _option("none", "training examples that are made from others", choices=tuple(AUGMENTATIONS))
+    neutral_class: str = _option("neu", "label of neutral utterances, for --augment copypaste")
     select: str = _option("best", "epoch that is scored: best on the validation speaker, or last",
                           choices=("best", "last"))
 
@@ -67,6 +76,11 @@ class Task:
     pretrained_dir : str or None
         Model directory of a speaker model whose extractor is the start.
     seed : int
+
+    Raises
+    ------
+    UserError
+        Part of the extractor is to stay as pre-trained, and there is no pretrained_dir.
     """
 
     model_dir: str
@@ -76,6 +90,11 @@ class Task:
     config: FinetuneConfig
     pretrained_dir: str
     seed: int
+
+    def __post_init__(self):
+        if self.model.train_extractor != "all" and not self.pretrained_dir:
+            raise UserError(f"train-extractor {self.model.train_extractor} keeps weights of a pre-training; "
+                            "give --pretrained-dir")
 
     def options(self):
         """Everything that the result depends on, as config.json keeps it; raises UserError."""
@@ -120,6 +139,7 @@ def finetune(task, *, device, precision, restart, save_every=10.0):
     train, valid = bank.indices(data.parts["train"]), bank.indices(data.parts["valid"])
     emotions, speakers = data.emotions(bank.utts).to(device), data.speaker_targets(bank.utts).to(device)
     num_classes = len(data.classes)
+    source = AUGMENTATIONS[config.augment](bank, data, config.neutral_class)
     model = EmotionModel(task.model, bank.dimension, num_classes, len(data.training_speakers))
     start = _load_extractor(model, task) if task.pretrained_dir else {}
     model.to(device, memory_format=torch.channels_last)
@@ -128,8 +148,10 @@ def finetune(task, *, device, precision, restart, save_every=10.0):
     weights = _balanced_weights(emotions[train], num_classes) if config.class_weights == "balanced" else None
 
     def loss(model, features, positions):
-        logits, dual = model(features)
-        return overall_loss(logits, dual, emotions[positions], speakers[positions], config.ad_weight, weights)
+        logits, dual, adversary = model(features)
+        total = overall_loss(logits, dual, emotions[positions], speakers[positions], config.ad_weight, weights,
+                             config.ad_loss)
+        return total if adversary is None else total + speaker_loss(adversary, speakers[positions])
 
     def validate():
         hypotheses = posteriors(model, bank, valid).argmax(1)
@@ -144,7 +166,7 @@ def finetune(task, *, device, precision, restart, save_every=10.0):
     rates = {"": config.lr, "extractor": config.lr * extractor_factor}
     plan = Plan(config.epochs, config.batch_size, config.crop, seed, rates,
                 step_decay(config.milestones, config.lr_decay), precision, save_every)
-    trainer = Trainer(model, bank, train, loss, validate, plan, task.model_dir, identity)
+    trainer = Trainer(model, source, train, loss, validate, plan, task.model_dir, identity)
     trainer.run()
     return trainer
 
@@ -170,6 +192,6 @@ def _load_extractor(model, task):
     extractor = {name.removeprefix("extractor."): value for name, value in tensors.items()
                  if name.startswith("extractor.")}
     missing, unexpected = model.extractor.load_state_dict(extractor, strict=False)
-    if unexpected or any(not name.startswith("ad.") for name in missing):
+    if unexpected or any(not name.startswith("ad.") and ".adapter." not in name for name in missing):
         raise UserError(f"{pretrained_dir}/best.safetensors: does not fit the extractor {task.model.backbone}")
     return {key: pretrained[key] for key in ("identity", "dataset", "num_speakers")}

@@ -2,8 +2,11 @@
 
 from torch.nn.functional import cross_entropy
 
+# Which of L_AD+ and L_AD- count.
+AD_LOSSES = {"both": (1, 1), "plus": (1, 0), "minus": (0, 1), "none": (0, 0)}
 
-def overall_loss(logits, dual, emotions, speakers, weight, class_weights=None):
+
+def overall_loss(logits, dual, emotions, speakers, weight, class_weights=None, terms="both"):
     """Compute L for a batch; equation 4 summed over the AD modules.
 
     Parameters
@@ -18,14 +21,24 @@ def overall_loss(logits, dual, emotions, speakers, weight, class_weights=None):
         lambda.
     class_weights : torch.Tensor, optional
         `[num_emotions]`, for the two emotion terms.
+    terms : str
+        Key of AD_LOSSES.
 
     Returns
     -------
     torch.Tensor
         Scalar.
     """
+    plus, minus = AD_LOSSES[terms]
     loss = cross_entropy(logits.float(), emotions, class_weights)
     for relevant, rejected in dual:
-        loss = loss + weight * cross_entropy(relevant.float(), emotions, class_weights)
-        loss = loss + weight * cross_entropy(rejected.float(), speakers)
+        loss = loss + weight * plus * cross_entropy(relevant.float(), emotions, class_weights)
+        loss = loss + weight * minus * cross_entropy(rejected.float(), speakers)
     return loss
+
+
+def speaker_loss(logits, speakers):
+    """Cross entropy of speaker logits `[B, num_speakers]` over the known speakers; -1 is unknown, and 0 the loss of
+    a batch that knows none."""
+    total = cross_entropy(logits.float(), speakers, ignore_index=-1, reduction="sum")
+    return total / (speakers >= 0).sum().clamp(min=1)

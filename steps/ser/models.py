@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
+from ser.adapters import add_adapters
+from ser.adversary import SpeakerAdversary
 from ser.attention import ATTENTIONS
 from ser.backbones import BACKBONES
 from ser.disentanglement import AttributeDisentanglement
@@ -14,7 +16,7 @@ from ser.masking import mask_frames, mean_over_time_and_frequency
 
 @dataclass(frozen=True)
 class EmotionModelConfig:
-    """What fixes the shape of an emotion model."""
+    """What fixes the shape of an emotion model, and which part of it learns."""
 
     backbone: str = field(default="resnet18", metadata={"help": "feature extractor", "choices": tuple(BACKBONES)})
     ad_after: str = field(default="none", metadata={
@@ -25,6 +27,15 @@ class EmotionModelConfig:
     attention_dim: int = field(default=8, metadata={"help": "D of equation 5"})
     ad_head: str = field(default="own", metadata={
         "help": "emotion head of L_AD+: its own, or shared with the classifier", "choices": ("own", "shared")})
+    train_extractor: str = field(default="all", metadata={
+        "help": "what learns of the extractor beside its AD modules: all; residual adapters and batch normalization; "
+        "none, where batch normalization keeps its statistics, too", "choices": ("all", "adapters", "none")})
+    adversary_weight: float = field(default=0.0, metadata={
+        "help": "factor on the reversed gradient of a speaker classifier on the embedding; 0 is without"})
+
+    def __post_init__(self):
+        if self.adversary_weight < 0:
+            raise ValueError(f"adversary-weight must be 0 or more, not {self.adversary_weight}")
 
 
 class Extractor(nn.Module):
@@ -40,14 +51,16 @@ class Extractor(nn.Module):
         As in EmotionModelConfig.
     attention, attention_dim
         As in EmotionModelConfig.
+    learns : str
+        `train_extractor` of EmotionModelConfig.
 
     Raises
     ------
     UserError
-        `ad_after` names a layer that the backbone does not have.
+        `ad_after` names a layer that the backbone does not have, or the backbone takes no adapters.
     """
 
-    def __init__(self, backbone, dimension, ad_after="none", attention="tf", attention_dim=8):
+    def __init__(self, backbone, dimension, ad_after="none", attention="tf", attention_dim=8, learns="all"):
         super().__init__()
         table = BACKBONES[backbone]()
         self.layers = nn.ModuleDict({name: layer for name, (layer, _) in table.items()})
@@ -64,6 +77,18 @@ class Extractor(nn.Module):
             mask = None if attention == "none" else ATTENTIONS[attention](channels[name], attention_dim)
             self.ad[name] = AttributeDisentanglement(channels[name], mask)
         self.ad_channels = {name: channels[name] for name in self.ad}
+        self.frozen = learns == "none"
+        if self.frozen:
+            self.layers.requires_grad_(False)
+        elif learns == "adapters":
+            add_adapters(self.layers)
+
+    def train(self, mode=True):
+        """Set training mode, but for frozen layers: they keep the batch statistics of the pre-training."""
+        super().train(mode)
+        if self.frozen:
+            self.layers.eval()
+        return self
 
     def set_feature_statistics(self, mean, std):
         """Normalize every input by these, float32 `[dimension]` each, from now on."""
@@ -113,7 +138,7 @@ class SpeakerModel(nn.Module):
 
 
 class EmotionModel(nn.Module):
-    """Extractor, emotion classifier, and the two heads of equation 4 on each AD module.
+    """Extractor, emotion classifier, the two heads of equation 4 on each AD module, and the speaker adversary.
 
     Parameters
     ----------
@@ -126,7 +151,8 @@ class EmotionModel(nn.Module):
 
     def __init__(self, config, dimension, num_emotions, num_speakers):
         super().__init__()
-        self.extractor = Extractor(config.backbone, dimension, config.ad_after, config.attention, config.attention_dim)
+        self.extractor = Extractor(config.backbone, dimension, config.ad_after, config.attention, config.attention_dim,
+                                   config.train_extractor)
         self.classifier = nn.Linear(self.extractor.channels, num_emotions)
         self.shared_head = config.ad_head == "shared"
         channels = self.extractor.ad_channels
@@ -135,6 +161,8 @@ class EmotionModel(nn.Module):
         self.emotion_heads = nn.ModuleDict(
             {} if self.shared_head else {name: nn.Linear(count, num_emotions) for name, count in channels.items()})
         self.speaker_heads = nn.ModuleDict({name: nn.Linear(count, num_speakers) for name, count in channels.items()})
+        self.adversary = SpeakerAdversary(self.extractor.channels, num_speakers,
+                                          config.adversary_weight) if config.adversary_weight else None
 
     def forward(self, features, lengths=None):
         """Score a batch.
@@ -152,10 +180,12 @@ class EmotionModel(nn.Module):
             `[B, num_emotions]`.
         dual : list of tuple of torch.Tensor
             For each AD module f+ `[B, num_emotions]` and f- `[B, num_speakers]` (equation 4).
+        adversary : torch.Tensor or None
+            Speaker logits `[B, num_speakers]` whose gradient is reversed behind the embedding.
         """
         embedding, spaces = self.extractor(features, lengths)
         dual = []
         for name, (relevant, rejected) in spaces.items():
             head = self.classifier if self.shared_head else self.emotion_heads[name]
             dual.append((head(relevant), self.speaker_heads[name](rejected)))
-        return self.classifier(embedding), dual
+        return self.classifier(embedding), dual, self.adversary(embedding) if self.adversary else None

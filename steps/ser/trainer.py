@@ -61,6 +61,7 @@ class Trainer:
     model : torch.nn.Module
         On the bank's device.
     bank : FeatureBank
+        Or what has its crops() and frames, as CopyPaste does.
     which : torch.Tensor
         Positions of the training utterances.
     loss : callable
@@ -78,7 +79,7 @@ class Trainer:
         self.loss, self.validate, self.plan = loss, validate, plan
         self.model_dir, self.identity = Path(model_dir), identity
         self.state_path = self.model_dir / "state.safetensors"
-        self.parameters = dict(model.named_parameters())
+        self.parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
         self.optimizer = torch.optim.Adam(self._groups(), fused=True)
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.epoch, self.history, self.best, self.best_weights = 0, [], float("-inf"), {}
