@@ -33,7 +33,8 @@ def load_emotion_model(model_dir, device="cpu"):
     """
     config = load_config(model_dir)
     options = config["options"]
-    shape = EmotionModelConfig(**{key: options[key] for key in EmotionModelConfig.__dataclass_fields__ if key in options})
+    fields = EmotionModelConfig.__dataclass_fields__
+    shape = EmotionModelConfig(**{key: options[key] for key in fields if key in options})
     model = EmotionModel(shape, config["dimension"], len(config["classes"]), len(config["training_speakers"]))
     path = Path(model_dir) / f"{options['select']}.safetensors"
     tensors, _ = load_tensors(path)
