@@ -1,0 +1,150 @@
+#!/usr/bin/env python3
+"""Gather the probes of all folds of some systems into one table, and say of each AD module whether it disentangles.
+
+Reads EXP/SYSTEM/FOLD/analysis, which steps/analyse.py makes; writes EXP/analysis/probes.tsv and silhouette.tsv, one row
+a measurement, and EXP/analysis/PROBES, the table.
+"""
+
+import csv
+import statistics
+import textwrap
+from pathlib import Path
+
+from scipy.stats import ttest_rel
+
+from make_results import SYNTHETIC, as_table, mean_and_spread
+from options import OptionParser, run
+from ser.data_dir import read_dataset, read_list
+from ser.errors import UserError
+from ser.files import write_text
+from ser.spaces import POOLINGS
+from systems import read_systems
+
+TARGETS = ("emotion", "speaker", "unseen-speaker")
+DEFINITION = """\
+A probe is a linear classifier (multinomial logistic regression, L2 penalty, standardized dimensions) that reads a label
+from the pooled space of a whole utterance. Figures are its mean recall over the labels (UA) in percent, on utterances
+that it was not trained on; chance is 100 / number of labels. Mean and standard deviation over folds and seeds.
+
+emotion         trained on the training speakers of the fold, tested on the test speakers
+speaker         all speakers; trained on one half of the utterances of each, tested on the other, and the reverse
+unseen speaker  the same among validation and test speakers only
+silhouette      -1 to 1, by emotion and by speaker; Euclidean, standardized dimensions, validation and test utterances
+
+The network was fine-tuned on the training utterances with their emotions and, where it has AD, their speakers; the
+validation speakers chose its epoch. So 'speaker' is mostly about utterances that it knows, 'unseen speaker' is about
+voices that it does not; there are few of them, so its chance is high. Whatever else the recordings of a speaker have
+in common, such as a microphone, helps to tell speakers.
+
+before  the weights that fine-tuning starts from: the pre-trained extractor, or a random one, and a fresh AD module
+after   the weights of the epoch that is scored
+F       map that enters the AD module (of several the last one); without AD the last map, whose mean is the embedding
+IN(F)   equation 1; R = F - IN(F); F+ and F-: equation 3
+
+mean      pooled over time and frequency as in the network: all that its heads see. R differs from F by the constant
+          beta and reads alike; IN(F) is beta in every utterance, so it tells nothing.
+mean+std  mean and deviation over time of each channel and frequency: what the map holds beyond its mean. F+ and F- both
+          contain IN(F), so they share what can be read from it.
+"""
+RULE = """\
+Disentangled means: emotion reads better from F+ than from F-, and speaker better from F- than from F+ (pooling 'mean').
+'Better' is said for p < 0.05 in a paired t-test over folds and seeds, else 'about as well'. Folds have utterances in
+common, and before fine-tuning often all weights, so the test is lenient.
+"""
+
+
+def read_rows(path):
+    """Rows of a tab-separated file with a heading, as dicts; raises UserError when it is not there."""
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file, delimiter="\t"))
+    except FileNotFoundError:
+        model_dir = Path(path).parent.parent
+        raise UserError(f"{path}: not there; run steps/analyse.py --dir {model_dir} (run.sh: stage 7)") from None
+
+
+def gather(name, models):
+    """Rows of the file `name` of each model directory, with system, fold and seed in front."""
+    return [{"system": system, "fold": fold, "seed": seed, **row} for (system, seed, fold), directory in models.items()
+            for row in read_rows(f"{directory}/analysis/{name}")]
+
+
+def write_rows(path, rows):
+    lines = [rows[0].keys(), *(row.values() for row in rows)]
+    write_text(path, "".join("\t".join(line) + "\n" for line in lines))
+
+
+def values(rows, column, **wanted):
+    """The figures of a column in the rows that have what is wanted, over folds and seeds."""
+    return [float(row[column]) for row in rows if all(row[key] == value for key, value in wanted.items())]
+
+
+def table(probes, silhouettes, pooling):
+    """The text table of one pooling."""
+    head = ["system", "moment", "space", "emotion", "speaker", "unseen speaker", "silh. emotion", "silh. speaker"]
+    chance = [f"{statistics.fmean(values(probes, 'chance', target=target)):.2f}" for target in TARGETS]
+    rows = [head, ["chance", "", "", *chance, "", ""]]
+    for system, moment, space in dict.fromkeys((row["system"], row["moment"], row["space"]) for row in probes
+                                               if row["pooling"] == pooling):
+        one = {"system": system, "moment": moment, "space": space, "pooling": pooling}
+        cells = [values(probes, "accuracy", target=target, **one) for target in TARGETS]
+        cells += [values(silhouettes, "silhouette", label=label, utterances="unseen", **one)
+                  for label in ("emotion", "speaker")]
+        rows.append([system, moment, space, *map(mean_and_spread, cells)])
+    return as_table(rows)
+
+
+def compare(plus, minus):
+    """Which of two spaces reads better, from paired figures: "F+", "F-", or None when that is not clear."""
+    if len({one - other for one, other in zip(plus, minus, strict=True)}) < 2:
+        return None  # a single fold, or no difference in any
+    test = ttest_rel(plus, minus)
+    return None if test.pvalue >= 0.05 else "F+" if test.statistic > 0 else "F-"
+
+
+def verdict(probes, system, moment):
+    """One sentence: from which space emotion and speaker read better, and whether that is disentangled."""
+    better, clauses = {}, []
+    for target in TARGETS:
+        plus, minus = (values(probes, "accuracy", system=system, moment=moment, target=target, pooling="mean",
+                              space=space) for space in ("F+", "F-"))
+        better[target] = compare(plus, minus)
+        words = {"F+": "better from F+ than from F-", "F-": "worse from F+ than from F-",
+                 None: "about as well from F+ as from F-"}[better[target]]
+        clauses.append(f"{target.replace('-', ' ')} reads {words} ({statistics.fmean(plus):.2f} against "
+                       f"{statistics.fmean(minus):.2f})")
+    emotion, speaker = better["emotion"] == "F+", better["speaker"] == "F-"
+    so = ("DISENTANGLED" if emotion and speaker else "IN PART, for emotion only" if emotion
+          else "IN PART, for speaker only" if speaker else "NOT DISENTANGLED")
+    return textwrap.fill(f"{system}, {moment} fine-tuning: {so}: {', '.join(clauses)}.", 118, subsequent_indent="  ")
+
+
+def main():
+    parser = OptionParser(__doc__, 'local/make_probes.py --systems "vgg5_baseline vgg5_ad" data/iemocap exp')
+    parser.add_argument("--systems", required=True, help="names of conf/systems.conf, in one word")
+    parser.add_argument("--seeds", default="0", help="numbers, in one word (default: 0)")
+    parser.add_argument("data", help="data directory with folds")
+    parser.add_argument("exp", help="experiment directory")
+    args = parser.parse_args()
+    known, folds, dataset = read_systems(), read_list(f"{args.data}/folds/list"), read_dataset(args.data)
+    for name in args.systems.split():
+        if name not in known:
+            raise UserError(f"conf/systems.conf: has no system {name!r}; it has {' '.join(known)}")
+    models = {(name, seed, fold): f"{known[name].directory(args.exp, seed)}/{fold}"
+              for name in args.systems.split() for seed in args.seeds.split() for fold in folds}
+    probes, silhouettes = gather("probes.tsv", models), gather("silhouette.tsv", models)
+    out = Path(args.exp) / "analysis"
+    write_rows(out / "probes.tsv", probes)
+    write_rows(out / "silhouette.tsv", silhouettes)
+    with_ad = dict.fromkeys(row["system"] for row in probes if row["space"] == "F+")
+    verdicts = [verdict(probes, system, moment) for system in with_ad for moment in ("before", "after")]
+    tables = [f"Pooling '{pooling}'\n{table(probes, silhouettes, pooling)}" for pooling in POOLINGS]
+    heading = f"{dataset}, {len(folds)} folds, seeds {args.seeds}\n"
+    synthetic = SYNTHETIC if dataset.startswith("synthetic-") else ""
+    words = ["\n".join([RULE, *verdicts, ""])] if verdicts else []
+    write_text(out / "PROBES", "\n".join([heading + synthetic, *words, *tables, DEFINITION]))
+    print(f"make_probes.py: made {out}/PROBES")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,137 @@
+#!/usr/bin/env python3
+"""Probe one fine-tuned model: what its spaces F, IN(F), R, F+ and F- tell about emotion and speaker.
+
+Reads a finished model directory and the data directory and pre-trained model that it was made from; writes
+DIR/analysis/probes.tsv, silhouette.tsv and embeddings.npz (mean-pooled spaces, for figures). Everything is measured
+twice: "before" on the weights that fine-tuning started from, "after" on those of the selected epoch. A model without
+AD has the space F alone. Run again when done, it does nothing.
+"""
+
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from options import OptionParser, run, str2bool
+from ser.checkpoint import load_config
+from ser.device import DEVICES, pick_device
+from ser.errors import UserError
+from ser.evaluation import load_emotion_model
+from ser.feature_bank import load_bank
+from ser.files import atomic_path, write_text
+from ser.finetuning import FinetuneConfig, Task, _load_extractor
+from ser.fold_data import FoldData
+from ser.log import log, progress
+from ser.models import EmotionModel, EmotionModelConfig
+from ser.normalization import PER_UTTERANCE, corpus_statistics
+from ser.probing import cross_probe, probe, silhouette
+from ser.spaces import pooled_spaces, vectors_of
+
+PROBES = ("moment", "space", "pooling", "target", "accuracy", "chance", "n_train", "n_test")
+SILHOUETTES = ("moment", "space", "pooling", "label", "utterances", "silhouette", "n")
+
+
+def task_of(model_dir):
+    """The Task that a finished model directory was made from; raises UserError when it is no longer the same."""
+    options = load_config(model_dir)["options"]
+    if not (Path(model_dir) / "RESULT").exists():
+        raise UserError(f"{model_dir}/RESULT: not there; train the model first (run.sh: stage 5)")
+    model, config = (kind(**{field.name: options[field.name] for field in fields(kind) if field.name in options})
+                     for kind in (EmotionModelConfig, FinetuneConfig))
+    task = Task(model_dir, options["data_dir"], options["fold"], model, config, options["pretrained_dir"],
+                options["seed"])
+    now = task.options()
+    if any(now[key] != options[key] for key in ("data_stamp", "pretrained_identity")):
+        raise UserError(f"{model_dir}: {task.data_dir} or the pre-trained model has changed since it was trained; "
+                        "train it again (run.sh: --stage 5)")
+    return task
+
+
+def initial_model(task, data, bank):
+    """The network as the fine-tuning of a Task starts from it, on the device of the bank."""
+    torch.manual_seed(task.seed)
+    model = EmotionModel(task.model, bank.dimension, len(data.classes), len(data.training_speakers))
+    if task.pretrained_dir:
+        _load_extractor(model, task)
+    model.to(bank.frames.device, memory_format=torch.channels_last)
+    if task.config.feature_norm == "corpus":
+        model.extractor.set_feature_statistics(*corpus_statistics(bank, bank.indices(data.parts["train"])))
+    return model
+
+
+def measure(vectors, data):
+    """Probe vectors for emotion and speaker.
+
+    Parameters
+    ----------
+    vectors : numpy.ndarray
+        `[N, dimension]`, of the utterances of train, valid and test, in this order.
+    data : FoldData
+
+    Returns
+    -------
+    probes : dict of str to Probe
+        By target. emotion: trained on the part train, tested on test. speaker: all speakers, trained on one half of
+        the utterances and tested on the other. unseen-speaker: the same among the speakers of valid and test.
+    silhouettes : dict of (str, str) to (float, int)
+        By label and utterances (all, or unseen: those of valid and test), with the number of utterances.
+    """
+    utts = [utt for part in ("train", "valid", "test") for utt in data.parts[part]]
+    emotions, speakers = ([table[utt] for utt in utts] for table in (data.labels, data.speakers))
+    num_train, num_test = len(data.parts["train"]), len(data.parts["test"])
+    parts = {"all": slice(None), "unseen": slice(num_train, None)}
+    probes = {
+        "emotion": probe(vectors, emotions, range(num_train), range(len(utts) - num_test, len(utts))),
+        "speaker": cross_probe(vectors, speakers),
+        "unseen-speaker": cross_probe(vectors[parts["unseen"]], speakers[parts["unseen"]]),
+    }
+    silhouettes = {(label, name): (silhouette(vectors[part], table[part]), len(table[part]))
+                   for label, table in (("emotion", emotions), ("speaker", speakers)) for name, part in parts.items()}
+    return probes, silhouettes
+
+
+def analyse(model_dir, device):
+    """Measure a model before and after fine-tuning and write MODEL_DIR/analysis; raises UserError."""
+    task = task_of(model_dir)
+    data = FoldData.read(task.data_dir, task.fold)
+    utts = [utt for part in ("train", "valid", "test") for utt in data.parts[part]]
+    bank = load_bank(task.data_dir, utts, PER_UTTERANCE[task.config.feature_norm], device)
+    models = {"before": initial_model(task, data, bank), "after": load_emotion_model(model_dir, device)[0]}
+    embeddings, probe_rows, silhouette_rows = {"utts": np.array(utts)}, [PROBES], [SILHOUETTES]
+    for moment, model in models.items():
+        spaces = pooled_spaces(model, bank, bank.indices(utts))
+        log(f"{model_dir}: {moment} fine-tuning: {len(utts)} utterances embedded in {', '.join(spaces)}")
+        for space, pooling, vectors in progress(list(vectors_of(spaces)), desc=moment):
+            if pooling == "mean":
+                embeddings[f"{moment} {space}"] = vectors
+            probes, silhouettes = measure(vectors, data)
+            probe_rows += [(moment, space, pooling, target, f"{p.accuracy:.2f}", f"{p.chance:.2f}", p.n_train, p.n_test)
+                           for target, p in probes.items()]
+            silhouette_rows += [(moment, space, pooling, label, which, f"{value:.4f}", n)
+                                for (label, which), (value, n) in silhouettes.items()]
+    out = Path(model_dir) / "analysis"
+    with atomic_path(out / "embeddings.npz") as temporary, open(temporary, "wb") as file:
+        np.savez(file, **embeddings)
+    for name, rows in (("silhouette.tsv", silhouette_rows), ("probes.tsv", probe_rows)):
+        write_text(out / name, "".join("\t".join(map(str, row)) + "\n" for row in rows))
+
+
+def main():
+    parser = OptionParser(__doc__, "steps/analyse.py --device cpu --dir exp/resnet18_pretrain_ad/fold_Ses01M")
+    parser.add_argument("--device", default="auto", choices=DEVICES, help="(default: auto)")
+    parser.add_argument("--num-threads", type=int, default=0, help="CPU threads; 0 leaves torch's choice (default: 0)")
+    parser.add_argument("--restart", type=str2bool, default=False, metavar="true|false",
+                        help="measure again what is there (default: false)")
+    parser.add_argument("--dir", required=True, help="model directory of steps/finetune.py")
+    args = parser.parse_args()
+    done = Path(args.dir) / "analysis" / "probes.tsv"  # written last
+    if done.exists() and not args.restart:
+        log(f"already there: {done}")
+        return
+    analyse(args.dir, pick_device(args.device, args.num_threads))
+    log(f"made {done}")
+
+
+if __name__ == "__main__":
+    run(main)
