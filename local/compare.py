@@ -20,13 +20,14 @@ from pathlib import Path
 
 import numpy as np
 
+from experiment import parse_seeds
 from options import OptionParser, run
 from predictions import read_predictions
 from ser import resampling
 from ser.checkpoint import load_config
 from ser.data_dir import read_dataset, read_list
 from ser.errors import UserError
-from systems import read_systems
+from systems import find_systems
 
 
 @dataclass(frozen=True)
@@ -102,10 +103,7 @@ def seeds_of(system, exp):
 def choose_seeds(words, systems, exp):
     """The seeds to compare: those named, or all that both systems have; raises UserError."""
     if words is not None:
-        wrong = [word for word in words.split() if not word.isdecimal()]
-        if wrong or not words.split():
-            raise UserError(f"--seeds {words!r}: expected numbers, such as \"0 1 2\"")
-        return sorted({int(word) for word in words.split()})
+        return sorted(map(int, parse_seeds(words)))
     each = [seeds_of(system, exp) for system in systems]
     common = sorted(set.intersection(*map(set, each)))
     if not common:
@@ -130,15 +128,11 @@ def main():
     parser = OptionParser(__doc__, "local/compare.py vgg5_ad vgg5_baseline exp")
     parser.add_argument("--seeds", help="numbers, in one word (default: all that both systems have)")
     parser.add_argument("--data", metavar="DIR", help="data directory with folds (default: the one trained on)")
-    parser.add_argument("first", metavar="SYSTEM_A", help="name of conf/systems.conf")
-    parser.add_argument("second", metavar="SYSTEM_B", help="name of conf/systems.conf")
+    parser.add_argument("first", metavar="SYSTEM_A", help="of conf/systems.conf or conf/ablations.conf")
+    parser.add_argument("second", metavar="SYSTEM_B", help="of conf/systems.conf or conf/ablations.conf")
     parser.add_argument("exp", metavar="EXP", nargs="?", default="exp", help="experiment directory (default: exp)")
     args = parser.parse_args()
-    table = read_systems()
-    for name in (args.first, args.second):
-        if name not in table:
-            raise UserError(f"conf/systems.conf has no {name!r}; it has {' '.join(table)}")
-    systems = [table[args.first], table[args.second]]
+    systems = find_systems([args.first, args.second])
     seeds = choose_seeds(args.seeds, systems, args.exp)
     directories = [system.directory(args.exp, seed) for system in systems for seed in seeds]
     data = args.data or data_of(directories[0])

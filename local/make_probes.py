@@ -12,13 +12,12 @@ from pathlib import Path
 
 from scipy.stats import ttest_rel
 
-from make_results import SYNTHETIC, as_table, mean_and_spread
+from experiment import add_experiment_options, open_experiment
 from options import OptionParser, run
-from ser.data_dir import read_dataset, read_list
 from ser.errors import UserError
 from ser.files import write_text
 from ser.spaces import POOLINGS
-from systems import read_systems
+from tables import as_table, as_tsv, mean_and_spread
 
 TARGETS = ("emotion", "speaker", "unseen-speaker")
 DEFINITION = """\
@@ -70,8 +69,7 @@ def gather(name, models):
 
 
 def write_rows(path, rows):
-    lines = [rows[0].keys(), *(row.values() for row in rows)]
-    write_text(path, "".join("\t".join(line) + "\n" for line in lines))
+    write_text(path, as_tsv([rows[0].keys(), *(row.values() for row in rows)]))
 
 
 def values(rows, column, **wanted):
@@ -121,28 +119,19 @@ def verdict(probes, system, moment):
 
 def main():
     parser = OptionParser(__doc__, 'local/make_probes.py --systems "vgg5_baseline vgg5_ad" data/iemocap exp')
-    parser.add_argument("--systems", required=True, help="names of conf/systems.conf, in one word")
-    parser.add_argument("--seeds", default="0", help="numbers, in one word (default: 0)")
-    parser.add_argument("data", help="data directory with folds")
-    parser.add_argument("exp", help="experiment directory")
-    args = parser.parse_args()
-    known, folds, dataset = read_systems(), read_list(f"{args.data}/folds/list"), read_dataset(args.data)
-    for name in args.systems.split():
-        if name not in known:
-            raise UserError(f"conf/systems.conf: has no system {name!r}; it has {' '.join(known)}")
-    models = {(name, seed, fold): f"{known[name].directory(args.exp, seed)}/{fold}"
-              for name in args.systems.split() for seed in args.seeds.split() for fold in folds}
+    add_experiment_options(parser)
+    experiment = open_experiment(parser.parse_args())
+    models = {(system.name, *key): directory for system in experiment.systems
+              for key, directory in experiment.models(system).items()}
     probes, silhouettes = gather("probes.tsv", models), gather("silhouette.tsv", models)
-    out = Path(args.exp) / "analysis"
+    out = Path(experiment.exp) / "analysis"
     write_rows(out / "probes.tsv", probes)
     write_rows(out / "silhouette.tsv", silhouettes)
     with_ad = dict.fromkeys(row["system"] for row in probes if row["space"] == "F+")
     verdicts = [verdict(probes, system, moment) for system in with_ad for moment in ("before", "after")]
     tables = [f"Pooling '{pooling}'\n{table(probes, silhouettes, pooling)}" for pooling in POOLINGS]
-    heading = f"{dataset}, {len(folds)} folds, seeds {args.seeds}\n"
-    synthetic = SYNTHETIC if dataset.startswith("synthetic-") else ""
     words = ["\n".join([RULE, *verdicts, ""])] if verdicts else []
-    write_text(out / "PROBES", "\n".join([heading + synthetic, *words, *tables, DEFINITION]))
+    write_text(out / "PROBES", "\n".join([experiment.title, *words, *tables, DEFINITION]))
     print(f"make_probes.py: made {out}/PROBES")
 
 

@@ -5,21 +5,18 @@ Writes EXP/SYSTEM/RESULT (pooled over the folds, and their mean) for each seed, 
 published figures stand in the table, and the paper's Table 3 below it; on other data they are left out.
 """
 
-import statistics
-from pathlib import Path
-
 import numpy as np
 
+from experiment import add_experiment_options, open_experiment
 from options import OptionParser, run
 from predictions import read_predictions
 from published import PROPOSED, TABLE_2, TABLE_3, is_the_papers
 from ser.checkpoint import load_config
-from ser.data_dir import read_dataset, read_list
 from ser.evaluation import result_line
 from ser.files import write_text
 from ser.metrics import confusion_matrix, scores_of
 from ser.resampling import RANDOM_SEED, RESAMPLES, score_interval
-from systems import read_systems
+from tables import as_table, mean_and_spread
 
 HEADING = ["system", "backbone", "method", "WF1 pooled", "CI95", "WF1 folds", "UA", "WA"]
 DEFINITION = f"""\
@@ -31,9 +28,6 @@ CI95 is a 95 % interval of the pooled WF1: percentiles of {RESAMPLES} bootstrap 
 Resampled are utterances, with replacement within each speaker, so that every speaker keeps the same number of them. An
 utterance is drawn with its predictions of all seeds, and a resample is scored as the mean over the seeds. It says how
 the figure of these trained models would vary with other utterances of the same speakers, NOT with other speakers.
-"""
-SYNTHETIC = """\
-*** The corpora are SYNTHETIC: these figures show that the recipe works, and say nothing about speech. ***
 """
 
 
@@ -61,22 +55,10 @@ def pool(directory, predictions, number, folds):
     return scores_of(pooled), float(np.mean(each))
 
 
-def mean_and_spread(values):
-    spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
-    return f"{statistics.fmean(values):.2f}{spread}"
-
-
-def as_table(rows):
-    """Align rows of cells, the first one being the heading."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]]) + "\n"
-
-
-def make_row(system, exp, seeds, folds, data):
+def make_row(system, experiment):
     """Write the RESULT of each seed of a system; return its cells under HEADING."""
-    directories = [system.directory(exp, seed) for seed in seeds]
-    predictions = read_predictions(directories, folds, data)
+    directories, folds = experiment.directories(system), experiment.folds
+    predictions = read_predictions(directories, folds, experiment.data)
     runs = [pool(directory, predictions, number, folds) for number, directory in enumerate(directories)]
     cells = [[scores.wf1 for scores, _ in runs], [mean for _, mean in runs], [scores.ua for scores, _ in runs],
              [scores.wa for scores, _ in runs]]
@@ -96,23 +78,16 @@ def make_table_3(rows):
 
 def main():
     parser = OptionParser(__doc__, 'local/make_results.py --systems "vgg5_baseline vgg5_ad" data/iemocap exp')
-    parser.add_argument("--systems", required=True, help="names of conf/systems.conf, in one word")
-    parser.add_argument("--seeds", default="0", help="numbers, in one word (default: 0)")
-    parser.add_argument("data", help="data directory with folds")
-    parser.add_argument("exp", help="experiment directory")
-    args = parser.parse_args()
-    table, folds, dataset = read_systems(), read_list(f"{args.data}/folds/list"), read_dataset(args.data)
-    protocol = Path(args.data, "folds", "protocol").read_text(encoding="utf-8").strip()
-    rows = [make_row(table[name], args.exp, args.seeds.split(), folds, args.data) for name in args.systems.split()]
+    add_experiment_options(parser)
+    experiment = open_experiment(parser.parse_args())
+    rows = [make_row(system, experiment) for system in experiment.systems]
     heading, table_3 = HEADING, ""
-    if is_the_papers(dataset):
+    if is_the_papers(experiment.dataset):
         table_3 = make_table_3(rows)
         heading, rows = [*HEADING, "paper, Table 2"], [[*row, TABLE_2.get(row[0], "")] for row in rows]
-    title = f"{dataset}, {protocol}, {len(folds)} folds, seeds {args.seeds}\n"
-    synthetic = SYNTHETIC if dataset.startswith("synthetic-") else ""
-    text = f"{title}{synthetic}\n{as_table([heading, *rows])}{table_3}\n{DEFINITION}"
-    write_text(f"{args.exp}/RESULTS", text)
-    print(f"make_results.py: made {args.exp}/RESULTS")
+    write_text(f"{experiment.exp}/RESULTS",
+               f"{experiment.title}\n{as_table([heading, *rows])}{table_3}\n{DEFINITION}")
+    print(f"make_results.py: made {experiment.exp}/RESULTS")
 
 
 if __name__ == "__main__":

@@ -9,45 +9,33 @@ import shutil
 from pathlib import Path
 
 import finetune
+from experiment import add_experiment_options, open_experiment
 from options import OptionParser, run, str2bool
-from ser.data_dir import read_list
-from ser.errors import UserError
 from ser.files import write_text
 from ser.model_dir import is_done
-from systems import read_systems
 
 
 def main():
     parser = OptionParser(__doc__, 'local/plan_finetuning.py --systems "resnet18_baseline vgg5_ad" --seeds "0 1" '
                           "--finetune-config conf/finetune.conf data/iemocap exp exp/tasks")
-    parser.add_argument("--systems", required=True, help="names of conf/systems.conf, in one word")
-    parser.add_argument("--seeds", default="0", help="numbers, in one word (default: 0)")
+    add_experiment_options(parser)
     parser.add_argument("--finetune-config", default="conf/finetune.conf", metavar="FILE",
                         help="options of steps/finetune.py (default: conf/finetune.conf)")
     parser.add_argument("--device", default="cpu", help="for steps/finetune.py (default: cpu)")
     parser.add_argument("--restart", type=str2bool, default=False, help="plan what is done, too (default: false)")
-    parser.add_argument("data", help="data directory with folds")
-    parser.add_argument("exp", help="experiment directory")
     parser.add_argument("tasks", type=Path, help="folder for the configuration files; emptied first")
     args = parser.parse_args()
-    table, folds = read_systems(), read_list(f"{args.data}/folds/list")
+    experiment, planned = open_experiment(args), 0
     shutil.rmtree(args.tasks, ignore_errors=True)
-    planned = 0
-    for name in args.systems.split():
-        if name not in table:
-            raise UserError(f"conf/systems.conf: has no system {name!r}; it has {' '.join(table)}")
-        for seed in args.seeds.split():
-            if not seed.isdigit():
-                raise UserError(f"--seeds: {seed!r} is not a number")
-            directory = table[name].directory(args.exp, seed)
-            for fold in folds:
-                words = [f"--config={args.finetune_config}", *table[name].options_for(args.exp), f"--seed={seed}",
-                         f"--data={args.data}", f"--fold={fold}", f"--dir={directory}/{fold}",
-                         f"--device={args.device}", "--num-threads=1"]
-                if args.restart or not is_done(f"{directory}/{fold}", finetune.parse(words)[1].options()):
-                    planned += 1
-                    words += ["--restart=true"] if args.restart else []
-                    write_text(args.tasks / f"finetune.{planned}.conf", "\n".join(words) + "\n")
+    for system in experiment.systems:
+        for (seed, fold), directory in experiment.models(system).items():
+            words = [f"--config={args.finetune_config}", *system.options_for(args.exp), f"--seed={seed}",
+                     f"--data={args.data}", f"--fold={fold}", f"--dir={directory}", f"--device={args.device}",
+                     "--num-threads=1"]
+            if args.restart or not is_done(directory, finetune.parse(words)[1].options()):
+                planned += 1
+                words += ["--restart=true"] if args.restart else []
+                write_text(args.tasks / f"finetune.{planned}.conf", "\n".join(words) + "\n")
     print(planned)
 
 

@@ -1,4 +1,4 @@
-"""The table of systems: conf/systems.conf and, behind it, conf/ablations.conf."""
+"""The tables of systems: conf/systems.conf, and conf/ablations.conf with changes of them."""
 
 import os
 from dataclasses import dataclass
@@ -6,18 +6,26 @@ from pathlib import Path
 
 from ser.errors import UserError
 
-TABLES = ("systems", "ablations")
-
 
 @dataclass(frozen=True)
 class System:
-    """A line of the table: the file it is from, its name, how tables call it, and what steps/finetune.py is told."""
+    """A line of a table.
 
-    table: str
+    Attributes
+    ----------
+    name, backbone, method : str
+        The name of its directory, and what tables call it.
+    options : tuple of str
+        What steps/finetune.py is told.
+    reference : str or None
+        The system of which it is an ablation.
+    """
+
     name: str
     backbone: str
     method: str
     options: tuple
+    reference: str = None
 
     @property
     def needs_pretraining(self):
@@ -32,24 +40,50 @@ class System:
         return f"{exp}/{self.name}" + (f"_seed{int(seed)}" if int(seed) else "")
 
 
+def changed(options, changes):
+    """Options `--key=value` with some replaced, or added at their end."""
+    return tuple({word.partition("=")[0]: word for word in (*options, *changes)}.values())
+
+
 def read_systems():
     """Read both files as `{name: System}`, in their order.
 
     Raises
     ------
     UserError
-        A line has too few words, or a name that another line has.
+        A line has too few words, a name that another line has, or changes a system that is not there.
     """
     systems = {}
-    for table in TABLES:
+    for table in ("systems", "ablations"):
         path = Path(os.environ.get("SER_ROOT", ".")) / "conf" / f"{table}.conf"
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
             words = line.split("#", 1)[0].split()
-            if words and len(words) < 4:
-                raise UserError(f"{path}:{number}: expected system, backbone, method and options")
-            if words and words[0] in systems:
-                raise UserError(f"{path}:{number}: conf/{systems[words[0]].table}.conf has a system {words[0]}, too; "
-                                "take another name")
-            if words:
-                systems[words[0]] = System(table, *words[:3], tuple(words[3:]))
+            if not words:
+                continue
+            if len(words) < 4:
+                raise UserError(f"{path}:{number}: expected "
+                                + {"systems": "system, backbone, method and options",
+                                   "ablations": "system, the system that it changes, method and options"}[table])
+            name, second, method, *options = words
+            if name in systems:
+                raise UserError(f"{path}:{number}: another line has a system {name}, too; take another name")
+            if table == "systems":
+                systems[name] = System(name, second, method, tuple(options))
+            elif second not in systems:
+                raise UserError(f"{path}:{number}: changes {second}, which conf/systems.conf does not have")
+            else:
+                whole = systems[second]
+                systems[name] = System(name, whole.backbone, method, changed(whole.options, options), whole.name)
     return systems
+
+
+def find_systems(names):
+    """The systems of a list of names; raises UserError for an empty list or a name that neither file has."""
+    table = read_systems()
+    unknown = [name for name in names if name not in table]
+    if unknown or not names:
+        files = [f"conf/{file}.conf has {' '.join(name for name, system in table.items() if which(system))}"
+                 for file, which in (("systems", lambda system: not system.reference),
+                                     ("ablations", lambda system: system.reference))]
+        raise UserError(f"--systems: {f'no system {unknown[0]!r}' if unknown else 'is empty'}; {', '.join(files)}")
+    return [table[name] for name in names]

@@ -138,7 +138,7 @@ WRONG = {
     ("--sytems", "vgg5_ad"): r"invalid option --sytems",
     ("--stage",): r"option --stage needs a value",
     ("--stage", "two"): r"--stage 'two' is not a number",
-    ("--systems", "vgg6"): r"has no 'vgg6'; it has resnet18_baseline",
+    ("--systems", "vgg6"): r"no system 'vgg6'; conf/systems.conf has resnet18_baseline",
     ("--corpus", "iemocap"): r"--corpus iemocap needs --iemocap DIR",
     ("--corpus", "iemocap", "--iemocap", "/nowhere"): r"--iemocap /nowhere: no such directory",
     ("--corpus", "emodb", "--emodb", "/"): r"need --voxceleb1 DIR or --pretrain-data DIR",

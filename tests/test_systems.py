@@ -73,23 +73,40 @@ def test_result_lines_tell_the_systems_apart():
     assert lines["resnet18_adapters"] == f"resnet18 ad none pretrain vox 9 spk train adapters {tail}"
 
 
-def test_ablations_change_the_systems_that_they_name():
-    ablations = [system for system in TABLE.values() if system.table == "ablations"]
-    assert {system.backbone for system in ablations} == {"ResNet18", "VGG5"}
+def test_an_ablation_is_its_reference_with_the_changed_options():
+    ablations = [system for system in TABLE.values() if system.reference]
+    assert {system.reference for system in ablations} == {"resnet18_pretrain_ad", "vgg5_ad"}
     for system in ablations:
-        whole = TABLE["resnet18_pretrain_ad" if system.backbone == "ResNet18" else "vgg5_ad"]
-        kept = [word for word in whole.options if not word.startswith("--ad-after=")]
-        assert set(kept) < set(system.options) and system.options != whole.options
+        whole = TABLE[system.reference]
+        ours, theirs = (dict(word.split("=", 1) for word in each.options) for each in (system, whole))
+        assert (system.backbone, system.needs_pretraining) == (whole.backbone, whole.needs_pretraining)
+        assert theirs.keys() <= ours.keys() and ours != theirs
+        assert all(ours[key] == theirs[key] for key in theirs if key != "--ad-after")
 
 
-@pytest.mark.parametrize("second", ["x VGG5 AD --backbone=vgg5", "y VGG5 AD"])
-def test_a_wrong_table_is_one_clear_line(second, tmp_path, monkeypatch):
+@pytest.mark.parametrize("second, message", [
+    ("x y AD --ad-loss=none", "another line has a system x, too"),
+    ("y x AD", "expected system, the system that it changes, method and options"),
+    ("y VGG5 AD --ad-after=last", "changes VGG5, which conf/systems.conf does not have"),
+])
+def test_a_wrong_table_is_one_clear_line(second, message, tmp_path, monkeypatch):
     (tmp_path / "conf").mkdir()
     (tmp_path / "conf" / "systems.conf").write_text("x VGG5 Baseline --backbone=vgg5\n")
     (tmp_path / "conf" / "ablations.conf").write_text(f"# two\n{second}\n")
     monkeypatch.setenv("SER_ROOT", str(tmp_path))
-    with pytest.raises(UserError, match=r"ablations.conf:2: (conf/systems.conf has a system x, too|expected system)"):
+    with pytest.raises(UserError, match=rf"ablations.conf:2: {message}"):
         systems.read_systems()
+
+
+def test_changed_options_replace_or_follow():
+    assert systems.changed(("--a=1", "--b=2"), ["--c=3", "--a=4"]) == ("--a=4", "--b=2", "--c=3")
+
+
+@pytest.mark.parametrize("names, message", [(["vgg5_ad", "vgg6"], "no system 'vgg6'"), ([], "is empty")])
+def test_an_unknown_system_names_both_files(names, message):
+    with pytest.raises(UserError, match=rf"--systems: {message}; conf/systems.conf has resnet18_baseline [a-z0-9_ ]*, "
+                                        r"conf/ablations.conf has resnet18_ad_an "):
+        systems.find_systems(names)
 
 
 def test_frozen_extractor_stays_as_pretrained(tiny, exp, tmp_path):
