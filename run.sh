@@ -6,7 +6,7 @@ cd "$(dirname "$0")"
 
 # Begin configuration section.
 stage=                                 # first stage to redo; without it, what is done is skipped
-stop_stage=6                           # last stage to run
+stop_stage=7                           # last stage to run
 cmd_backend=                           # local, slurm or sge (default: what cmd.sh says)
 nj=$(env -u OMP_NUM_THREADS nproc)     # parallel jobs on the CPU
 num_threads=                           # threads of pre-training on the CPU (default: nj)
@@ -24,6 +24,7 @@ merge_excited=false                    # IEMOCAP: count excited as happy
 protocol=                              # 10fold, 5fold, loso, kfold or auto
 num_folds=5                            # of kfold
 systems="resnet18_baseline resnet18_pretrain resnet18_pretrain_ad vgg5_baseline vgg5_ad"  # of conf/systems.conf
+ablations=                             # of conf/ablations.conf, for stage 8 (default: all)
 seeds=0                                # one complete table row is made of each
 data_dir=data                          # data directories
 exp_dir=exp                            # models and results
@@ -39,7 +40,8 @@ help_message="Usage: ./run.sh [options]
   ./run.sh --corpus emodb --emodb DIR --pretrain-data DIR
   ./run.sh --ser-data DIR --pretrain-data DIR              Kaldi data directories of your own
 Stages: 0 mini corpora, 1 data directories, 2 fbank and VAD, 3 folds, 4 speaker pre-training, 5 fine-tuning and
-scoring of each fold of each system, 6 results. A stage that is done is skipped.
+scoring of each fold of each system, 6 results, 7 analysis: probes, Figure 1, plots, report.html. A stage that is done
+is skipped. Only on request: 8 ablations (--stop-stage 8).
 Options:
   --stage N                  redo from stage N (default: continue)
   --stop-stage N             end behind stage N (default: $stop_stage)
@@ -62,6 +64,7 @@ Options:
                              (default: 10fold for IEMOCAP, else auto)
   --num-folds N              of kfold (default: $num_folds)
   --systems \"NAMES\"          of conf/systems.conf (default: the five of Table 2)
+  --ablations \"NAMES\"        of conf/ablations.conf, for stage 8 (default: all)
   --seeds \"NUMBERS\"          (default: $seeds)
   --data-dir DIR             data directories to make (default: $data_dir)
   --exp-dir DIR              models and results (default: $exp_dir)
@@ -125,16 +128,25 @@ for backbone in $pretraining; do
 done
 
 if begin_training 5 "fine-tuning and scoring"; then
-  num_tasks=$(local/plan_finetuning.py --systems "$systems" --seeds "$seeds" --finetune-config "$finetune_config" \
-    --device "$device" --restart "$restart" "$ser" "$exp_dir" "$exp_dir/tasks")
-  log "stage 5: $num_tasks trainings to do, the others are there"
-  if [ "$num_tasks" -gt 0 ]; then
-    $cuda_cmd "${finetune_resources[@]}" JOB=1:"$num_tasks" "$exp_dir/log/finetune.JOB.log" \
-      steps/finetune.py --config "$exp_dir/tasks/finetune.JOB.conf" || report_failed_tasks "$num_tasks"
-  fi
+  finetune "$systems"
 fi
 
 if begin_training 6 "results"; then
   local/make_results.py --systems "$systems" --seeds "$seeds" "$ser" "$exp_dir"
-  summary
 fi
+
+if begin_training 7 "analysis"; then
+  analyse "$systems"
+  for script in make_probes make_figure1 make_confusions make_curves; do
+    "local/$script.py" --systems "$systems" --seeds "$seeds" "$ser" "$exp_dir"
+  done
+  local/make_report.py --systems "$systems" --seeds "$seeds" "$ser" "$exp_dir"
+fi
+
+if begin_training 8 "ablations"; then
+  finetune "$ablations"
+  local/make_results.py --systems "$systems $ablations" --seeds "$seeds" "$ser" "$exp_dir"
+  local/make_ablations.py --systems "$ablations" --seeds "$seeds" "$ser" "$exp_dir"
+  local/make_report.py --systems "$systems" --seeds "$seeds" "$ser" "$exp_dir"
+fi
+[ "$stop_stage" -lt 6 ] || summary

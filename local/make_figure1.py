@@ -11,24 +11,21 @@ figure1.tsv (utt speaker emotion panel x y).
 import textwrap
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from sklearn.manifold import TSNE
 from sklearn.preprocessing import StandardScaler
 
+from experiment import add_experiment_options, open_experiment
+from figures import palette, save, title_of
 from options import OptionParser, run
-from ser.data_dir import read_dataset, read_list
 from ser.errors import UserError
-from ser.files import atomic_path, write_text
+from ser.files import write_text
 from ser.fold_data import FoldData
 from ser.log import log
 from ser.probing import silhouette
-from systems import read_systems
-
-# Okabe and Ito's colours for every kind of colour vision
-PALETTE = ("#D55E00", "#56B4E9", "#000000", "#009E73", "#CC79A7", "#E69F00", "#0072B2", "#F0E442")
+from tables import as_tsv
 
 
 def read_embeddings(directory, keys):
@@ -39,7 +36,8 @@ def read_embeddings(directory, keys):
     with np.load(path) as arrays:
         missing = [key for key in keys if key not in arrays]
         if missing:
-            raise UserError(f"{path}: has no {missing[0]!r}; --ad must name a system with AD")
+            raise UserError(f"{path}: has no {missing[0]!r}; run steps/analyse.py again with --restart true "
+                            "(run.sh: --stage 7)")
         return arrays["utts"].tolist(), [arrays[key] for key in keys]
 
 
@@ -57,13 +55,6 @@ def choose(strata, most, seed):
 def tsne(vectors, seed):
     """Coordinates `[N, 2]` of standardized vectors."""
     return TSNE(perplexity=min(30, len(vectors) / 4), init="pca", random_state=seed).fit_transform(vectors)
-
-
-def palette(classes):
-    """`{class: colour}`, for every kind of colour vision up to eight classes."""
-    colours = PALETTE if len(classes) <= len(PALETTE) else matplotlib.colormaps["viridis"](
-        np.linspace(0, 1, len(classes)))
-    return dict(zip(classes, colours, strict=False))
 
 
 def draw(panels, emotions, numbers, colours, title, caption):
@@ -91,25 +82,37 @@ def caption_of(data, number_of):
     return f"speakers: {', '.join(names)}; those without a word in brackets trained the network"
 
 
-def save(figure, path):
-    """Write PNG or PDF, the same bytes for the same figure."""
-    kind = path.suffix[1:]
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format=kind, dpi=200, metadata={"CreationDate": None} if kind == "pdf" else None)
+def find_pair(systems):
+    """The first system with AD, behind the one that is the same without; None when there is no such pair."""
+    for ad in systems:
+        without = {word for word in ad.options if not word.startswith("--ad-after=")}
+        for linear in systems:
+            if ad != linear and set(linear.options) == without:
+                return linear, ad
+    return None
+
+
+def read_panels(experiment, pair, data):
+    """Utterances, and `(title, vectors [N, C])` of the four panels; raises UserError."""
+    linear, ad = pair
+    seed, fold = experiment.seeds[0], data.name
+    utts, (before, after) = read_embeddings(experiment.models(linear)[seed, fold], ("before F", "after F"))
+    utts_ad, (plus, minus) = read_embeddings(experiment.models(ad)[seed, fold], ("after F+", "after F-"))
+    if utts != utts_ad or sorted(utts) != sorted(utt for part in data.parts.values() for utt in part):
+        raise UserError(f"{experiment.exp}: analysis of {linear.name} and {ad.name} is not of the utterances of "
+                        f"{experiment.data}; run steps/analyse.py again with --restart true (run.sh: --stage 7)")
+    return utts, [(f"(a) {'pre-trained' if linear.needs_pretraining else 'random'} extractor", before),
+                  (f"(b) fine-tuned, linear: {linear.name}", after),
+                  (f"(c) fine-tuned with AD, F+: {ad.name}", plus), (f"(d) fine-tuned with AD, F-: {ad.name}", minus)]
 
 
 def get_args():
-    parser = OptionParser(__doc__, "local/make_figure1.py --fold fold_Ses01M data/iemocap exp")
-    parser.add_argument("--linear", metavar="SYSTEM", default="resnet18_pretrain",
-                        help="of panels a and b, without AD (default: resnet18_pretrain)")
-    parser.add_argument("--ad", metavar="SYSTEM", default="resnet18_pretrain_ad",
-                        help="of panels c and d (default: resnet18_pretrain_ad)")
+    parser = OptionParser(__doc__, 'local/make_figure1.py --systems "resnet18_pretrain resnet18_pretrain_ad" '
+                          "--fold fold_Ses01M data/iemocap exp")
+    add_experiment_options(parser)
     parser.add_argument("--fold", help="name under DATA/folds (default: the first of its list)")
-    parser.add_argument("--model-seed", type=int, default=0, metavar="N", help="seed of the models (default: 0)")
-    parser.add_argument("--seed", type=int, default=0, help="of t-SNE and of the choice of utterances (default: 0)")
+    parser.add_argument("--random-seed", type=int, default=0, help="of t-SNE and the choice of utterances (default: 0)")
     parser.add_argument("--max-utterances", type=int, default=600, metavar="N", help="to show (default: 600)")
-    parser.add_argument("data", help="data directory with folds")
-    parser.add_argument("exp", help="experiment directory")
     args = parser.parse_args()
     if args.max_utterances < 12:
         parser.error("--max-utterances must be at least 12")
@@ -118,42 +121,32 @@ def get_args():
 
 def main():
     args = get_args()
-    systems, fold = read_systems(), args.fold or read_list(f"{args.data}/folds/list")[0]
-    for name in (args.linear, args.ad):
-        if name not in systems:
-            raise UserError(f"conf/systems.conf: has no system {name!r}; it has {' '.join(systems)}")
-    data = FoldData.read(args.data, fold)
-    utts, (before, after) = read_embeddings(f"{systems[args.linear].directory(args.exp, args.model_seed)}/{fold}",
-                                            ("before F", "after F"))
-    utts_ad, (plus, minus) = read_embeddings(f"{systems[args.ad].directory(args.exp, args.model_seed)}/{fold}",
-                                             ("after F+", "after F-"))
-    if utts != utts_ad or sorted(utts) != sorted(utt for part in data.parts.values() for utt in part):
-        raise UserError(f"{args.exp}: analysis of {args.linear} and {args.ad} is not of the utterances of {args.data}; "
-                        "run steps/analyse.py again with --restart true (run.sh: --stage 7)")
-    chosen = choose([f"{data.speakers[utt]} {data.labels[utt]}" for utt in utts], args.max_utterances, args.seed)
+    experiment, seed = open_experiment(args), args.random_seed
+    pair = find_pair(experiment.systems)
+    if not pair:
+        print(f"make_figure1.py: no figure: {args.systems} holds no system with AD beside the same one without")
+        return
+    data = FoldData.read(args.data, args.fold or experiment.folds[0])
+    utts, spaces = read_panels(experiment, pair, data)
+    chosen = choose([f"{data.speakers[utt]} {data.labels[utt]}" for utt in utts], args.max_utterances, seed)
     utts = [utts[position] for position in chosen]
     emotions, speakers = ([table[utt] for utt in utts] for table in (data.labels, data.speakers))
-    start = "pre-trained" if systems[args.linear].needs_pretraining else "random"
-    titles = (f"(a) {start} extractor", f"(b) fine-tuned, linear: {args.linear}",
-              f"(c) fine-tuned with AD, F+: {args.ad}", f"(d) fine-tuned with AD, F-: {args.ad}")
-    panels, lines = [], ["utt\tspeaker\temotion\tpanel\tx\ty\n"]
-    for title, vectors in zip(titles, (before, after, plus, minus), strict=True):
+    panels, rows = [], [("utt", "speaker", "emotion", "panel", "x", "y")]
+    for title, vectors in spaces:
         vectors = StandardScaler().fit_transform(vectors[chosen])
-        coordinates = tsne(vectors, args.seed)
-        lines += [f"{utt}\t{speaker}\t{emotion}\t{title[1]}\t{x:.4f}\t{y:.4f}\n" for utt, speaker, emotion, (x, y)
-                  in zip(utts, speakers, emotions, coordinates.tolist(), strict=True)]
+        coordinates = tsne(vectors, seed)
+        rows += [(utt, speaker, emotion, title[1], f"{x:.4f}", f"{y:.4f}") for utt, speaker, emotion, (x, y)
+                 in zip(utts, speakers, emotions, coordinates.tolist(), strict=True)]
         panels.append((f"{title}\nsilhouette by emotion {silhouette(vectors, emotions):.3f}, "
                        f"by speaker {silhouette(vectors, speakers):.3f}", coordinates))
         log(f"drew {title}")
-    dataset = read_dataset(args.data)
-    title = f"t-SNE of {len(utts)} utterances of {dataset}, {fold}, model seed {args.model_seed}"
-    if dataset.startswith("synthetic-"):
-        title = f"SYNTHETIC corpora, not speech: {title}"
+    title = title_of(f"t-SNE of {len(utts)} utterances of {experiment.dataset}, {data.name}, "
+                     f"model seed {experiment.seeds[0]}", experiment.is_synthetic)
     number_of = {name: str(number) for number, name in enumerate(sorted(set(speakers)), 1)}
     figure = draw(panels, emotions, [number_of[name] for name in speakers], palette(data.classes), title,
                   caption_of(data, number_of))
-    out = Path(args.exp) / "analysis"
-    write_text(out / "figure1.tsv", "".join(lines))
+    out = Path(experiment.exp) / "analysis"
+    write_text(out / "figure1.tsv", as_tsv(rows))
     for kind in ("pdf", "png"):
         save(figure, out / f"figure1.{kind}")
     print(f"make_figure1.py: made {out}/figure1.png, figure1.pdf and figure1.tsv")

@@ -26,6 +26,11 @@ check_options() {
     die "--protocol $protocol: expected 10fold, 5fold, loso, kfold or auto"
   infer_corpus
   set_corpus
+  if [ "$stop_stage" -ge 8 ]; then
+    ablations=$(local/choose_ablations.py --systems "$systems" --ablations "$ablations")
+  else
+    [ -z "$ablations" ] || die "--ablations are stage 8's; add --stop-stage 8"
+  fi
   pretraining=$(local/systems_to_pretrain.py "$systems")
   [ -z "$pretraining" ] || set_pretraining
   local conf=conf
@@ -123,6 +128,7 @@ claim() {
   [ ! -f "$1/.corpus" ] || [ "$(cat "$1/.corpus")" = "$of" ] ||
     die "$1 holds results of $(cat "$1/.corpus"), these would be of $of; give another --exp-dir or remove $1"
   echo "$of" > "$1/.corpus"
+  echo "$(date --iso-8601=seconds)	./run.sh$(printf ' %q' "${arguments[@]}")" >> "$1/commands"
 }
 
 # wanted N WHAT: whether stage N is inside --stage and --stop-stage.
@@ -165,6 +171,30 @@ begin_training() {
   log "stage $1: $2"
 }
 
+# finetune SYSTEMS: train and score what is not there of each fold of each system and seed.
+finetune() {
+  local num_tasks
+  num_tasks=$(local/plan_finetuning.py --systems "$1" --seeds "$seeds" --finetune-config "$finetune_config" \
+    --device "$device" --restart "$restart" "$ser" "$exp_dir" "$exp_dir/tasks")
+  log "$num_tasks trainings to do, the others are there"
+  [ "$num_tasks" -eq 0 ] || $cuda_cmd "${finetune_resources[@]}" JOB=1:"$num_tasks" "$exp_dir/log/finetune.JOB.log" \
+    steps/finetune.py --config "$exp_dir/tasks/finetune.JOB.conf" || report_failed_tasks "$num_tasks"
+}
+
+# analyse SYSTEMS: probe what is not yet probed of their models, and draw the attention of one of each.
+analyse() {
+  local num_tasks model models
+  num_tasks=$(local/plan_analysis.py --systems "$1" --seeds "$seeds" --device "$device" --restart "$restart" \
+    "$ser" "$exp_dir" "$exp_dir/tasks")
+  [ "$num_tasks" -eq 0 ] || $cuda_cmd "${finetune_resources[@]}" JOB=1:"$num_tasks" "$exp_dir/log/analyse.JOB.log" \
+    steps/analyse.py --config "$exp_dir/tasks/analyse.JOB.conf"
+  models=$(local/list_attention_models.py --systems "$1" --seeds "$seeds" "$ser" "$exp_dir")
+  [ -n "$models" ] || return 0
+  while read -r model; do
+    steps/plot_masks.py --device "$device" --dir "$model"
+  done <<< "$models"
+}
+
 # why LOG: the last words of a job, and its code, from the closing lines of any runner.
 why() {
   [ -f "$1" ] || { echo "it has no log"; return; }
@@ -183,7 +213,7 @@ report_failed_tasks() {
     [ -f "$dir/RESULT" ] || echo "run.sh: failed: $dir: $(why "$log"); log $log; alone, once mended:" \
       "steps/finetune.py --config $(printf %q "$exp_dir/tasks/finetune.$n.conf")" >&2
   done
-  die "stage 5 is not complete; do just what is missing with: ./run.sh$(without_stage "${arguments[@]}")"
+  die "not all trainings are done; do just what is missing with: ./run.sh$(without_stage "${arguments[@]}")"
 }
 
 # without_stage ARGUMENTS...: the options of this run, fit to be typed, but for --stage, which would redo what is done.
@@ -199,9 +229,11 @@ summary() {
   cat <<TXT
 
 Table:             $exp_dir/RESULTS
+Report:            $exp_dir/report.html (all of it on one page)
 Result lines:      grep WF1 $exp_dir/*/*/RESULT
 Per utterance:     $exp_dir/<system>/<fold>/score/per_utt (utt ref hyp p1 …, classes in score/classes)
-Training curves:   $exp_dir/<system>/<fold>/log/epochs.tsv
+Training curves:   $exp_dir/<system>/<fold>/log/epochs.tsv; tensorboard --logdir $exp_dir/analysis/tensorboard
+What AD does:      $exp_dir/analysis/PROBES, figure1.png, confusions.png, speakers.png
 Logs:              $exp_dir/log/, $exp_dir/pretrain_*.log, $ser/log/
 TXT
   if [ "$corpus" = mini ]; then

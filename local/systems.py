@@ -31,6 +31,10 @@ class System:
     def needs_pretraining(self):
         return any(word.startswith("--pretrained-dir=") for word in self.options)
 
+    @property
+    def has_attention(self):
+        return any(word.startswith("--ad-after=") for word in self.options) and "--attention=none" not in self.options
+
     def options_for(self, exp):
         """Options of steps/finetune.py for an experiment directory."""
         return [word.replace("=EXP/", f"={exp}/") for word in self.options]

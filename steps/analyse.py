@@ -1,17 +1,16 @@
 #!/usr/bin/env python3
-"""Probe one fine-tuned model: what its spaces F, IN(F), R, F+ and F- tell about emotion and speaker.
+"""Probe fine-tuned models: what their spaces F, IN(F), R, F+ and F- tell about emotion and speaker.
 
-Reads a finished model directory and the data directory and pre-trained model that it was made from; writes
+Reads finished model directories and the data directory and pre-trained model that they were made from; writes
 DIR/analysis/probes.tsv, silhouette.tsv and embeddings.npz (mean-pooled spaces, for figures). Everything is measured
 twice: "before" on the weights that fine-tuning started from, "after" on those of the selected epoch. A model without
-AD has the space F alone. Run again when done, it does nothing.
+AD has the space F alone. A model that has been analysed is left as it is.
 """
 
 from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from options import OptionParser, run, str2bool
 from ser.checkpoint import load_config
@@ -20,15 +19,16 @@ from ser.errors import UserError
 from ser.evaluation import load_emotion_model
 from ser.feature_bank import load_bank
 from ser.files import atomic_path, write_text
-from ser.finetuning import FinetuneConfig, Task, _load_extractor
+from ser.finetuning import FinetuneConfig, Task, initial_model
 from ser.fold_data import FoldData
 from ser.log import log, progress
-from ser.models import EmotionModel, EmotionModelConfig
-from ser.normalization import PER_UTTERANCE, corpus_statistics
+from ser.models import EmotionModelConfig
+from ser.normalization import PER_UTTERANCE
 from ser.probing import cross_probe, probe, silhouette
 from ser.spaces import pooled_spaces, vectors_of
 
 PROBES = ("moment", "space", "pooling", "target", "accuracy", "chance", "n_train", "n_test")
+DRAWN = ("before F", "after F", "after F+", "after F-")  # the panels of Figure 1
 SILHOUETTES = ("moment", "space", "pooling", "label", "utterances", "silhouette", "n")
 
 
@@ -46,18 +46,6 @@ def task_of(model_dir):
         raise UserError(f"{model_dir}: {task.data_dir} or the pre-trained model has changed since it was trained; "
                         "train it again (run.sh: --stage 5)")
     return task
-
-
-def initial_model(task, data, bank):
-    """The network as the fine-tuning of a Task starts from it, on the device of the bank."""
-    torch.manual_seed(task.seed)
-    model = EmotionModel(task.model, bank.dimension, len(data.classes), len(data.training_speakers))
-    if task.pretrained_dir:
-        _load_extractor(model, task)
-    model.to(bank.frames.device, memory_format=torch.channels_last)
-    if task.config.feature_norm == "corpus":
-        model.extractor.set_feature_statistics(*corpus_statistics(bank, bank.indices(data.parts["train"])))
-    return model
 
 
 def measure(vectors, data):
@@ -97,13 +85,13 @@ def analyse(model_dir, device):
     data = FoldData.read(task.data_dir, task.fold)
     utts = [utt for part in ("train", "valid", "test") for utt in data.parts[part]]
     bank = load_bank(task.data_dir, utts, PER_UTTERANCE[task.config.feature_norm], device)
-    models = {"before": initial_model(task, data, bank), "after": load_emotion_model(model_dir, device)[0]}
+    models = {"before": initial_model(task, data, bank)[0], "after": load_emotion_model(model_dir, device)[0]}
     embeddings, probe_rows, silhouette_rows = {"utts": np.array(utts)}, [PROBES], [SILHOUETTES]
     for moment, model in models.items():
         spaces = pooled_spaces(model, bank, bank.indices(utts))
         log(f"{model_dir}: {moment} fine-tuning: {len(utts)} utterances embedded in {', '.join(spaces)}")
         for space, pooling, vectors in progress(list(vectors_of(spaces)), desc=moment):
-            if pooling == "mean":
+            if pooling == "mean" and f"{moment} {space}" in DRAWN:
                 embeddings[f"{moment} {space}"] = vectors
             probes, silhouettes = measure(vectors, data)
             probe_rows += [(moment, space, pooling, target, f"{p.accuracy:.2f}", f"{p.chance:.2f}", p.n_train, p.n_test)
@@ -117,20 +105,26 @@ def analyse(model_dir, device):
         write_text(out / name, "".join("\t".join(map(str, row)) + "\n" for row in rows))
 
 
+def is_analysed(model_dir):
+    return (Path(model_dir) / "analysis" / "probes.tsv").exists()  # written last
+
+
 def main():
     parser = OptionParser(__doc__, "steps/analyse.py --device cpu --dir exp/resnet18_pretrain_ad/fold_Ses01M")
     parser.add_argument("--device", default="auto", choices=DEVICES, help="(default: auto)")
     parser.add_argument("--num-threads", type=int, default=0, help="CPU threads; 0 leaves torch's choice (default: 0)")
     parser.add_argument("--restart", type=str2bool, default=False, metavar="true|false",
                         help="measure again what is there (default: false)")
-    parser.add_argument("--dir", required=True, help="model directory of steps/finetune.py")
+    parser.add_argument("--dir", required=True, action="append", help="model directory of steps/finetune.py; may be "
+                        "given several times")
     args = parser.parse_args()
-    done = Path(args.dir) / "analysis" / "probes.tsv"  # written last
-    if done.exists() and not args.restart:
-        log(f"already there: {done}")
-        return
-    analyse(args.dir, pick_device(args.device, args.num_threads))
-    log(f"made {done}")
+    device = pick_device(args.device, args.num_threads)
+    for model_dir in args.dir:
+        if is_analysed(model_dir) and not args.restart:
+            log(f"already there: {model_dir}/analysis")
+        else:
+            analyse(model_dir, device)
+            log(f"made {model_dir}/analysis")
 
 
 if __name__ == "__main__":

@@ -36,8 +36,9 @@ SHORT = ("--epochs=1", "--batch-size=32", "--crop=40", "--feature-norm=utterance
 
 
 def recipe(place, *words, check=True, **kwargs):
-    """Run run.sh on the mini corpora, five folds, with all its files under `place`."""
-    return run("./run.sh", "--data-dir", place / "data", "--exp-dir", place / "exp", "--protocol", "5fold",
+    """Run run.sh up to the results on the mini corpora, five folds, with all its files under `place`."""
+    return run("./run.sh", "--stop-stage", "6", "--data-dir", place / "data", "--exp-dir", place / "exp",
+               "--protocol", "5fold",
                "--pretrain-config", place / "pretrain.conf", "--finetune-config", place / "finetune.conf",
                *words, check=check, **kwargs)
 
@@ -58,7 +59,7 @@ def results(place):
 def finished(tmp_path_factory):
     """Where the whole mini recipe was run on one epoch, in a folder with a blank in its name, and how that went."""
     place = short_schedule(tmp_path_factory.mktemp("my recipe"))
-    return place, recipe(place)
+    return place, recipe(place, "--stop-stage", "7")
 
 
 def tone(rng, frequency, seconds=0.8):

@@ -114,7 +114,7 @@ def test_the_initial_model_is_what_fine_tuning_starts_from(name, tiny, models):
     data = FoldData.read(task.data_dir, task.fold)
     bank = analyse.load_bank(tiny, data.parts["train"] + data.parts["valid"] + data.parts["test"],
                              analyse.PER_UTTERANCE[task.config.feature_norm])
-    model = analyse.initial_model(task, data, bank)
+    model, _ = analyse.initial_model(task, data, bank)
     trained, _ = load_tensors(models / name / "last.safetensors")  # with learning rate 0 no parameter has moved
     for key, parameter in model.named_parameters():
         assert torch.equal(parameter, trained[key]), key
@@ -141,8 +141,7 @@ def test_files_of_an_analysis_and_the_same_bytes_again(models):
     rows = read_rows(directory / "analysis" / "silhouette.tsv")
     assert {(row["utterances"], row["n"]) for row in rows} == {("all", "48"), ("unseen", "24")}
     with np.load(directory / "analysis" / "embeddings.npz") as arrays:
-        assert {name for name in arrays if name != "utts"} == {
-            f"{moment} {space}" for moment in ("before", "after") for space in SPACES}
+        assert set(arrays) == {"utts", *analyse.DRAWN}
         assert arrays["after F+"].shape == (48, 80) and len(set(arrays["utts"])) == 48
     assert "already there" in run(*ANALYSE, "--dir", directory).stderr
     run(*ANALYSE, "--restart", "true", "--dir", directory)
@@ -253,8 +252,7 @@ def test_table_and_verdict(tiny, tmp_path):
 def test_figure_shows_the_clusters_of_each_panel_and_is_the_same_again(tiny, tmp_path):
     for name in ("vgg5_baseline", "vgg5_ad"):
         made_up_analysis(tiny, tmp_path, name, 80, 40)
-    words = ("local/make_figure1.py", "--linear", "vgg5_baseline", "--ad", "vgg5_ad", "--max-utterances", "40", tiny,
-             tmp_path)
+    words = ("local/make_figure1.py", "--systems", "vgg5_ad vgg5_baseline", "--max-utterances", "40", tiny, tmp_path)
     run(*words)
     files = {path.name: path.read_bytes() for path in Path(tmp_path / "analysis").iterdir()}
     assert files["figure1.png"].startswith(b"\x89PNG") and files["figure1.pdf"].startswith(b"%PDF")

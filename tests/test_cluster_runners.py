@@ -1,6 +1,6 @@
 """steps/parallel/slurm.py and sge.py in front of real schedulers, which are started here for these tests.
 
-They are skipped where the schedulers are not installed (tests/clusters/install.sh installs them).
+They are skipped where the schedulers are not installed (tests/install_packages.sh installs them).
 """
 
 import contextlib
@@ -65,7 +65,7 @@ def running(backend, folder, **variables):
     """Start a cluster of one's own for a while, or skip the test."""
     script, needs = {"slurm": ("slurm.sh", "slurmctld"), "sge": ("gridengine.sh", "qconf")}[backend]
     if not shutil.which(needs, path=f"{os.environ['PATH']}:/usr/sbin"):
-        pytest.skip(f"{needs} is not installed: tests/clusters/install.sh as root installs it, where it can")
+        pytest.skip(f"{needs} is not installed: tests/install_packages.sh as root installs it, where it can")
     if backend == "sge" and os.geteuid() != 0:
         pytest.skip("a Grid Engine cell of one's own needs root")
     command = [ROOT / "tests/clusters" / script]

@@ -45,10 +45,43 @@ def test_what_is_done_is_skipped_and_stays(finished):
     assert "stage 2" in recipe(place, "--stage", "6").stdout and results(place) == before
 
 
+def test_analysis_of_all_systems_without_being_asked(finished):
+    place, result = finished
+    made = {path.name for path in (place / "exp" / "analysis").iterdir()}
+    assert made >= {"PROBES", "probes.tsv", "silhouette.tsv", "figure1.png", "figure1.pdf", "figure1.tsv",
+                    "confusions.png", "speakers.png", "curves.png", "tensorboard"}
+    for system in SYSTEMS:
+        assert len(list((place / "exp" / system).glob("fold_*/analysis/probes.tsv"))) == 5
+        assert len(list((place / "exp" / system).glob("fold_*/analysis/masks.png"))) == system.endswith("_ad")
+    page = (place / "exp" / "report.html").read_text()
+    assert "SYNTHETIC" in page and page.count("data:image/png;base64,") == 6
+    assert f"{place}/exp/report.html" in result.stdout
+    commands = (place / "exp" / "commands").read_text().splitlines()
+    assert f"--exp-dir {str(place / 'exp').replace(' ', chr(92) + ' ')} " in commands[0]
+
+
+def test_ablations_stand_in_the_same_table(finished, tmp_path):
+    place, _ = finished
+    exp = tmp_path / "exp"
+    for name in ("vgg5_ad", ".corpus"):
+        copy = shutil.copytree if (place / "exp" / name).is_dir() else shutil.copy
+        exp.mkdir(exist_ok=True)
+        copy(place / "exp" / name, exp / name)
+    result = recipe(place, "--exp-dir", exp, "--stop-stage", "8", "--systems", "vgg5_ad", "--ablations",
+                    "vgg5_ad_se vgg5_ad_minus")
+    assert "0 trainings to do" in result.stdout and "10 trainings to do" in result.stdout
+    table = (exp / "RESULTS").read_text()
+    assert re.findall(r"^(\w+) +VGG5", table, re.MULTILINE) == ["vgg5_ad", "vgg5_ad_se", "vgg5_ad_minus"]
+    assert table in result.stdout
+    ablations = (exp / "ABLATIONS").read_text()
+    assert re.findall(r"^(vgg5\w+) ", ablations, re.MULTILINE) == ["vgg5_ad", "vgg5_ad_se", "vgg5_ad_minus"]
+    assert "AD(L_AD-)" in (exp / "report.html").read_text()
+
+
 def test_killed_and_continued_gives_the_same_results(finished, tmp_path):
     place, _ = finished
     shutil.copytree(place / "data", tmp_path / "data", symlinks=True)
-    words = ["./run.sh", "--data-dir", place / "data", "--exp-dir", tmp_path / "exp", "--protocol", "5fold",
+    words = ["./run.sh", "--stop-stage", "6", "--data-dir", place / "data", "--exp-dir", tmp_path / "exp", "--protocol", "5fold",
              "--pretrain-config", place / "pretrain.conf", "--finetune-config", place / "finetune.conf",
              "--systems", "resnet18_pretrain_ad vgg5_ad"]
     kills = [("pretrain_resnet18/config.json", os.kill, signal.SIGTERM),
@@ -150,6 +183,8 @@ WRONG = {
     ("--iemocap", "/nowhere"): r"--iemocap /nowhere: no such directory",
     ("--protocol", "9fold"): r"--protocol 9fold: expected 10fold, 5fold, loso, kfold or auto",
     ("--finetune-config", "/nowhere"): r"/nowhere: no such configuration file",
+    ("--ablations", "vgg5_ad_se"): r"--ablations are stage 8's; add --stop-stage 8",
+    ("--stop-stage", "8", "--ablations", "vgg5_ad"): r"--ablations: vgg5_ad is no ablation",
     ("--nj", "0"): r"--nj must be 1 or more",
     ("stage", "2"): r"unexpected argument 'stage'",
 }

@@ -132,19 +132,14 @@ def finetune(task, *, device, precision, restart, save_every=10.0):
     options, config = task.options(), task.config
     if open_model_dir(task.model_dir, options, restart):
         return None
-    data_dir, seed = task.data_dir, task.seed
-    torch.manual_seed(seed)
+    data_dir = task.data_dir
     data = FoldData.read(data_dir, task.fold)
     bank = load_bank(data_dir, data.parts["train"] + data.parts["valid"], PER_UTTERANCE[config.feature_norm], device)
     train, valid = bank.indices(data.parts["train"]), bank.indices(data.parts["valid"])
     emotions, speakers = data.emotions(bank.utts).to(device), data.speaker_targets(bank.utts).to(device)
     num_classes = len(data.classes)
     source = AUGMENTATIONS[config.augment](bank, data, config.neutral_class)
-    model = EmotionModel(task.model, bank.dimension, num_classes, len(data.training_speakers))
-    start = _load_extractor(model, task) if task.pretrained_dir else {}
-    model.to(device, memory_format=torch.channels_last)
-    if config.feature_norm == "corpus":
-        model.extractor.set_feature_statistics(*corpus_statistics(bank, train))
+    model, start = initial_model(task, data, bank)
     weights = _balanced_weights(emotions[train], num_classes) if config.class_weights == "balanced" else None
 
     def loss(model, features, positions):
@@ -164,11 +159,41 @@ def finetune(task, *, device, precision, restart, save_every=10.0):
            utterances={part: len(utts) for part, utts in data.parts.items()})
     extractor_factor = config.extractor_lr_factor if task.pretrained_dir else config.scratch_lr_factor
     rates = {"": config.lr, "extractor": config.lr * extractor_factor}
-    plan = Plan(config.epochs, config.batch_size, config.crop, seed, rates,
+    plan = Plan(config.epochs, config.batch_size, config.crop, task.seed, rates,
                 step_decay(config.milestones, config.lr_decay), precision, save_every)
     trainer = Trainer(model, source, train, loss, validate, plan, task.model_dir, identity)
     trainer.run()
     return trainer
+
+
+def initial_model(task, data, bank):
+    """Build the network of a Task as it is before the first step of training.
+
+    Parameters
+    ----------
+    task : Task
+    data : FoldData
+    bank : FeatureBank
+        Holds at least the utterances that train; its device is the model's.
+
+    Returns
+    -------
+    model : EmotionModel
+    start : dict
+        Identity, dataset and num_speakers of the pre-training; empty for an extractor that starts at random.
+
+    Raises
+    ------
+    UserError
+        The pre-trained model does not fit.
+    """
+    torch.manual_seed(task.seed)
+    model = EmotionModel(task.model, bank.dimension, len(data.classes), len(data.training_speakers))
+    start = _load_extractor(model, task) if task.pretrained_dir else {}
+    model.to(bank.frames.device, memory_format=torch.channels_last)
+    if task.config.feature_norm == "corpus":
+        model.extractor.set_feature_statistics(*corpus_statistics(bank, bank.indices(data.parts["train"])))
+    return model, start
 
 
 def _balanced_weights(emotions, num_classes):

@@ -19,7 +19,7 @@ die() {
 need() {
   local program
   for program in "$@"; do
-    type -P "$program" > /dev/null || die "no $program; tests/clusters/install.sh installs it"
+    type -P "$program" > /dev/null || die "no $program; tests/install_packages.sh installs it"
   done
 }
 

@@ -1,0 +1,87 @@
+"""The masks a_att of an AD module's attention, of whole utterances."""
+
+import torch
+
+from ser.errors import UserError
+from ser.scoring import posteriors
+
+
+def last_module(model):
+    """Name of the layer behind which a model's last AD module sits, and that module.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        With an `extractor` (ser.models).
+
+    Raises
+    ------
+    UserError
+        There is no AD module, or it has no attention.
+    """
+    extractor = model.extractor
+    names = [name for name in extractor.layers if name in extractor.ad]
+    if not names or extractor.ad[names[-1]].attention is None:
+        raise UserError("the network has no AD module with an attention, so it makes no mask; "
+                        "take one that was trained with --ad-after LAYER and --attention tf or se")
+    return names[-1], extractor.ad[names[-1]]
+
+
+def attention_masks(model, bank, which):
+    """The masks of the last AD module in evaluation mode, each as the utterance alone would have it.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        With an `extractor` (ser.models); it is left in the mode in which it came.
+    bank : FeatureBank
+    which : torch.Tensor
+        Positions of the utterances in the bank.
+
+    Returns
+    -------
+    list of numpy.ndarray
+        In the order of `which`, float32 `[C, T', F']` with the T' valid steps of the utterance. Of an attention that
+        gives less than that, such as one weight a channel, it is repeated.
+
+    Raises
+    ------
+    UserError
+        The model has no AD module with an attention.
+    """
+    _, module = last_module(model)
+    masks = []
+
+    def collect(attention, inputs, mask):
+        residual, lengths = inputs
+        masks.extend(one[:, :length].float().cpu().numpy()
+                     for one, length in zip(mask.expand_as(residual), lengths.tolist(), strict=True))
+
+    order = torch.argsort(bank.lengths[which], stable=True)  # posteriors() takes these one behind the other
+    hook = module.attention.register_forward_hook(collect)
+    try:
+        posteriors(model, bank, which[order])
+    finally:
+        hook.remove()
+    return [masks[position] for position in torch.argsort(order).tolist()]
+
+
+def step_size(model):
+    """How many frames and how many dimensions of the features a step of these masks stands for.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        In evaluation mode, with an AD module with an attention.
+
+    Returns
+    -------
+    tuple of int
+    """
+    last, _ = last_module(model)
+    x = torch.zeros(1, 1, 256, 256, device=model.extractor.feature_mean.device)
+    with torch.inference_mode():
+        for name, layer in model.extractor.layers.items():
+            x, _ = layer(x, None)
+            if name == last:
+                return 256 // x.shape[2], 256 // x.shape[3]
