@@ -81,8 +81,9 @@ def test_ablations_stand_in_the_same_table(finished, tmp_path):
 def test_killed_and_continued_gives_the_same_results(finished, tmp_path):
     place, _ = finished
     shutil.copytree(place / "data", tmp_path / "data", symlinks=True)
-    words = ["./run.sh", "--stop-stage", "6", "--data-dir", place / "data", "--exp-dir", tmp_path / "exp", "--protocol", "5fold",
-             "--pretrain-config", place / "pretrain.conf", "--finetune-config", place / "finetune.conf",
+    words = ["./run.sh", "--stop-stage", "6", "--data-dir", place / "data", "--exp-dir", tmp_path / "exp",
+             "--protocol", "5fold", "--pretrain-config", place / "pretrain.conf",
+             "--finetune-config", place / "finetune.conf",
              "--systems", "resnet18_pretrain_ad vgg5_ad"]
     kills = [("pretrain_resnet18/config.json", os.kill, signal.SIGTERM),
              ("resnet18_pretrain_ad/fold_Ses01M/config.json", os.kill, signal.SIGKILL),
