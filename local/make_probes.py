@@ -48,7 +48,7 @@ mean+std  mean and deviation over time of each channel and frequency: what the m
 RULE = """\
 Disentangled means: emotion reads better from F+ than from F-, and speaker better from F- than from F+ (pooling 'mean').
 'Better' is said for p < 0.05 in a paired t-test over folds and seeds, else 'about as well'. Folds have utterances in
-common, and before fine-tuning often all weights, so the test is lenient.
+common, so the test is lenient; how much better, the figures tell.
 """
 
 
@@ -100,11 +100,11 @@ def compare(plus, minus):
     return None if test.pvalue >= 0.05 else "F+" if test.statistic > 0 else "F-"
 
 
-def verdict(probes, system, moment):
-    """One sentence: from which space emotion and speaker read better, and whether that is disentangled."""
+def verdict(probes, system):
+    """One sentence on the fine-tuned models: from which space what reads better, and whether that is disentangled."""
     better, clauses = {}, []
     for target in TARGETS:
-        plus, minus = (values(probes, "accuracy", system=system, moment=moment, target=target, pooling="mean",
+        plus, minus = (values(probes, "accuracy", system=system, moment="after", target=target, pooling="mean",
                               space=space) for space in ("F+", "F-"))
         better[target] = compare(plus, minus)
         words = {"F+": "better from F+ than from F-", "F-": "worse from F+ than from F-",
@@ -114,7 +114,7 @@ def verdict(probes, system, moment):
     emotion, speaker = better["emotion"] == "F+", better["speaker"] == "F-"
     so = ("DISENTANGLED" if emotion and speaker else "IN PART, for emotion only" if emotion
           else "IN PART, for speaker only" if speaker else "NOT DISENTANGLED")
-    return textwrap.fill(f"{system}, {moment} fine-tuning: {so}: {', '.join(clauses)}.", 118, subsequent_indent="  ")
+    return textwrap.fill(f"{system}, after fine-tuning: {so}: {', '.join(clauses)}.", 118, subsequent_indent="  ")
 
 
 def main():
@@ -128,7 +128,7 @@ def main():
     write_rows(out / "probes.tsv", probes)
     write_rows(out / "silhouette.tsv", silhouettes)
     with_ad = dict.fromkeys(row["system"] for row in probes if row["space"] == "F+")
-    verdicts = [verdict(probes, system, moment) for system in with_ad for moment in ("before", "after")]
+    verdicts = [verdict(probes, system) for system in with_ad]
     tables = [f"Pooling '{pooling}'\n{table(probes, silhouettes, pooling)}" for pooling in POOLINGS]
     words = ["\n".join([RULE, *verdicts, ""])] if verdicts else []
     write_text(out / "PROBES", "\n".join([experiment.title, *words, *tables, DEFINITION]))
