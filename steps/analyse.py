@@ -7,6 +7,7 @@ twice: "before" on the weights that fine-tuning started from, "after" on those o
 AD has the space F alone. A model that has been analysed is left as it is.
 """
 
+import hashlib
 from dataclasses import fields
 from pathlib import Path
 
@@ -79,16 +80,43 @@ def measure(vectors, data):
     return probes, silhouettes
 
 
-def analyse(model_dir, device):
-    """Measure a model before and after fine-tuning and write MODEL_DIR/analysis; raises UserError."""
+def embed(model, bank, known):
+    """The pooled_spaces() of all utterances of a bank.
+
+    Parameters
+    ----------
+    model : EmotionModel
+    bank : FeatureBank
+    known : dict
+        Holds the last outcome, which is returned again for the same weights and features: folds of a system often
+        start from the same network.
+    """
+    weights = hashlib.sha256()
+    for tensor in model.extractor.state_dict().values():
+        weights.update(tensor.cpu().numpy().tobytes())
+    key = weights.hexdigest(), bank.fingerprint()
+    if known.get("key") != key:
+        known.update(key=key, spaces=pooled_spaces(model, bank, bank.indices(bank.utts)))
+    return known["spaces"]
+
+
+def analyse(model_dir, device, known):
+    """Measure a model before and after fine-tuning and write MODEL_DIR/analysis; `known` is embed()'s.
+
+    Raises
+    ------
+    UserError
+    """
     task = task_of(model_dir)
     data = FoldData.read(task.data_dir, task.fold)
     utts = [utt for part in ("train", "valid", "test") for utt in data.parts[part]]
-    bank = load_bank(task.data_dir, utts, PER_UTTERANCE[task.config.feature_norm], device)
+    bank = load_bank(task.data_dir, sorted(utts), PER_UTTERANCE[task.config.feature_norm], device)
     models = {"before": initial_model(task, data, bank)[0], "after": load_emotion_model(model_dir, device)[0]}
     embeddings, probe_rows, silhouette_rows = {"utts": np.array(utts)}, [PROBES], [SILHOUETTES]
+    order = bank.indices(utts).cpu()
     for moment, model in models.items():
-        spaces = pooled_spaces(model, bank, bank.indices(utts))
+        pooled = embed(model, bank, known if moment == "before" else {})
+        spaces = {name: rows[order] for name, rows in pooled.items()}
         log(f"{model_dir}: {moment} fine-tuning: {len(utts)} utterances embedded in {', '.join(spaces)}")
         for space, pooling, vectors in progress(list(vectors_of(spaces)), desc=moment):
             if pooling == "mean" and f"{moment} {space}" in DRAWN:
@@ -118,12 +146,12 @@ def main():
     parser.add_argument("--dir", required=True, action="append", help="model directory of steps/finetune.py; may be "
                         "given several times")
     args = parser.parse_args()
-    device = pick_device(args.device, args.num_threads)
+    device, known = pick_device(args.device, args.num_threads), {}
     for model_dir in args.dir:
         if is_analysed(model_dir) and not args.restart:
             log(f"already there: {model_dir}/analysis")
         else:
-            analyse(model_dir, device)
+            analyse(model_dir, device, known)
             log(f"made {model_dir}/analysis")
 
 

@@ -59,7 +59,7 @@ def results(place):
 def finished(tmp_path_factory):
     """Where the whole mini recipe was run on one epoch, in a folder with a blank in its name, and how that went."""
     place = short_schedule(tmp_path_factory.mktemp("my recipe"))
-    return place, recipe(place, "--stop-stage", "7")
+    return place, recipe(place)
 
 
 def tone(rng, frequency, seconds=0.8):

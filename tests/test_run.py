@@ -45,36 +45,39 @@ def test_what_is_done_is_skipped_and_stays(finished):
     assert "stage 2" in recipe(place, "--stage", "6").stdout and results(place) == before
 
 
-def test_analysis_of_all_systems_without_being_asked(finished):
-    place, result = finished
-    made = {path.name for path in (place / "exp" / "analysis").iterdir()}
-    assert made >= {"PROBES", "probes.tsv", "silhouette.tsv", "figure1.png", "figure1.pdf", "figure1.tsv",
-                    "confusions.png", "speakers.png", "curves.png", "tensorboard"}
-    for system in SYSTEMS:
-        assert len(list((place / "exp" / system).glob("fold_*/analysis/probes.tsv"))) == 5
-        assert len(list((place / "exp" / system).glob("fold_*/analysis/masks.png"))) == system.endswith("_ad")
-    page = (place / "exp" / "report.html").read_text()
-    assert "SYNTHETIC" in page and page.count("data:image/png;base64,") == 6
-    assert f"{place}/exp/report.html" in result.stdout
-    commands = (place / "exp" / "commands").read_text().splitlines()
-    assert f"--exp-dir {str(place / 'exp').replace(' ', chr(92) + ' ')} " in commands[0]
-
-
-def test_ablations_stand_in_the_same_table(finished, tmp_path):
+@pytest.fixture(scope="module")
+def analysed(finished, tmp_path_factory):
+    """Stages 7 and 8 behind the finished models of two systems, and what run.sh said."""
     place, _ = finished
-    exp = tmp_path / "exp"
-    for name in ("vgg5_ad", ".corpus"):
-        copy = shutil.copytree if (place / "exp" / name).is_dir() else shutil.copy
-        exp.mkdir(exist_ok=True)
-        copy(place / "exp" / name, exp / name)
-    result = recipe(place, "--exp-dir", exp, "--stop-stage", "8", "--systems", "vgg5_ad", "--ablations",
-                    "vgg5_ad_se vgg5_ad_minus")
+    exp = tmp_path_factory.mktemp("my analysis") / "exp"
+    for name in ("vgg5_baseline", "vgg5_ad"):
+        shutil.copytree(place / "exp" / name, exp / name)
+    return exp, recipe(place, "--exp-dir", exp, "--stop-stage", "8", "--systems", "vgg5_baseline vgg5_ad",
+                       "--ablations", "vgg5_ad_se vgg5_ad_minus")
+
+
+def test_analysis_and_report(analysed):
+    exp, result = analysed
+    assert {path.name for path in (exp / "analysis").iterdir()} >= {
+        "PROBES", "probes.tsv", "silhouette.tsv", "figure1.png", "figure1.pdf", "figure1.tsv", "confusions.png",
+        "speakers.png", "curves.png", "tensorboard"}
+    for system in ("vgg5_baseline", "vgg5_ad"):
+        assert len(list(exp.glob(f"{system}/fold_*/analysis/probes.tsv"))) == 5
+        assert len(list(exp.glob(f"{system}/fold_*/analysis/masks.png"))) == (system == "vgg5_ad")
+    page = (exp / "report.html").read_text()
+    assert "SYNTHETIC" in page and page.count("data:image/png;base64,") == 5
+    assert f"{exp}/report.html" in result.stdout
+    command, = (exp / "commands").read_text().splitlines()
+    assert f"--exp-dir {str(exp).replace(' ', chr(92) + ' ')} --stop-stage 8 " in command
+
+
+def test_ablations_stand_in_the_same_table(analysed):
+    exp, result = analysed
+    names = ["vgg5_baseline", "vgg5_ad", "vgg5_ad_se", "vgg5_ad_minus"]
     assert "0 trainings to do" in result.stdout and "10 trainings to do" in result.stdout
     table = (exp / "RESULTS").read_text()
-    assert re.findall(r"^(\w+) +VGG5", table, re.MULTILINE) == ["vgg5_ad", "vgg5_ad_se", "vgg5_ad_minus"]
-    assert table in result.stdout
-    ablations = (exp / "ABLATIONS").read_text()
-    assert re.findall(r"^(vgg5\w+) ", ablations, re.MULTILINE) == ["vgg5_ad", "vgg5_ad_se", "vgg5_ad_minus"]
+    assert re.findall(r"^(\w+) +VGG5", table, re.MULTILINE) == names and table in result.stdout
+    assert re.findall(r"^(vgg5\w+) ", (exp / "ABLATIONS").read_text(), re.MULTILINE) == names[1:]
     assert "AD(L_AD-)" in (exp / "report.html").read_text()
 
 
