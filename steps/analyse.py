@@ -8,22 +8,19 @@ AD has the space F alone. A model that has been analysed is left as it is.
 """
 
 import hashlib
-from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 
 from options import OptionParser, run, str2bool
-from ser.checkpoint import load_config
 from ser.device import DEVICES, pick_device
 from ser.errors import UserError
 from ser.evaluation import load_emotion_model
 from ser.feature_bank import load_bank
 from ser.files import atomic_path, write_text
-from ser.finetuning import FinetuneConfig, Task, initial_model
+from ser.finetuning import finished_task, initial_model
 from ser.fold_data import FoldData
 from ser.log import log, progress
-from ser.models import EmotionModelConfig
 from ser.normalization import PER_UTTERANCE
 from ser.probing import cross_probe, probe, silhouette
 from ser.spaces import pooled_spaces, vectors_of
@@ -31,22 +28,6 @@ from ser.spaces import pooled_spaces, vectors_of
 PROBES = ("moment", "space", "pooling", "target", "accuracy", "chance", "n_train", "n_test")
 DRAWN = ("before F", "after F", "after F+", "after F-")  # the panels of Figure 1
 SILHOUETTES = ("moment", "space", "pooling", "label", "utterances", "silhouette", "n")
-
-
-def task_of(model_dir):
-    """The Task that a finished model directory was made from; raises UserError when it is no longer the same."""
-    options = load_config(model_dir)["options"]
-    if not (Path(model_dir) / "RESULT").exists():
-        raise UserError(f"{model_dir}/RESULT: not there; train the model first (run.sh: stage 5)")
-    model, config = (kind(**{field.name: options[field.name] for field in fields(kind) if field.name in options})
-                     for kind in (EmotionModelConfig, FinetuneConfig))
-    task = Task(model_dir, options["data_dir"], options["fold"], model, config, options["pretrained_dir"],
-                options["seed"])
-    now = task.options()
-    if any(now[key] != options[key] for key in ("data_stamp", "pretrained_identity")):
-        raise UserError(f"{model_dir}: {task.data_dir} or the pre-trained model has changed since it was trained; "
-                        "train it again (run.sh: --stage 5)")
-    return task
 
 
 def measure(vectors, data):
@@ -107,14 +88,18 @@ def analyse(model_dir, device, known):
     ------
     UserError
     """
-    task = task_of(model_dir)
+    task = finished_task(model_dir)
     data = FoldData.read(task.data_dir, task.fold)
     utts = [utt for part in ("train", "valid", "test") for utt in data.parts[part]]
     bank = load_bank(task.data_dir, sorted(utts), PER_UTTERANCE[task.config.feature_norm], device)
-    models = {"before": initial_model(task, data, bank)[0], "after": load_emotion_model(model_dir, device)[0]}
+    before, start = initial_model(task, data, bank)
+    after, config = load_emotion_model(model_dir, device)
+    if start != config["pretraining"]:
+        raise UserError(f"{model_dir}: {task.pretrained_dir} has changed since it was trained; train it again "
+                        "(run.sh: --stage 5)")
     embeddings, probe_rows, silhouette_rows = {"utts": np.array(utts)}, [PROBES], [SILHOUETTES]
     order = bank.indices(utts).cpu()
-    for moment, model in models.items():
+    for moment, model in (("before", before), ("after", after)):
         pooled = embed(model, bank, known if moment == "before" else {})
         spaces = {name: rows[order] for name, rows in pooled.items()}
         log(f"{model_dir}: {moment} fine-tuning: {len(utts)} utterances embedded in {', '.join(spaces)}")

@@ -15,32 +15,20 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from options import OptionParser, run
-from ser.checkpoint import load_config
 from ser.data_dir import read_table
 from ser.device import DEVICES, pick_device
 from ser.errors import UserError
 from ser.evaluation import load_emotion_model
 from ser.feature_bank import load_bank
 from ser.files import atomic_path, write_text
+from ser.finetuning import finished_task
 from ser.fold_data import FoldData
 from ser.log import log
 from ser.masks import attention_masks, last_module, step_size
-from ser.model_dir import data_stamp
 from ser.normalization import PER_UTTERANCE
 
 WIDTH = 7.0  # inches; text of 8 pt is 11 pixels high when the picture is shown 700 pixels wide
 COLOUR = "#D55E00"  # of Okabe and Ito
-
-
-def fold_of(model_dir):
-    """The FoldData and the options of a finished model; raises UserError when the data is no longer the same."""
-    options = load_config(model_dir)["options"]
-    if not (Path(model_dir) / "RESULT").exists():
-        raise UserError(f"{model_dir}/RESULT: not there; train the model first (run.sh: stage 5)")
-    if data_stamp(options["data_dir"], f"folds/{options['fold']}") != options["data_stamp"]:
-        raise UserError(f"{model_dir}: {options['data_dir']} has changed since it was trained; "
-                        "train it again (run.sh: --stage 5)")
-    return FoldData.read(options["data_dir"], options["fold"]), options
 
 
 def median_utterances(labels, lengths):
@@ -130,7 +118,8 @@ def plot_masks(model_dir, wanted, device):
     ------
     UserError
     """
-    data, options = fold_of(model_dir)
+    task = finished_task(model_dir)
+    data = FoldData.read(task.data_dir, task.fold)
     test = data.parts["test"]
     unknown = [utt for utt in wanted if utt not in test]
     if unknown:
@@ -141,7 +130,7 @@ def plot_masks(model_dir, wanted, device):
         last_module(model)
     except UserError as error:
         raise UserError(f"{model_dir}: {error}") from None
-    bank = load_bank(data.data_dir, wanted or test, PER_UTTERANCE[options["feature_norm"]], device)
+    bank = load_bank(data.data_dir, wanted or test, PER_UTTERANCE[task.config.feature_norm], device)
     utts = wanted or median_utterances({utt: data.labels[utt] for utt in test},
                                        dict(zip(bank.utts, bank.lengths.tolist(), strict=True)))
     sizes, which = step_size(model), bank.indices(utts)

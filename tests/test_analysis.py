@@ -110,7 +110,7 @@ def models(tiny, tmp_path_factory):
 
 @pytest.mark.parametrize("name", ["pretrained", "random"])
 def test_the_initial_model_is_what_fine_tuning_starts_from(name, tiny, models):
-    task = analyse.task_of(models / name)
+    task = analyse.finished_task(models / name)
     data = FoldData.read(task.data_dir, task.fold)
     bank = analyse.load_bank(tiny, data.parts["train"] + data.parts["valid"] + data.parts["test"],
                              analyse.PER_UTTERANCE[task.config.feature_norm])
@@ -152,12 +152,20 @@ def test_a_directory_that_is_not_finished_or_no_longer_fits_is_refused(models, t
     shutil.copytree(models / "random", tmp_path / "m")
     (tmp_path / "m" / "RESULT").unlink()
     with pytest.raises(UserError, match="RESULT: not there; train the model first"):
-        analyse.task_of(tmp_path / "m")
+        analyse.finished_task(tmp_path / "m")
     (tmp_path / "m" / "RESULT").touch()
     config = tmp_path / "m" / "config.json"
     config.write_text(config.read_text().replace('"data_stamp": "', '"data_stamp": "0'))
     with pytest.raises(UserError, match="has changed since it was trained"):
-        analyse.task_of(tmp_path / "m")
+        analyse.finished_task(tmp_path / "m")
+
+
+def test_another_pretraining_than_the_one_trained_on_is_refused(models, tmp_path):
+    shutil.copytree(models / "pretrained", tmp_path / "m", ignore=shutil.ignore_patterns("analysis"))
+    config = tmp_path / "m" / "config.json"
+    config.write_text(config.read_text().replace('"num_speakers": 4', '"num_speakers": 5'))
+    result = run(*ANALYSE, "--dir", tmp_path / "m", check=False)
+    assert result.returncode == 1 and "pretrain_vgg5 has changed since it was trained" in result.stderr
 
 
 def test_probes_tell_emotion_from_speaker(tiny):

@@ -214,7 +214,7 @@ def test_what_does_not_fit_is_refused(trained, tmp_path, monkeypatch, capsys):
         plot_masks.plot_masks(str(tmp_path / "m"), ["s2-sad1"], torch.device("cpu"))
     edit_config(tmp_path / "m", '"data_stamp": "', '"data_stamp": "0')
     with pytest.raises(UserError, match="has changed since it was trained"):
-        plot_masks.fold_of(tmp_path / "m")
+        plot_masks.finished_task(tmp_path / "m")
     (tmp_path / "m" / "RESULT").unlink()
     with pytest.raises(UserError, match="RESULT: not there; train the model first"):
-        plot_masks.fold_of(tmp_path / "m")
+        plot_masks.finished_task(tmp_path / "m")

@@ -1,6 +1,7 @@
 """Fine-tuning of one fold (section 4.2): from a data directory to a model directory with weights."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 
 import torch
 
@@ -102,6 +103,26 @@ class Task:
         return {**asdict(self.model), **asdict(self.config), "fold": self.fold, "seed": self.seed,
                 "data_dir": self.data_dir, "data_stamp": data_stamp(self.data_dir, f"folds/{self.fold}"),
                 "pretrained_dir": self.pretrained_dir, "pretrained_identity": start}
+
+
+def finished_task(model_dir):
+    """The Task that a finished model directory was made from.
+
+    Raises
+    ------
+    UserError
+        The training is not finished, or the data is no longer what it was.
+    """
+    options = load_config(model_dir)["options"]
+    if not (Path(model_dir) / "RESULT").exists():
+        raise UserError(f"{model_dir}/RESULT: not there; train the model first (run.sh: stage 5)")
+    if data_stamp(options["data_dir"], f"folds/{options['fold']}") != options["data_stamp"]:
+        raise UserError(f"{model_dir}: {options['data_dir']} has changed since it was trained; "
+                        "train it again (run.sh: --stage 5)")
+    model, config = (kind(**{each.name: options[each.name] for each in fields(kind)})
+                     for kind in (EmotionModelConfig, FinetuneConfig))
+    return Task(str(model_dir), options["data_dir"], options["fold"], model, config, options["pretrained_dir"],
+                options["seed"])
 
 
 def finetune(task, *, device, precision, restart, save_every=10.0):

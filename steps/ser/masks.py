@@ -3,7 +3,7 @@
 import torch
 
 from ser.errors import UserError
-from ser.scoring import posteriors
+from ser.scoring import observed
 
 
 def last_module(model):
@@ -50,20 +50,13 @@ def attention_masks(model, bank, which):
         The model has no AD module with an attention.
     """
     _, module = last_module(model)
-    masks = []
 
-    def collect(attention, inputs, mask):
+    def look(inputs, mask):
         residual, lengths = inputs
-        masks.extend(one[:, :length].float().cpu().numpy()
-                     for one, length in zip(mask.expand_as(residual), lengths.tolist(), strict=True))
+        return [one[:, :length].float().cpu().numpy()
+                for one, length in zip(mask.expand_as(residual), lengths.tolist(), strict=True)]
 
-    order = torch.argsort(bank.lengths[which], stable=True)  # posteriors() takes these one behind the other
-    hook = module.attention.register_forward_hook(collect)
-    try:
-        posteriors(model, bank, which[order])
-    finally:
-        hook.remove()
-    return [masks[position] for position in torch.argsort(order).tolist()]
+    return observed(model, bank, which, module.attention, look)
 
 
 def step_size(model):

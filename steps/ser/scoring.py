@@ -38,3 +38,30 @@ def posteriors(model, bank, which):
     probabilities = torch.empty(len(order), rows[0].shape[1])
     probabilities[order.cpu()] = torch.cat(rows)
     return probabilities
+
+
+def observed(model, bank, which, module, look):
+    """Look at a module of a network while whole utterances are scored, each as it would be alone.
+
+    Parameters
+    ----------
+    model, bank, which
+        As in posteriors().
+    module : torch.nn.Module
+        Part of the model.
+    look : callable
+        `(inputs, output)` of the module for a batch to a list with an item for each utterance.
+
+    Returns
+    -------
+    list
+        The items, in the order of `which`.
+    """
+    items = []
+    order = torch.argsort(bank.lengths[which], stable=True)  # posteriors() takes these one behind the other
+    hook = module.register_forward_hook(lambda _, inputs, output: items.extend(look(inputs, output)))
+    try:
+        posteriors(model, bank, which[order])
+    finally:
+        hook.remove()
+    return [items[position] for position in torch.argsort(order).tolist()]

@@ -4,7 +4,7 @@ import torch
 
 from ser.disentanglement import AttributeDisentanglement
 from ser.masking import mask_frames, mean_over_time
-from ser.scoring import posteriors
+from ser.scoring import observed
 
 SPACES = ("F", "IN(F)", "R", "F+", "F-")
 
@@ -34,24 +34,14 @@ def pooled_spaces(model, bank, which):
     layers = model.extractor.layers
     with_ad = [name for name in layers if name in model.extractor.ad]
     place = model.extractor.ad[with_ad[-1]] if with_ad else list(layers.values())[-1]
-    batches = []
 
-    def collect(module, inputs, output):
-        maps, lengths = _maps(module, inputs, output)
-        batches.append({name: _statistics(x, lengths).cpu() for name, x in maps.items()})
+    def look(inputs, output):
+        maps, lengths = _maps(place, inputs, output)
+        pooled = {name: _statistics(x, lengths).cpu() for name, x in maps.items()}
+        return [dict(zip(pooled, rows, strict=True)) for rows in zip(*pooled.values(), strict=True)]
 
-    order = torch.argsort(bank.lengths[which], stable=True)  # posteriors() takes these one behind the other
-    hook = place.register_forward_hook(collect)
-    try:
-        posteriors(model, bank, which[order])
-    finally:
-        hook.remove()
-    spaces = {}
-    for name in batches[0]:
-        rows = torch.cat([batch[name] for batch in batches])
-        spaces[name] = torch.empty_like(rows)
-        spaces[name][order.cpu()] = rows
-    return spaces
+    items = observed(model, bank, which, place, look)
+    return {name: torch.stack([item[name] for item in items]) for name in items[0]}
 
 
 def _maps(module, inputs, output):
