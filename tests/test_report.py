@@ -165,7 +165,7 @@ def test_words_are_read_as_what_they_are():
     assert kinds == ["paragraph", "warning", "paragraph", "list", "paragraph", "definitions", "paragraph",
                      "definitions", "definitions", "definitions", "preformatted"]
     assert blocks[1].content == ["CAREFUL: made up."] and blocks[3].content == ["a: NOT SO.", "b: SO."]
-    assert "\n" not in blocks[2].content[0] and blocks[2].content[0].endswith("so the test is lenient.")
+    assert "\n" not in blocks[2].content[0] and blocks[2].content[0].endswith("how much better, the figures tell.")
     assert [term for term, _ in blocks[7].content] == ["before", "after", "F", "IN(F)"]
     assert blocks[8].content[0] == ("mean", "pooled over time and frequency as in the network: all that its heads see. "
                                     "R differs from F by the constant beta and reads alike; IN(F) is beta in every "
