@@ -147,6 +147,6 @@ if begin_training 8 "ablations"; then
   finetune "$ablations"
   local/make_results.py --systems "$systems $ablations" --seeds "$seeds" "$ser" "$exp_dir"
   local/make_ablations.py --systems "$ablations" --seeds "$seeds" "$ser" "$exp_dir"
-  local/make_report.py --systems "$systems" --seeds "$seeds" "$ser" "$exp_dir"
+  local/make_report.py --systems "$systems $ablations" --seeds "$seeds" "$ser" "$exp_dir"
 fi
 [ "$stop_stage" -lt 6 ] || summary

@@ -122,8 +122,10 @@ def get_args():
 def main():
     args = get_args()
     experiment, seed = open_experiment(args), args.random_seed
-    pair = find_pair(experiment.systems)
+    out, pair = Path(experiment.exp) / "analysis", find_pair(experiment.systems)
     if not pair:
+        for kind in ("tsv", "pdf", "png"):
+            (out / f"figure1.{kind}").unlink(missing_ok=True)  # of other systems
         print(f"make_figure1.py: no figure: {args.systems} holds no system with AD beside the same one without")
         return
     data = FoldData.read(args.data, args.fold or experiment.folds[0])
@@ -145,7 +147,6 @@ def main():
     number_of = {name: str(number) for number, name in enumerate(sorted(set(speakers)), 1)}
     figure = draw(panels, emotions, [number_of[name] for name in speakers], palette(data.classes), title,
                   caption_of(data, number_of))
-    out = Path(experiment.exp) / "analysis"
     write_text(out / "figure1.tsv", as_tsv(rows))
     for kind in ("pdf", "png"):
         save(figure, out / f"figure1.{kind}")

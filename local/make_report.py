@@ -21,7 +21,6 @@ from report_data import data_blocks
 from ser.checkpoint import load_config
 from ser.errors import UserError
 from ser.files import write_text
-from systems import read_systems
 from tables import Block, read_blocks
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -90,13 +89,20 @@ def blocks_of(path, caption):
     return read_blocks(path.read_text(encoding="utf-8"))
 
 
-def source_sections(experiment):
-    """Sections of the sources that are there."""
+def sources_there(experiment):
+    """`{source: path}` of what is there; ablations of an earlier run are not, unless they are among the systems."""
     paths = {source: Path(experiment.exp, source.file) for source in SOURCES}
-    if not paths[SOURCES[0]].is_file():
-        raise UserError(f"{paths[SOURCES[0]]}: not there; run {SOURCES[0].command}")
-    return [Section(source.heading, blocks_of(path, source.caption)) for source, path in paths.items()
-            if path.is_file()]
+    asked = any(system.reference for system in experiment.systems)
+    return {source: path for source, path in paths.items()
+            if path.is_file() and (asked or source.file != "ABLATIONS")}
+
+
+def source_sections(experiment):
+    """Sections of the sources that are there; raises UserError when there are no results."""
+    there = sources_there(experiment)
+    if SOURCES[0] not in there:
+        raise UserError(f"{experiment.exp}/{SOURCES[0].file}: not there; run {SOURCES[0].command}")
+    return [Section(source.heading, blocks_of(path, source.caption)) for source, path in there.items()]
 
 
 def masks_of(experiment, system):
@@ -114,9 +120,10 @@ def mask_section(experiment):
 
 def missing(experiment):
     """`{command: files that are not there and that it makes}`."""
-    files = [(source.command, source.file) for source in SOURCES if not Path(experiment.exp, source.file).is_file()]
+    there = sources_there(experiment)
+    files = [(source.command, source.file) for source in SOURCES if source not in there]
     files += [(ANALYSIS, f"attention masks of {system.name}") for system in experiment.systems
-              if system.has_attention and not masks_of(experiment, system)]
+              if system.has_attention and not system.reference and not masks_of(experiment, system)]
     return {command: [file for other, file in files if other == command] for command, _ in files}
 
 
@@ -127,14 +134,6 @@ def command_blocks(exp):
         return [Block.paragraph(f"The commands are not known: {path} is not there. run.sh writes it.")]
     lines = [line.rpartition("\t") for line in path.read_text(encoding="utf-8").splitlines() if line]
     return [Block("commands", [(time, command) for time, _, command in lines])]
-
-
-def described_systems(experiment, sections):
-    """The experiment's systems, and those that stand in the tables of its ablations."""
-    named = {row[0] for section in sections if section.heading == "Ablations" for block in section.blocks
-             if block.kind == "table" for row in block.content}
-    others = [system for name, system in read_systems().items() if name in named]
-    return list(dict.fromkeys([*experiment.systems, *others]))
 
 
 def configuration_blocks(configs):
@@ -162,10 +161,10 @@ def package_table():
     return Block.table([["package", "version"], *([name, importlib.metadata.version(name)] for name in names)])
 
 
-def making_section(experiment, configs, sections):
+def making_section(experiment, configs):
     """Commands, systems, configuration and environment."""
     systems = [[system.name, system.backbone, system.method, " ".join(system.options_for(experiment.exp))]
-               for system in described_systems(experiment, sections)]
+               for system in experiment.systems]
     return Section("How it was made", [
         Block("heading", ["Commands"]), *command_blocks(experiment.exp),
         Block("heading", ["Systems"]),
@@ -179,7 +178,7 @@ def missing_section(experiment):
     """The sentence on what is left out, or no section."""
     clauses = [f"{', '.join(files)} ({command} makes {'it' if len(files) == 1 else 'them'})"
                for command, files in missing(experiment).items()]
-    text = (f"Not in {experiment.exp}, and so not in this report: {'; '.join(clauses)}. Give run.sh the other options "
+    text = (f"Not in this report: {'; '.join(clauses)}. Give run.sh the other options "
             "that the experiment was made with, too.")
     return [Section("Left out", [Block.paragraph(text)])] if clauses else []
 
@@ -218,7 +217,7 @@ def main():
     sections = [*source_sections(experiment), *mask_section(experiment)]
     configs = {directory: load_config(directory) for system in experiment.systems
                for directory in experiment.models(system).values()}
-    sections += [making_section(experiment, configs, sections), Section("Data", data_blocks(experiment, configs)),
+    sections += [making_section(experiment, configs), Section("Data", data_blocks(experiment, configs)),
                  *missing_section(experiment)]
     write_text(f"{experiment.exp}/report.html", render(experiment, sections))
     print(f"make_report.py: made {experiment.exp}/report.html")

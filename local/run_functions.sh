@@ -191,7 +191,7 @@ analyse() {
   models=$(local/list_attention_models.py --systems "$1" --seeds "$seeds" "$ser" "$exp_dir")
   [ -n "$models" ] || return 0
   while read -r model; do
-    steps/plot_masks.py --device "$device" --dir "$model"
+    steps/plot_masks.py --device cpu --dir "$model"
   done <<< "$models"
 }
 

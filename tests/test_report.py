@@ -25,7 +25,7 @@ from make_probes import DEFINITION, RULE
 from ser.model_dir import data_stamp
 from tables import Block, as_table, read_blocks
 
-SYSTEMS = ("vgg5_baseline", "vgg5_ad")
+SYSTEMS = ("vgg5_baseline", "vgg5_ad", "vgg5_ad_se")
 NASTY = 'a<b>&"c'
 VOID = {"meta", "link", "img", "br", "hr"}
 
@@ -88,10 +88,10 @@ def complete(data, exp, fold, config):
     return config
 
 
-def call(script, data, exp):
-    """Run a script on the systems in this process; returns its status."""
+def call(script, data, exp, systems=SYSTEMS):
+    """Run a script on some systems in this process; returns its status."""
     with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as exit_of:
-        patch.setattr(sys, "argv", [script.__name__, "--systems", " ".join(SYSTEMS), str(data), str(exp)])
+        patch.setattr(sys, "argv", [script.__name__, "--systems", " ".join(systems), str(data), str(exp)])
         options.run(script.main)
     return exit_of.value.code or 0
 
@@ -115,7 +115,7 @@ def finished(tmp_path_factory):
                     if (f"fold_{speaker}" == parts.get(part)) or (part == "train" and
                                                                   f"fold_{speaker}" not in parts.values())]
             (data / "folds" / fold / part).write_text("".join(f"{utt}\n" for utt in utts))
-    for system, accuracy in zip(SYSTEMS, (0.5, 0.7), strict=True):
+    for system, accuracy in zip(SYSTEMS, (0.5, 0.7, 0.6), strict=True):
         write_run(exp / system, data, utt2spk, accuracy, 0, "synthetic-tests-4")
         for fold in folds:
             path = exp / system / fold / "config.json"
@@ -196,10 +196,10 @@ def test_how_it_was_made_and_from_which_data(finished, report):
     assert re.search(re.escape(f"2026-11-24T05:00:00+00:00./run.sh --ser-data '{NASTY}' --seeds 0\n"), page.text)
     systems = page.table("system", "backbone", "method", "options of steps/finetune.py")
     assert ["vgg5_ad", "VGG5", "AD", "--backbone=vgg5 --ad-after=last"] in systems
-    assert "vgg5_ad_se" in [row[0] for row in systems]  # stands in ABLATIONS
+    assert [row[0] for row in systems] == list(SYSTEMS)
     assert ["note", NASTY] in page.table("option", "value") and "--num-mel-bins=41" in page.text
-    assert [row[:3] for row in page.table("models", "commit", "device")] == [["10", "04f0a02", "NVIDIA H100"],
-                                                                            ["2", "04f0a02", "cpu x 1"]]
+    assert [row[:3] for row in page.table("models", "commit", "device")] == [["15", "04f0a02", "NVIDIA H100"],
+                                                                            ["3", "04f0a02", "cpu x 1"]]
     packages = dict(page.table("package", "version"))
     assert packages["torch"].startswith("2.") and "jinja2" in packages
     assert "180 utterances of 6 speakers, 0.10 hours" in page.text
@@ -209,7 +209,7 @@ def test_how_it_was_made_and_from_which_data(finished, report):
     sums = dict(page.table("file", "sha256"))
     for path in (data / "utt2emo", exp / "RESULTS"):
         assert sums[str(path)] == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert page.table("fold", "sha256")[5] == ["fold_s5", data_stamp(data, "folds/fold_s5"), "2 of 2"]
+    assert page.table("fold", "sha256")[5] == ["fold_s5", data_stamp(data, "folds/fold_s5"), "3 of 3"]
     assert "were trained on other data" not in page.text
 
 
@@ -241,7 +241,7 @@ def test_the_same_bytes_again(finished, report):
 
 
 def test_what_is_missing_is_left_out_and_named(finished, copy, report):
-    assert "not in this report" not in report(*finished)[1]
+    assert "Not in this report" not in report(*finished)[1]
     data, exp = copy
     for path in (exp / "ABLATIONS", exp / "analysis" / "figure1.png", exp / "commands",
                  exp / "vgg5_ad" / "fold_s0" / "analysis" / "masks.png"):
@@ -257,12 +257,19 @@ def test_what_is_missing_is_left_out_and_named(finished, copy, report):
     assert len(page.all("img")) == 3
 
 
+def test_ablations_of_an_earlier_run_are_not_shown(copy):
+    data, exp = copy
+    assert call(make_report, data, exp, SYSTEMS[:2]) == 0
+    text = (exp / "report.html").read_text()
+    assert "title of ablations" not in text and "ABLATIONS (./run.sh --stop-stage 8 makes it)" in text
+
+
 def test_models_of_other_data_are_named(copy, report):
     data, exp = copy
     path = exp / "vgg5_ad" / "fold_s3" / "config.json"
     path.write_text(path.read_text().replace('"data_stamp": "', '"data_stamp": "0'))
     page = Page(report(data, exp)[1])
-    assert page.table("fold", "sha256")[3][2] == "1 of 2"
+    assert page.table("fold", "sha256")[3][2] == "2 of 3"
     assert "Models of fold_s3 were trained on other data" in page.text
 
 
