@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from scripts import run_script
 
 ROOT = Path(__file__).resolve().parent.parent
 os.environ["PYTHONPATH"] = str(ROOT / "steps")
@@ -20,10 +21,14 @@ signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 def run(*words, check=True, **kwargs):
     """Run a script of the recipe from its root; returns the completed process with text output."""
-    command = [sys.executable, *words] if str(words[0]).endswith(".py") else list(words)
-    result = subprocess.run([str(word) for word in command], capture_output=True, text=True, cwd=ROOT, **kwargs)
+    words = [str(word) for word in words]
+    if words[0].endswith(".py") and kwargs.keys() <= {"env"}:
+        result = run_script(words, ROOT, kwargs.get("env", dict(os.environ)))
+    else:
+        command = [sys.executable, *words] if words[0].endswith(".py") else words
+        result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, **kwargs)
     if check and result.returncode:
-        raise AssertionError(f"{' '.join(map(str, words))}\n{result.stdout}{result.stderr}")
+        raise AssertionError(f"{' '.join(words)}\n{result.stdout}{result.stderr}")
     return result
 
 

@@ -1,0 +1,51 @@
+"""Python scripts in children of a server that has imported torch already, which takes longer than most scripts do."""
+
+import multiprocessing
+import os
+import runpy
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+_SERVER = multiprocessing.get_context("forkserver")
+_SERVER.set_forkserver_preload(["scripts", "kaldiio", "safetensors.torch", "scipy.stats", "sklearn.linear_model",
+                                "torch"])
+
+
+def _become(words, streams, folder, env):
+    for number, name in enumerate(streams, 1):
+        os.dup2(os.open(name, os.O_WRONLY), number)
+    os.environ.clear()
+    os.environ.update(env)
+    os.chdir(folder)
+    sys.argv = words
+    of_tests = {str(path) for path in (Path(), Path("tests"), Path("steps"), Path("local"))}
+    sys.path[:] = [str(Path(words[0]).resolve().parent), *env.get("PYTHONPATH", "").split(os.pathsep),
+                   *(place for place in sys.path if os.path.relpath(place) not in of_tests)]
+    runpy.run_path(words[0], run_name="__main__")
+
+
+def run_script(words, folder, env):
+    """Run a script to its end, as `subprocess.run` does with `cwd`, `env`, `capture_output` and `text`.
+
+    Parameters
+    ----------
+    words : list of str
+        The script, relative to the folder, and its arguments.
+    folder : str or Path
+        Where it runs.
+    env : dict of str to str
+
+    Returns
+    -------
+    subprocess.CompletedProcess
+    """
+    with tempfile.TemporaryDirectory() as place:
+        streams = [Path(place, name) for name in ("stdout", "stderr")]
+        for stream in streams:
+            stream.touch()
+        child = _SERVER.Process(target=_become, args=(words, streams, folder, env))
+        child.start()
+        child.join()
+        return subprocess.CompletedProcess(words, child.exitcode, *(stream.read_text() for stream in streams))
