@@ -229,13 +229,21 @@ summary() {
   cat <<TXT
 
 Table:             $exp_dir/RESULTS
-Report:            $exp_dir/report.html (all of it on one page)
 Result lines:      grep WF1 $exp_dir/*/*/RESULT
 Per utterance:     $exp_dir/<system>/<fold>/score/per_utt (utt ref hyp p1 …, classes in score/classes)
-Training curves:   $exp_dir/<system>/<fold>/log/epochs.tsv; tensorboard --logdir $exp_dir/analysis/tensorboard
-What AD does:      $exp_dir/analysis/PROBES, figure1.png, confusions.png, speakers.png
+Training curves:   $exp_dir/<system>/<fold>/log/epochs.tsv
 Logs:              $exp_dir/log/, $exp_dir/pretrain_*.log, $ser/log/
 TXT
+  if [ "$stop_stage" -ge 7 ]; then
+    cat <<TXT
+What AD does:      $exp_dir/analysis/PROBES, figure1.png, confusions.png, speakers.png, curves.png
+TensorBoard:       tensorboard --logdir $exp_dir/analysis/tensorboard
+Report:            $exp_dir/report.html (all of it on one page)
+TXT
+  fi
+  if [ "$stop_stage" -ge 8 ]; then
+    echo "Ablations:         $exp_dir/ABLATIONS"
+  fi
   if [ "$corpus" = mini ]; then
     cat <<TXT
 These corpora are synthetic: the table shows that the recipe works, not what the systems are worth. Next:
