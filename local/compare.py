@@ -25,7 +25,7 @@ from options import OptionParser, run
 from predictions import read_predictions
 from ser import resampling
 from ser.checkpoint import load_config
-from ser.data_dir import read_dataset, read_list
+from ser.data_dir import is_synthetic, read_dataset, read_list
 from ser.errors import UserError
 from systems import find_systems
 
@@ -79,7 +79,7 @@ def sentence(first, second, dataset, seeds, result):
     num_speakers = len(result.by_speaker)
     where = "level with" if not result.difference else (
         f"{abs(result.difference):.2f} points of weighted F1 {'above' if result.difference > 0 else 'below'}")
-    warning = ", a SYNTHETIC corpus that says nothing about speech" if dataset.startswith("synthetic-") else ""
+    warning = ", a SYNTHETIC corpus that says nothing about speech" if is_synthetic(dataset) else ""
     numbers = f"seed{'s' * (len(seeds) > 1)} {' '.join(map(str, seeds))}"
     in_seeds = f", and in {(result.by_seed > 0).sum()} of {len(seeds)} seeds" if len(seeds) >= 3 else ""
     if 2 / 2**num_speakers > 0.05:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from ser.data_dir import read_dataset, read_list
+from ser.data_dir import is_synthetic, read_dataset, read_list
 from ser.errors import UserError
 from systems import find_systems
 
@@ -33,14 +33,14 @@ class Experiment:
     protocol: str
 
     @property
-    def is_synthetic(self):
-        return self.dataset.startswith("synthetic-")
+    def heading(self):
+        """What was run, in a line."""
+        return f"{self.dataset}, {self.protocol}, {len(self.folds)} folds, seeds {' '.join(self.seeds)}"
 
     @property
     def title(self):
-        """A line that says what was run, with a warning below it where the corpora are synthetic."""
-        line = f"{self.dataset}, {self.protocol}, {len(self.folds)} folds, seeds {' '.join(self.seeds)}\n"
-        return line + f"{SYNTHETIC}\n" * self.is_synthetic
+        """The heading as the first line of a result file, with a warning below it where the corpora are synthetic."""
+        return f"{self.heading}\n" + f"{SYNTHETIC}\n" * is_synthetic(self.dataset)
 
     def directories(self, system):
         """The directories of a system's seeds; the folds of each are below it."""
@@ -71,6 +71,7 @@ def parse_seeds(words):
 
 def open_experiment(args):
     """The Experiment that parsed options name; raises UserError."""
-    return Experiment(args.exp, args.data, find_systems(args.systems.split()), parse_seeds(args.seeds),
+    systems = list(dict.fromkeys(find_systems(args.systems.split())))
+    return Experiment(args.exp, args.data, systems, parse_seeds(args.seeds),
                       read_list(f"{args.data}/folds/list"), read_dataset(args.data),
                       Path(args.data, "folds", "protocol").read_text(encoding="utf-8").strip())

@@ -7,7 +7,6 @@ classes that the speaker has) and speakers.png. Pictures show the mean over the 
 are pooled.
 """
 
-import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +14,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from experiment import add_experiment_options, open_experiment
-from figures import palette, save, title_of
 from options import OptionParser, run
 from predictions import read_predictions
 from ser.data_dir import read_list
+from ser.figures import WIDTH, palette, put_title, save, title_of
 from ser.files import write_text
 from ser.metrics import confusion_matrix, scores_of
 from tables import as_tsv
 
-WIDTH = 7.0  # inches; text of 8 pt is 11 pixels high when the picture is shown 700 pixels wide
 MARKERS = "osD^vP<X>"
 
 
@@ -88,7 +86,7 @@ def draw_confusions(percents, classes, title):
     bar.ax.tick_params(labelsize=8)
     figure.supxlabel("hypothesis", fontsize=9)
     figure.supylabel("reference", fontsize=9)
-    figure.suptitle(textwrap.fill(title, 88, break_on_hyphens=False), fontsize=9.5)
+    put_title(figure, title)
     return figure
 
 
@@ -118,7 +116,7 @@ def draw_speakers(scores, speakers, title):
     axis.tick_params(axis="y", length=0)
     axis.grid(axis="x", color="0.9", linewidth=0.6)
     axis.set_axisbelow(True)
-    figure.suptitle(textwrap.fill(title, 88, break_on_hyphens=False), fontsize=9.5)
+    put_title(figure, title)
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=8.5, frameon=False,
                   handletextpad=0.2, columnspacing=1)
     return figure
@@ -137,8 +135,7 @@ def main():
     pooled = dict(zip(runs, confusions.sum(axis=1), strict=True))
     scores = {key: [scores_of(matrix) for matrix in matrices] for key, matrices in zip(runs, confusions, strict=True)}
 
-    out, seeds = Path(experiment.exp) / "analysis", f"seeds {' '.join(experiment.seeds)}"
-    what = f"{experiment.dataset}, {experiment.protocol}, {len(experiment.folds)} folds, {seeds}"
+    out = Path(experiment.exp) / "analysis"
     write_text(out / "confusions.tsv", as_tsv(
         [("system", "seed", "reference", "hypothesis", "utterances")]
         + [(*key, reference, hypothesis, matrix[row, column]) for key, matrix in pooled.items()
@@ -149,12 +146,12 @@ def main():
            for key in runs for speaker, fold, one in zip(*tested, scores[key], strict=True)]))
     percents = {system.name: np.mean([percent_of_reference(pooled[system.name, seed]) for seed in experiment.seeds],
                                      axis=0) for system in experiment.systems}
-    title = title_of(f"confusion matrices, {what}", experiment.is_synthetic)
+    title = title_of(f"confusion matrices, {experiment.heading}", experiment.dataset)
     save(draw_confusions(percents, classes, title), out / "confusions.png")
     wf1 = {system.name: np.mean([[one.wf1 for one in scores[system.name, seed]] for seed in experiment.seeds], axis=0)
            for system in experiment.systems}
     speakers = [f"{speaker} ({count})" for speaker, count in zip(tested[0], np.bincount(groups.ravel()), strict=True)]
-    title = title_of(f"weighted F1 by test speaker (utterances), {what}", experiment.is_synthetic)
+    title = title_of(f"weighted F1 by test speaker (utterances), {experiment.heading}", experiment.dataset)
     save(draw_speakers(wf1, speakers, title), out / "speakers.png")
     print(f"make_confusions.py: made {out}/confusions.tsv, confusions.png, speakers.tsv and speakers.png")
 

@@ -7,7 +7,6 @@ validation speakers; of a pre-training the identification accuracy) and event fi
 """
 
 import shutil
-import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,12 +19,11 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from experiment import add_experiment_options, open_experiment
-from figures import PALETTE, save, title_of
 from options import OptionParser, run
 from ser.errors import UserError
+from ser.figures import PALETTE, WIDTH, put_title, save, title_of
 
 HEADING = ["epoch", "step", "loss", "valid"]
-WIDTH = 7.0  # inches; text of 8 pt is 11 pixels high when the picture is shown 700 pixels wide
 
 
 @dataclass(frozen=True)
@@ -83,13 +81,6 @@ def read_curves(name, score, model_dirs):
     return Curves(name, score, model_dirs, tables[0][:, 0], losses, scores)
 
 
-def pretrainings(systems):
-    """Names under EXP of the pre-trained models that systems start from, without repetition."""
-    start = "--pretrained-dir=EXP/"
-    return list(dict.fromkeys(word.removeprefix(start) for system in systems for word in system.options
-                              if word.startswith(start)))
-
-
 def draw(curves, title):
     """Draw two panels for each of a list of Curves; return the figure."""
     columns = 1 if len(curves) <= 6 else 2
@@ -124,7 +115,7 @@ def draw(curves, title):
             panels[1].set_ylim(limits)
     handles = [Line2D([], [], label="a fold and seed", **thin), Line2D([], [], label="mean", **thick)]
     figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=8.5, frameon=False)
-    figure.suptitle(textwrap.fill(title, 88, break_on_hyphens=False), fontsize=9.5)
+    put_title(figure, title)
     return figure
 
 
@@ -176,17 +167,17 @@ def main():
     add_experiment_options(parser)
     experiment = open_experiment(parser.parse_args())
     exp = Path(experiment.exp)
-    curves = [read_curves(name, "accuracy", {name: exp / name}) for name in pretrainings(experiment.systems)]
-    for system in dict.fromkeys(experiment.systems):
+    pretrainings = dict.fromkeys(system.pretrained for system in experiment.systems if system.pretrained)
+    curves = [read_curves(name, "accuracy", {name: exp / name}) for name in pretrainings]
+    for system in experiment.systems:
         directories = experiment.models(system).values()
         curves.append(read_curves(system.name, "wf1", {str(Path(directory).relative_to(exp)): directory
                                                        for directory in directories}))
     out = exp / "analysis"
     out.mkdir(parents=True, exist_ok=True)
     write_tensorboard(out / "tensorboard", curves)
-    title = (f"training curves, {experiment.dataset}, {experiment.protocol}, {len(experiment.folds)} folds, "
-             f"seeds {' '.join(experiment.seeds)}")
-    save(draw(curves, title_of(title, experiment.is_synthetic)), out / "curves.png")
+    title = title_of(f"training curves, {experiment.heading}", experiment.dataset)
+    save(draw(curves, title), out / "curves.png")
     print(f"make_curves.py: made {out}/curves.png and {out}/tensorboard")
 
 

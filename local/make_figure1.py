@@ -18,9 +18,9 @@ from sklearn.manifold import TSNE
 from sklearn.preprocessing import StandardScaler
 
 from experiment import add_experiment_options, open_experiment
-from figures import palette, save, title_of
 from options import OptionParser, run
 from ser.errors import UserError
+from ser.figures import palette, save, title_of
 from ser.files import write_text
 from ser.fold_data import FoldData
 from ser.log import log
@@ -101,7 +101,7 @@ def read_panels(experiment, pair, data):
     if utts != utts_ad or sorted(utts) != sorted(utt for part in data.parts.values() for utt in part):
         raise UserError(f"{experiment.exp}: analysis of {linear.name} and {ad.name} is not of the utterances of "
                         f"{experiment.data}; run steps/analyse.py again with --restart true (run.sh: --stage 7)")
-    return utts, [(f"(a) {'pre-trained' if linear.needs_pretraining else 'random'} extractor", before),
+    return utts, [(f"(a) {'pre-trained' if linear.pretrained else 'random'} extractor", before),
                   (f"(b) fine-tuned, linear: {linear.name}", after),
                   (f"(c) fine-tuned with AD, F+: {ad.name}", plus), (f"(d) fine-tuned with AD, F-: {ad.name}", minus)]
 
@@ -143,7 +143,7 @@ def main():
                        f"by speaker {silhouette(vectors, speakers):.3f}", coordinates))
         log(f"drew {title}")
     title = title_of(f"t-SNE of {len(utts)} utterances of {experiment.dataset}, {data.name}, "
-                     f"model seed {experiment.seeds[0]}", experiment.is_synthetic)
+                     f"model seed {experiment.seeds[0]}", experiment.dataset)
     number_of = {name: str(number) for number, name in enumerate(sorted(set(speakers)), 1)}
     figure = draw(panels, emotions, [number_of[name] for name in speakers], palette(data.classes), title,
                   caption_of(data, number_of))

@@ -15,13 +15,14 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from blocks import Block, read_blocks
 from experiment import SYNTHETIC, add_experiment_options, open_experiment
 from options import OptionParser, run
 from report_data import data_blocks
 from ser.checkpoint import load_config
+from ser.data_dir import is_synthetic
 from ser.errors import UserError
 from ser.files import write_text
-from tables import Block, read_blocks
 
 ROOT = Path(__file__).resolve().parent.parent
 ANALYSIS, ABLATIONS = "./run.sh --stage 7", "./run.sh --stop-stage 8"
@@ -54,7 +55,7 @@ SOURCES = (
 
 @dataclass(frozen=True)
 class Section:
-    """Blocks of tables.read_blocks, and of the kinds heading, commands, picture and details, under a heading."""
+    """Blocks of blocks.read_blocks, and of the kinds heading, commands, picture and details, under a heading."""
 
     heading: str
     blocks: list
@@ -204,10 +205,9 @@ def render(experiment, sections):
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True,
                               lstrip_blocks=True, keep_trailing_newline=True, undefined=StrictUndefined)
     environment.globals.update(numeric_columns=numeric_columns, long_columns=long_columns)
-    synthetic = SYNTHETIC.strip("* ") if experiment.is_synthetic else None
-    title = experiment.title.splitlines()[0]
-    return environment.get_template("report.html.j2").render(title=title, experiment=experiment, synthetic=synthetic,
-                                                             sections=sections)
+    synthetic = SYNTHETIC.strip("* ") if is_synthetic(experiment.dataset) else None
+    template = environment.get_template("report.html.j2")
+    return template.render(title=experiment.heading, experiment=experiment, synthetic=synthetic, sections=sections)
 
 
 def main():

@@ -4,10 +4,10 @@ import hashlib
 from collections import Counter
 from pathlib import Path
 
+from blocks import Block
 from ser.data_dir import read_table
 from ser.folds import read_fold
 from ser.model_dir import data_stamp
-from tables import Block
 
 
 def sha256(path):

@@ -28,8 +28,10 @@ class System:
     reference: str = None
 
     @property
-    def needs_pretraining(self):
-        return any(word.startswith("--pretrained-dir=") for word in self.options)
+    def pretrained(self):
+        """Name below the experiment directory of the pre-trained model that it starts from, or None."""
+        start = "--pretrained-dir=EXP/"
+        return next((word.removeprefix(start) for word in self.options if word.startswith(start)), None)
 
     @property
     def has_attention(self):
@@ -89,5 +91,5 @@ def find_systems(names):
         files = [f"conf/{file}.conf has {' '.join(name for name, system in table.items() if which(system))}"
                  for file, which in (("systems", lambda system: not system.reference),
                                      ("ablations", lambda system: system.reference))]
-        raise UserError(f"--systems: {f'no system {unknown[0]!r}' if unknown else 'is empty'}; {', '.join(files)}")
+        raise UserError(f"{f'no system {unknown[0]!r}' if unknown else 'no system is named'}; {', '.join(files)}")
     return [table[name] for name in names]

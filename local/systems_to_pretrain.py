@@ -8,11 +8,8 @@ from systems import find_systems
 def main():
     parser = OptionParser(__doc__, 'local/systems_to_pretrain.py "resnet18_pretrain vgg5_ad"')
     parser.add_argument("systems", help="names of conf/systems.conf, in one word")
-    backbones = {}
-    for system in find_systems(parser.parse_args().systems.split()):
-        for word in system.options:
-            backbones[word.partition("--pretrained-dir=EXP/pretrain_")[2]] = None
-    print(*filter(None, backbones))
+    systems = find_systems(parser.parse_args().systems.split())
+    print(*dict.fromkeys(system.pretrained.removeprefix("pretrain_") for system in systems if system.pretrained))
 
 
 if __name__ == "__main__":

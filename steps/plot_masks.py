@@ -8,7 +8,6 @@ the mean over channels and time along the mel filters. Positions count voiced fr
 where a step of the mask begins. Of several AD modules it is the last one's mask.
 """
 
-import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -20,15 +19,13 @@ from ser.device import DEVICES, pick_device
 from ser.errors import UserError
 from ser.evaluation import load_emotion_model
 from ser.feature_bank import load_bank
-from ser.files import atomic_path, write_text
+from ser.figures import PALETTE, WIDTH, put_title, save, title_of
+from ser.files import write_text
 from ser.finetuning import finished_task
 from ser.fold_data import FoldData
 from ser.log import log
 from ser.masks import attention_masks, last_module, step_size
 from ser.normalization import PER_UTTERANCE
-
-WIDTH = 7.0  # inches; text of 8 pt is 11 pixels high when the picture is shown 700 pixels wide
-COLOUR = "#D55E00"  # of Okabe and Ito
 
 
 def median_utterances(labels, lengths):
@@ -83,7 +80,7 @@ def draw(utterances, sizes, title):
         num_frames, dimension = features.shape
         image.imshow(features.T, aspect="auto", origin="lower", cmap="gray_r", vmin=low, vmax=high,
                      extent=(0, num_frames, 0, dimension), interpolation="nearest")
-        look = {"baseline": None, "color": COLOUR, "linewidth": 1.8}
+        look = {"baseline": None, "color": PALETTE[0], "linewidth": 1.8}
         above.stairs(means["time"], edges(len(means["time"]), sizes[0], num_frames), **look)
         beside.stairs(means["frequency"], edges(len(means["frequency"]), sizes[1], dimension),
                       orientation="horizontal", **look)
@@ -100,7 +97,7 @@ def draw(utterances, sizes, title):
             axis.grid(color="0.88", linewidth=0.6)
         above.locator_params(axis="y", nbins=3)
         beside.locator_params(axis="x", nbins=3)
-    figure.suptitle(textwrap.fill(title, 88, break_on_hyphens=False), fontsize=9.5)
+    put_title(figure, title)
     return figure
 
 
@@ -146,13 +143,10 @@ def plot_masks(model_dir, wanted, device):
         features = (bank.frames_of(number[None]) - model.extractor.feature_mean) / model.extractor.feature_std
         name = f"{utt}, reference {data.labels[utt]}, hypothesis {scored[utt].split()[1]}"
         shown.append((name, features.cpu().numpy(), means))
-    title = f"masks of {model_dir}, {config['dataset']}"
-    if config["dataset"].startswith("synthetic-"):
-        title = f"SYNTHETIC corpora, not speech: {title}"
+    title = title_of(f"masks of {model_dir}, {config['dataset']}", config["dataset"])
     out = Path(model_dir) / "analysis"
     write_text(out / "masks.tsv", "".join("\t".join(map(str, row)) + "\n" for row in rows))
-    with atomic_path(out / "masks.png") as temporary:
-        draw(shown, sizes, title).savefig(temporary, format="png", dpi=200)
+    save(draw(shown, sizes, title), out / "masks.png")
 
 
 def main():

@@ -1,4 +1,4 @@
-"""local/make_report.py and tables.read_blocks: what stands in the page, and how a browser shows it."""
+"""local/make_report.py and blocks.read_blocks: what stands in the page, and how a browser shows it."""
 
 import base64
 import contextlib
@@ -21,9 +21,10 @@ from test_compare import CLASSES, write_data, write_run
 import make_report
 import make_results
 import options
+from blocks import Block, read_blocks
 from make_probes import DEFINITION, RULE
 from ser.model_dir import data_stamp
-from tables import Block, as_table, read_blocks
+from tables import as_table
 
 SYSTEMS = ("vgg5_baseline", "vgg5_ad", "vgg5_ad_se")
 NASTY = 'a<b>&"c'

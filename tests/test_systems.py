@@ -49,7 +49,7 @@ def exp(tiny, tmp_path_factory):
 def test_every_system_is_a_network(name):
     system, task = TABLE[name], task_of(name)
     assert system.backbone.lower() == task.model.backbone and name.startswith(task.model.backbone)
-    assert system.needs_pretraining == (task.pretrained_dir == "exp/pretrain_resnet18")
+    assert system.pretrained == ("pretrain_resnet18" if task.pretrained_dir else None)
     logits, dual, adversary = EmotionModel(task.model, 41, 4, 8).eval()(torch.zeros(2, 33, 41))
     modules = 0 if task.model.ad_after == "none" else len(task.model.ad_after.split(","))
     assert logits.shape == (2, 4) and len(dual) == modules
@@ -79,7 +79,7 @@ def test_an_ablation_is_its_reference_with_the_changed_options():
     for system in ablations:
         whole = TABLE[system.reference]
         ours, theirs = (dict(word.split("=", 1) for word in each.options) for each in (system, whole))
-        assert (system.backbone, system.needs_pretraining) == (whole.backbone, whole.needs_pretraining)
+        assert (system.backbone, system.pretrained) == (whole.backbone, whole.pretrained)
         assert theirs.keys() <= ours.keys() and ours != theirs
         assert all(ours[key] == theirs[key] for key in theirs if key != "--ad-after")
 
@@ -102,9 +102,9 @@ def test_changed_options_replace_or_follow():
     assert systems.changed(("--a=1", "--b=2"), ["--c=3", "--a=4"]) == ("--a=4", "--b=2", "--c=3")
 
 
-@pytest.mark.parametrize("names, message", [(["vgg5_ad", "vgg6"], "no system 'vgg6'"), ([], "is empty")])
+@pytest.mark.parametrize("names, message", [(["vgg5_ad", "vgg6"], "no system 'vgg6'"), ([], "no system is named")])
 def test_an_unknown_system_names_both_files(names, message):
-    with pytest.raises(UserError, match=rf"--systems: {message}; conf/systems.conf has resnet18_baseline [a-z0-9_ ]*, "
+    with pytest.raises(UserError, match=rf"^{message}; conf/systems.conf has resnet18_baseline [a-z0-9_ ]*, "
                                         r"conf/ablations.conf has resnet18_ad_an "):
         systems.find_systems(names)
 

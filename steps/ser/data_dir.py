@@ -131,3 +131,8 @@ def read_dataset(data_dir):
     """The one word in `dataset`, or the directory's own name for a directory that has none."""
     path = Path(data_dir) / "dataset"
     return path.read_text(encoding="utf-8").strip() if path.is_file() else Path(data_dir).resolve().name
+
+
+def is_synthetic(dataset):
+    """Whether a dataset's name says that its corpus is made up."""
+    return dataset.startswith("synthetic-")

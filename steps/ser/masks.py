@@ -20,11 +20,11 @@ def last_module(model):
         There is no AD module, or it has no attention.
     """
     extractor = model.extractor
-    names = [name for name in extractor.layers if name in extractor.ad]
-    if not names or extractor.ad[names[-1]].attention is None:
+    name = extractor.last_ad
+    if name is None or extractor.ad[name].attention is None:
         raise UserError("the network has no AD module with an attention, so it makes no mask; "
                         "take one that was trained with --ad-after LAYER and --attention tf or se")
-    return names[-1], extractor.ad[names[-1]]
+    return name, extractor.ad[name]
 
 
 def attention_masks(model, bank, which):

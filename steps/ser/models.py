@@ -83,6 +83,11 @@ class Extractor(nn.Module):
         elif learns == "adapters":
             add_adapters(self.layers)
 
+    @property
+    def last_ad(self):
+        """Name of the layer behind which the last AD module sits, or None."""
+        return next((name for name in reversed(list(self.layers)) if name in self.ad), None)
+
     def train(self, mode=True):
         """Set training mode, but for frozen layers: they keep the batch statistics of the pre-training."""
         super().train(mode)

@@ -31,9 +31,8 @@ def pooled_spaces(model, bank, which):
         frames of each channel and frequency of the map. Of several AD modules it is the last one's spaces; without
         one there is only F, the extractor's last map.
     """
-    layers = model.extractor.layers
-    with_ad = [name for name in layers if name in model.extractor.ad]
-    place = model.extractor.ad[with_ad[-1]] if with_ad else list(layers.values())[-1]
+    extractor = model.extractor
+    place = extractor.ad[extractor.last_ad] if extractor.last_ad else list(extractor.layers.values())[-1]
 
     def look(inputs, output):
         maps, lengths = _maps(place, inputs, output)

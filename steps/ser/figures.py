@@ -1,9 +1,14 @@
-"""What figures have in common: colours, the warning on synthetic corpora, files."""
+"""What figures have in common: width, colours, the warning on synthetic corpora, files."""
+
+import textwrap
 
 import matplotlib
 import numpy as np
 
+from ser.data_dir import is_synthetic
 from ser.files import atomic_path
+
+WIDTH = 7.0  # inches; text of 8 pt is 11 pixels high when the picture is shown 700 pixels wide
 
 # Okabe and Ito's colours for every kind of colour vision
 PALETTE = ("#D55E00", "#56B4E9", "#000000", "#009E73", "#CC79A7", "#E69F00", "#0072B2", "#F0E442")
@@ -15,9 +20,14 @@ def palette(names):
     return dict(zip(names, colours, strict=False))
 
 
-def title_of(text, synthetic):
-    """A figure's title, with a warning in front where the corpora are synthetic."""
-    return f"SYNTHETIC corpora, not speech: {text}" if synthetic else text
+def title_of(text, dataset):
+    """A figure's title, with a warning in front where the dataset is synthetic."""
+    return f"SYNTHETIC corpora, not speech: {text}" if is_synthetic(dataset) else text
+
+
+def put_title(figure, title):
+    """Write a title above a figure of WIDTH, in as many lines as it takes."""
+    figure.suptitle(textwrap.fill(title, 88, break_on_hyphens=False), fontsize=9.5)
 
 
 def save(figure, path):
