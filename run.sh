@@ -119,7 +119,7 @@ fi
 
 for backbone in $pretraining; do
   dir=$exp_dir/pretrain_$backbone
-  if begin_training 4 "speaker pre-training of $backbone: $dir"; then
+  if begin_training 4 "speaker pre-training of $backbone: $dir, log in $dir.log"; then
     $cuda_cmd "${pretrain_resources[@]}" "$dir.log" \
       "${launch[@]}" steps/pretrain.py --config "$pretrain_config" --backbone "$backbone" --device "$device" \
       --num-threads "$num_threads" --restart "$restart" "$pre" "$dir"

@@ -176,7 +176,7 @@ finetune() {
   local num_tasks
   num_tasks=$(local/plan_finetuning.py --systems "$1" --seeds "$seeds" --finetune-config "$finetune_config" \
     --device "$device" --restart "$restart" "$ser" "$exp_dir" "$exp_dir/tasks")
-  log "$num_tasks trainings to do, the others are there"
+  log "$num_tasks trainings to do, what is done is kept; logs in $exp_dir/log/finetune.*.log"
   [ "$num_tasks" -eq 0 ] || $cuda_cmd "${finetune_resources[@]}" JOB=1:"$num_tasks" "$exp_dir/log/finetune.JOB.log" \
     steps/finetune.py --config "$exp_dir/tasks/finetune.JOB.conf" || report_failed_tasks "$num_tasks"
 }
@@ -186,6 +186,7 @@ analyse() {
   local num_tasks model models
   num_tasks=$(local/plan_analysis.py --systems "$1" --seeds "$seeds" --device "$device" --restart "$restart" \
     "$ser" "$exp_dir" "$exp_dir/tasks")
+  log "$num_tasks systems and seeds to probe, what is done is kept; logs in $exp_dir/log/analyse.*.log"
   [ "$num_tasks" -eq 0 ] || $cuda_cmd "${finetune_resources[@]}" JOB=1:"$num_tasks" "$exp_dir/log/analyse.JOB.log" \
     steps/analyse.py --config "$exp_dir/tasks/analyse.JOB.conf"
   models=$(local/list_attention_models.py --systems "$1" --seeds "$seeds" "$ser" "$exp_dir")
