@@ -10,15 +10,16 @@ adapters with a batch normalization of their own, and their learning rate.
 
 from torch import nn
 
+from ser.convolution import Conv2d
 from ser.errors import UserError
 from ser.resnet import BasicBlock
 
 
-class AdaptedConv2d(nn.Conv2d):
+class AdaptedConv2d(Conv2d):
     """A frozen convolution of as many channels out as in, and a 1x1 convolution beside it that learns."""
 
     def __init__(self, channels, kernel):
-        super().__init__(channels, channels, kernel, padding=kernel // 2, bias=False)
+        super().__init__(channels, channels, kernel)
         self.weight.requires_grad_(False)
         self.adapter = nn.Conv2d(channels, channels, 1, bias=False)
         nn.init.zeros_(self.adapter.weight)

@@ -8,6 +8,9 @@ the padding of a convolution shows the utterance when it is alone.
 import torch
 from torch import nn
 
+from ser.convolution import Conv2d, in_memory_order
+from ser.fused_norm import batch_norm_relu, fits
+
 
 def mask_frames(x, lengths):
     """Set the frames behind each utterance's end to zero."""
@@ -41,22 +44,22 @@ class ConvBnRelu(nn.Module):
     kernel : int
         Odd size of the square kernel; padded so that stride 1 keeps T and F.
     stride : int
-    relu : bool
-        False leaves the ReLU to the caller.
     """
 
-    def __init__(self, inputs, outputs, kernel=3, stride=1, relu=True):
+    def __init__(self, inputs, outputs, kernel=3, stride=1):
         super().__init__()
-        self.conv = nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=False)
+        self.conv = Conv2d(inputs, outputs, kernel, stride)
         self.norm = nn.BatchNorm2d(outputs)
-        self.relu = relu
         self.stride = stride
 
-    def forward(self, x, lengths):
-        """Map `[B, inputs, T, F]`, `[B]` to `[B, outputs, T', F']`, `[B]`."""
-        x = self.norm(self.conv(x))
-        if self.relu:
-            x = x.relu()
+    def forward(self, x, lengths, residual=None):
+        """Map `[B, inputs, T, F]`, `[B]` to `[B, outputs, T', F']`, `[B]`; a residual is added in front of the ReLU."""
+        x = self.conv(x)
+        if fits(x, self.norm):
+            x = batch_norm_relu(x, self.norm, residual)
+        else:
+            x = in_memory_order(self.norm, x)
+            x = (x if residual is None else residual + x).relu()
         if lengths is not None:
             lengths = halved(lengths, self.stride)
         return mask_frames(x, lengths), lengths

@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from ser.masking import ConvBnRelu, mask_frames
+from ser.masking import ConvBnRelu
 
 
 class BasicBlock(nn.Module):
@@ -11,12 +11,11 @@ class BasicBlock(nn.Module):
     def __init__(self, channels):
         super().__init__()
         self.conv1 = ConvBnRelu(channels, channels)
-        self.conv2 = ConvBnRelu(channels, channels, relu=False)
+        self.conv2 = ConvBnRelu(channels, channels)
 
     def forward(self, x, lengths):
         y, _ = self.conv1(x, lengths)
-        y, _ = self.conv2(y, lengths)
-        return mask_frames((x + y).relu(), lengths), lengths
+        return self.conv2(y, lengths, residual=x)
 
 
 class Stage(nn.Module):

@@ -2,19 +2,35 @@
 
 import torch
 from torch import nn
-from torch.nn.functional import max_pool2d, pad
 
+from ser.convolution import in_memory_order
 from ser.masking import ConvBnRelu, halved
 
 
-def max_pool(x):
-    """2x2 max pooling of a map without negative values, rounding T and F up."""
-    if not x.is_cuda:
-        return max_pool2d(x, 2, ceil_mode=True)
-    # The gradient of torch's own is not deterministic on GPUs.
-    x = pad(x, (0, x.shape[3] % 2, 0, x.shape[2] % 2))
-    even, odd = x[:, :, 0::2], x[:, :, 1::2]
-    return torch.maximum(torch.maximum(even[..., 0::2], even[..., 1::2]), torch.maximum(odd[..., 0::2], odd[..., 1::2]))
+class MaxPool(torch.autograd.Function):
+    """2x2 max pooling of a map `[B, C, T, F]`, rounding T and F up.
+
+    torch refuses the gradient of its own on GPUs when it is asked for deterministic algorithms, because windows that
+    overlap add to it in any order. These do not overlap.
+    """
+
+    window = ([2, 2], [2, 2], [0, 0], [1, 1], True)
+
+    @staticmethod
+    def forward(ctx, x):
+        y, places = torch.ops.aten.max_pool2d_with_indices(x, *MaxPool.window)
+        ctx.save_for_backward(x, places)
+        return y
+
+    @staticmethod
+    def backward(ctx, gradient):
+        x, places = ctx.saved_tensors
+        deterministic = torch.are_deterministic_algorithms_enabled()
+        torch.use_deterministic_algorithms(False)
+        try:
+            return torch.ops.aten.max_pool2d_with_indices_backward(gradient, x, *MaxPool.window, places)
+        finally:
+            torch.use_deterministic_algorithms(deterministic)
 
 
 class ConvPool(nn.Module):
@@ -31,7 +47,7 @@ class ConvPool(nn.Module):
 
     def forward(self, x, lengths):
         x, lengths = self.conv(x, lengths)
-        return max_pool(x), None if lengths is None else halved(lengths)
+        return in_memory_order(MaxPool.apply, x), None if lengths is None else halved(lengths)
 
 
 def vgg5():
