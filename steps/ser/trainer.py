@@ -19,6 +19,7 @@ from ser.checkpoint import load_tensors, save_tensors
 from ser.errors import UserError
 from ser.files import write_text
 from ser.log import log, progress
+from ser.training_step import TrainingStep
 
 
 @dataclass(frozen=True)
@@ -80,8 +81,12 @@ class Trainer:
         self.model_dir, self.identity = Path(model_dir), identity
         self.state_path = self.model_dir / "state.safetensors"
         self.parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-        self.optimizer = torch.optim.Adam(self._groups(), fused=True)
-        self.rates = [group["lr"] for group in self.optimizer.param_groups]
+        self.captured = bank.frames.is_cuda and distributed.world_size() == 1
+        groups = self._groups()
+        self.rates = [group["lr"] for group in groups]
+        if self.captured:  # a graph reads the rates of its step from memory
+            groups = [{**group, "lr": torch.tensor(group["lr"], device=bank.frames.device)} for group in groups]
+        self.optimizer = torch.optim.Adam(groups, fused=True, capturable=self.captured)
         self.epoch, self.history, self.best, self.best_weights = 0, [], float("-inf"), {}
 
     def _groups(self):
@@ -105,7 +110,8 @@ class Trainer:
             The saved state belongs to other data or options, or the loss is not finite.
         """
         self._resume()
-        self.network = distributed.distribute(self.model)
+        self.step = TrainingStep(distributed.distribute(self.model), self.loss, self.optimizer, self.plan.precision,
+                                 self.captured)
         saved = time.monotonic()
         epochs = range(self.epoch + 1, self.plan.epochs + 1)
         for epoch in progress(epochs, initial=self.epoch, total=self.plan.epochs, unit="epoch"):
@@ -146,22 +152,23 @@ class Trainer:
         for step, batch in enumerate(order.split(plan.batch_size)):
             done = ((epoch - 1) * self.steps_per_epoch + step) / (plan.epochs * self.steps_per_epoch)
             factor = plan.schedule(epoch, done)
-            for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
-                group["lr"] = rate * factor
+            self._set_rates(factor)
             part, weight = distributed.share(self.model, len(batch))
             positions = self.which[batch.to(device)]
             crops = self.bank.crops(positions, plan.crop, generator, part)
-            with torch.autocast(device.type, torch.bfloat16, enabled=plan.precision == "bf16"):
-                loss = weight * self.loss(self.network, crops, positions[part])
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            self.optimizer.step()
-            total += loss.detach() * len(batch)
+            total += self.step(crops, positions[part], weight) * len(batch)
         mean = float(distributed.average(total)) / len(self.which)
         if mean != mean or mean in (float("inf"), float("-inf")):
             raise UserError(f"{self.model_dir}: the loss is {mean} in epoch {epoch}; "
                             "lower --lr or use --precision fp32")
         return mean
+
+    def _set_rates(self, factor):
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            if self.captured:
+                group["lr"].fill_(rate * factor)
+            else:
+                group["lr"] = rate * factor
 
     def _weights(self):
         return {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}

@@ -1,0 +1,95 @@
+"""What only GPUs compute: kernels against torch's own, and captured steps against steps that are not."""
+
+import copy
+
+import pytest
+import torch
+
+from ser.convolution import Conv2d
+from ser.losses import overall_loss
+from ser.models import EmotionModel, EmotionModelConfig
+from ser.training_step import TrainingStep
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU")
+
+TOLERANCE = {torch.float32: 3e-5, torch.bfloat16: 3e-2}
+
+
+def is_near(ours, theirs, tolerance):
+    return (ours.double() - theirs).abs().max() <= tolerance * theirs.abs().max().clamp(min=1)
+
+
+@pytest.mark.parametrize("with_residual", [False, True])
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("shape", [(3, 16, 7, 5), (1, 80, 2, 1), (8, 48, 60, 41), (5, 128, 19, 3), (2, 200, 9, 9)])
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_fused_normalization_is_batch_norm_and_relu(dtype, shape, turned, with_residual):
+    from ser.fused_norm import batch_norm_relu, fits
+    generator = torch.Generator().manual_seed(0)
+
+    def a_map():
+        x = (2 * torch.randn(shape, generator=generator) + 5).to("cuda", dtype)
+        order = (0, 3, 2, 1) if turned else (0, 2, 3, 1)
+        back = (0, 3, 2, 1) if turned else (0, 3, 1, 2)
+        return x.permute(order).contiguous().permute(back).requires_grad_()
+
+    x, residual = a_map(), a_map() if with_residual else None
+    norm = torch.nn.BatchNorm2d(shape[1]).cuda()
+    torch.nn.init.normal_(norm.weight, 1, 0.3)
+    reference, repeated = copy.deepcopy(norm).double(), copy.deepcopy(norm)
+    assert fits(x, norm)
+    inputs = [x] if residual is None else [x, residual]
+    exact = [tensor.detach().double().requires_grad_() for tensor in inputs]
+    theirs = reference(exact[0]) if residual is None else reference(exact[0]) + exact[1]
+    theirs = theirs.relu()
+    gradient = torch.randn(shape, generator=generator).to("cuda", dtype)
+    results = []
+    for one in (norm, repeated):
+        ours = batch_norm_relu(x, one, residual)
+        results.append([ours, *torch.autograd.grad(ours, [*inputs, one.weight, one.bias], gradient)])
+    assert all(torch.equal(first, second) for first, second in zip(*results, strict=True))
+    wanted = [theirs, *torch.autograd.grad(theirs, [*exact, reference.weight, reference.bias], gradient.double())]
+    for our, their in zip(results[0], wanted, strict=True):
+        assert is_near(our, their, TOLERANCE[dtype])
+    for name, buffer in reference.named_buffers():
+        assert is_near(getattr(norm, name), buffer.double(), 1e-5)
+
+
+@pytest.mark.parametrize("inputs, outputs, kernel, stride, frames", [
+    (1, 16, 7, 1, 60), (16, 32, 3, 2, 60), (16, 16, 3, 1, 59), (32, 64, 3, 2, 75), (48, 64, 3, 1, 37)])
+def test_convolutions_compute_in_training_what_they_do_in_scoring(inputs, outputs, kernel, stride, frames, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    torch.manual_seed(0)
+    layer, x = Conv2d(inputs, outputs, kernel, stride).cuda(), torch.randn(4, inputs, frames, 41, device="cuda")
+    ours, theirs = layer.train()(x), layer.eval()(x)
+    gradient = torch.randn_like(theirs)
+    assert is_near(ours, theirs.double(), 1e-5)
+    assert is_near(*(torch.autograd.grad(y, layer.weight, gradient)[0].double() for y in (ours, theirs)), 1e-4)
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "vgg5"])
+def test_captured_steps_are_those_that_are_not(backbone):
+    torch.use_deterministic_algorithms(True)
+    trained = []
+    for captured in (False, True, True):
+        torch.manual_seed(0)
+        network = EmotionModel(EmotionModelConfig(backbone=backbone, ad_after="last"), 41, 4, 3).cuda()
+        rate = torch.tensor(1e-3, device="cuda")
+        optimizer = torch.optim.Adam([{"params": network.parameters(), "lr": rate}], fused=True, capturable=True)
+        targets = torch.arange(40, device="cuda") % 3
+
+        def loss(model, features, positions, targets=targets):
+            logits, dual, _ = model(features)
+            return overall_loss(logits, dual, targets[positions], targets[positions], 0.5)
+
+        step = TrainingStep(network, loss, optimizer, "bf16", captured)
+        losses = []
+        for number in range(12):
+            rate.fill_(1e-3 / (1 + number))
+            positions = torch.randint(40, (16 if number % 3 else 5,), generator=torch.Generator().manual_seed(number))
+            features = torch.randn(len(positions), 80, 41, generator=torch.Generator().manual_seed(number))
+            losses.append(float(step(features.cuda(), positions.cuda(), 1.0)))
+        trained.append((losses, network.state_dict()))
+    for losses, weights in trained[1:]:
+        assert losses == trained[0][0]
+        assert all(torch.equal(weights[name], value) for name, value in trained[0][1].items())
