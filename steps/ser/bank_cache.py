@@ -46,7 +46,7 @@ def open_cache(features, utts):
     source = _source(features)
     try:
         flat = _open(folder, source) or _make_once(folder, source, features, [])
-        if flat and not _is_intact(flat, utts):
+        if flat and not _is_intact(folder, flat, utts):
             flat = _make_once(folder, source, features, utts)
     except OSError as error:
         log(f"{folder}: cannot be made ({error.strerror}), so the archives are read each time")
@@ -64,9 +64,9 @@ def _source(features):
     """
     digest = hashlib.sha256(str(_FORMAT).encode())
     for name, table in (("feats.scp", features.feats), ("vad.scp", features.vad)):
-        digest.update(json.dumps([_state(features.data_dir / name), table]).encode())
         archives = sorted({place.rpartition(":")[0] for place in table.values()})
-        digest.update(json.dumps([(archive, _state(archive)) for archive in archives]).encode())
+        states = [_state(features.data_dir / name), *((archive, _state(archive)) for archive in archives)]
+        digest.update("\n".join((json.dumps(states), *table, *table.values())).encode())
     return digest.hexdigest()
 
 
@@ -112,10 +112,10 @@ def _open(folder, source):
     if not frames.exists() or frames.stat().st_size != size:
         log(f"{frames}: is damaged, it should have {size} bytes")
         return None
-    return flat_frames(index, np.memmap(frames, dtype, "r"))
+    return flat_frames(index, np.asarray(np.memmap(frames, dtype, "r")))
 
 
-def _is_intact(flat, utts):
+def _is_intact(folder, flat, utts):
     """Whether all those of some utterances that a copy holds have their checksums."""
     wanted = set(utts)
     numbers = [number for number, utt in enumerate(flat.utts) if utt in wanted]
@@ -124,7 +124,7 @@ def _is_intact(flat, utts):
         damaged = [number for found in threads.map(
             lambda share: [number for number in share if not flat.is_intact(number)], shares) for number in found]
     if damaged:
-        log(f"{flat.frames.filename}: is damaged (utterance {flat.utts[damaged[0]]}, {len(damaged)} in all)")
+        log(f"{folder}/frames: is damaged (utterance {flat.utts[damaged[0]]}, {len(damaged)} in all)")
     return not damaged
 
 
@@ -133,7 +133,7 @@ def _make_once(folder, source, features, utts):
     is made anew."""
     with _locked(folder.parent):
         flat = _open(folder, source)
-        if flat is None or not _is_intact(flat, utts):
+        if flat is None or not _is_intact(folder, flat, utts):
             _make(folder, source, features)
             flat = _open(folder, source)
     return flat
