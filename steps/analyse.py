@@ -21,7 +21,6 @@ from ser.files import atomic_path, write_text
 from ser.finetuning import finished_task, initial_model
 from ser.fold_data import FoldData
 from ser.log import log, progress
-from ser.normalization import PER_UTTERANCE
 from ser.probing import cross_probe, probe, silhouette
 from ser.spaces import pooled_spaces, vectors_of
 
@@ -91,7 +90,7 @@ def analyse(model_dir, device, known):
     task = finished_task(model_dir)
     data = FoldData.read(task.data_dir, task.fold)
     utts = [utt for part in ("train", "valid", "test") for utt in data.parts[part]]
-    bank = load_bank(task.data_dir, sorted(utts), PER_UTTERANCE[task.config.feature_norm], device)
+    bank = load_bank(task.data_dir, sorted(utts), task.config.feature_norm, device)
     before, start = initial_model(task, data, bank)
     after, config = load_emotion_model(model_dir, device)
     if start != config["pretraining"]:

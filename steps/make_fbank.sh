@@ -42,7 +42,7 @@ $cmd JOB=1:"$nj" "$logdir/make_fbank_$name.JOB.log" \
 show_skipped "$nj" "$logdir/make_fbank_$name"
 check_share "$prefix" "$nj" "$total" "$data"
 [ ! -f "$data/feats.scp" ] || { mkdir -p "$data/.backup" && mv "$data/feats.scp" "$data/.backup/"; }
-rm -f "$data/vad.scp"  # it belongs to the frames of before
+rm -rf "$data/vad.scp" "$data/bank"  # they belong to the frames of before
 mv "$data/conf/fbank.conf.new" "$data/conf/fbank.conf"
 gather "$prefix" "$nj" utt2num_frames "$data/utt2num_frames"
 gather "$prefix" "$nj" utt2dur "$data/utt2dur"

@@ -25,7 +25,6 @@ from ser.finetuning import finished_task
 from ser.fold_data import FoldData
 from ser.log import log
 from ser.masks import attention_masks, last_module, step_size
-from ser.normalization import PER_UTTERANCE
 
 
 def median_utterances(labels, lengths):
@@ -127,7 +126,7 @@ def plot_masks(model_dir, wanted, device):
         last_module(model)
     except UserError as error:
         raise UserError(f"{model_dir}: {error}") from None
-    bank = load_bank(data.data_dir, wanted or test, PER_UTTERANCE[task.config.feature_norm], device)
+    bank = load_bank(data.data_dir, wanted or test, task.config.feature_norm, device)
     utts = wanted or median_utterances({utt: data.labels[utt] for utt in test},
                                        dict(zip(bank.utts, bank.lengths.tolist(), strict=True)))
     sizes, which = step_size(model), bank.indices(utts)

@@ -113,7 +113,7 @@ def test_the_initial_model_is_what_fine_tuning_starts_from(name, tiny, models):
     task = analyse.finished_task(models / name)
     data = FoldData.read(task.data_dir, task.fold)
     bank = analyse.load_bank(tiny, data.parts["train"] + data.parts["valid"] + data.parts["test"],
-                             analyse.PER_UTTERANCE[task.config.feature_norm])
+                             task.config.feature_norm)
     model, _ = analyse.initial_model(task, data, bank)
     trained, _ = load_tensors(models / name / "last.safetensors")  # with learning rate 0 no parameter has moved
     for key, parameter in model.named_parameters():

@@ -19,7 +19,6 @@ from ser.evaluation import load_emotion_model
 from ser.feature_bank import FeatureBank, load_bank
 from ser.masks import attention_masks, step_size
 from ser.models import EmotionModel, EmotionModelConfig
-from ser.normalization import utterance_mean
 
 LENGTHS = [70, 33, 120, 16, 5]
 
@@ -158,7 +157,7 @@ def test_files_hold_the_masks_of_the_median_utterances_and_the_same_bytes_again(
     assert list(dict.fromkeys(row["utt"] for row in rows)) == utts
     model, _ = load_emotion_model(trained)
     for utt in utts:
-        bank = load_bank(tiny, [utt], utterance_mean)
+        bank = load_bank(tiny, [utt], "utterance-mean")
         mask, = attention_masks(model, bank, torch.tensor([0]))
         for axis, mean in (("time", mask.mean(axis=(0, 2))), ("frequency", mask.mean(axis=(0, 1)))):
             mine = [row for row in rows if (row["utt"], row["axis"]) == (utt, axis)]
@@ -181,7 +180,7 @@ def test_the_picture_shows_features_and_profiles_of_what_was_asked_for(tiny, tra
     per_utt, limits = read_table(tmp_path / "m" / "score" / "per_utt"), set()
     for utt, panels in zip(utts, figures[0].subfigs, strict=True):
         above, corner, image, beside = panels.axes
-        features = load_bank(tiny, [utt], utterance_mean).frames.numpy()
+        features = load_bank(tiny, [utt], "utterance-mean").frames_of(torch.tensor([0])).numpy()
         reference, hypothesis = per_utt[utt].split()[:2]
         assert above.get_title(loc="left") == f"{utt}, reference {reference}, hypothesis {hypothesis}"
         assert not corner.get_visible() and above.get_ylabel() == beside.get_xlabel() == "mean mask"

@@ -40,28 +40,37 @@ def _load(place):
     return array
 
 
-def _read(table, dimensions):
-    for utt, place in table.items():
-        try:
-            array = _load(place)
-        except FileNotFoundError:
-            raise UserError(f"{place}: no such archive (utterance {utt}); extract the features again") from None
-        except Exception as error:  # kaldiio raises whatever the damage makes it stumble over
-            raise UserError(f"{place}: cannot be read, the archive is cut short or damaged (utterance {utt}: "
-                            f"{type(error).__name__}); extract the features again") from None
-        if array.ndim != dimensions or not array.size:
-            kind = "matrix" if dimensions == 2 else "vector"
-            raise UserError(f"{place}: holds no {kind} (utterance {utt}); extract the features again")
-        if not np.isfinite(array).all():
-            raise UserError(f"{place}: holds a value that is not finite (utterance {utt}); extract the features again")
-        yield utt, array.astype(np.float32, copy=False)
+def _read(utt, place, dimensions):
+    try:
+        array = _load(place)
+    except FileNotFoundError:
+        raise UserError(f"{place}: no such archive (utterance {utt}); extract the features again") from None
+    except Exception as error:  # kaldiio raises whatever the damage makes it stumble over
+        raise UserError(f"{place}: cannot be read, the archive is cut short or damaged (utterance {utt}: "
+                        f"{type(error).__name__}); extract the features again") from None
+    if array.ndim != dimensions or not array.size:
+        kind = "matrix" if dimensions == 2 else "vector"
+        raise UserError(f"{place}: holds no {kind} (utterance {utt}); extract the features again")
+    if not np.isfinite(array).all():
+        raise UserError(f"{place}: holds a value that is not finite (utterance {utt}); extract the features again")
+    return array.astype(np.float32, copy=False)
+
+
+def read_matrix(utt, place):
+    """Read the float32 matrix `[rows, columns]` of an utterance at a place of feats.scp; raises UserError."""
+    return _read(utt, place, 2)
+
+
+def read_vector(utt, place):
+    """Read the float32 vector `[size]` of an utterance at a place of vad.scp; raises UserError."""
+    return _read(utt, place, 1)
 
 
 def read_matrices(table):
     """Yield `(utt, float32 [rows, columns])` for a feats.scp table, in its order; raises UserError."""
-    return _read(table, 2)
+    return ((utt, read_matrix(utt, place)) for utt, place in table.items())
 
 
 def read_vectors(table):
     """Yield `(utt, float32 [size])` for a vad.scp table, in its order; raises UserError."""
-    return _read(table, 1)
+    return ((utt, read_vector(utt, place)) for utt, place in table.items())

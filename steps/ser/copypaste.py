@@ -38,10 +38,10 @@ class CopyPaste:
         if neutral not in data.classes:
             raise UserError(f"{data.data_dir}/utt2emo: has no class {neutral!r} for CopyPaste, but "
                             f"{' '.join(data.classes)}; name the neutral one with --neutral-class")
-        self.bank, self.frames = bank, bank.frames
+        self.bank, self.device, self.is_resident = bank, bank.device, bank.is_resident
         self.num_classes, self.neutral = len(data.classes), data.classes.index(neutral)
         groups = data.speaker_targets(bank.utts) * self.num_classes + data.emotions(bank.utts)
-        self.groups = groups.to(bank.frames.device)  # of one speaker and one emotion each
+        self.groups = groups.to(bank.lengths.device)  # of one speaker and one emotion each
         train = bank.indices(data.parts["train"])
         self.members = train[torch.argsort(self.groups[train], stable=True)]
         self.counts = torch.bincount(self.groups[train], minlength=len(data.training_speakers) * self.num_classes)
@@ -77,4 +77,4 @@ class CopyPaste:
         pasted = torch.cat([self.bank.crops(first, size // 2, generator, part),
                             self.bank.crops(second, size - size // 2, generator, part)], dim=1)
         whole = self.bank.crops(which, size, generator, part)
-        return torch.where((joined[part] < SHARE)[:, None, None], pasted, whole)
+        return torch.where((joined[part] < SHARE)[:, None, None].to(self.device), pasted, whole)

@@ -113,7 +113,7 @@ def write_data_dir(data_dir, *, wav, utt2spk, spk2gender=None, utt2emo=None, tex
     for stale in ("feats.scp", "vad.scp", "cmvn.scp", "utt2dur", "utt2num_frames", "frame_shift", "spk2gender",
                   "utt2emo", "utt2split", "text", "segments"):
         (data_dir / stale).unlink(missing_ok=True)
-    for stale in ("folds", "identification"):
+    for stale in ("folds", "identification", "bank"):
         shutil.rmtree(data_dir / stale, ignore_errors=True)
     tables = {"wav.scp": wav, "utt2spk": utt2spk, "spk2utt": spk2utt_of(utt2spk)}
     if spk2gender and set(utt2spk.values()) <= set(spk2gender):

@@ -14,7 +14,6 @@ from ser.finetuning import FinetuneConfig
 from ser.fold_data import FoldData
 from ser.metrics import confusion_matrix, scores_of
 from ser.models import EmotionModel, EmotionModelConfig
-from ser.normalization import PER_UTTERANCE
 from ser.scoring import posteriors
 
 
@@ -102,7 +101,7 @@ def score(model_dir, data_dir, device):
     if set(data.training_speakers) != set(config["training_speakers"]):
         raise UserError(f"{data_dir}/folds/{data.name}: is not the fold that {model_dir} was trained on")
     utts = data.parts["test"]
-    bank = load_bank(data_dir, utts, PER_UTTERANCE[config["options"]["feature_norm"]], device)
+    bank = load_bank(data_dir, utts, config["options"]["feature_norm"], device)
     if bank.dimension != config["dimension"]:
         raise UserError(f"{data_dir}/feats.scp: has dimension {bank.dimension}, "
                         f"{model_dir} takes {config['dimension']}")

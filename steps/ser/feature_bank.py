@@ -1,47 +1,80 @@
 """All features of a part of a data directory in one flat tensor, from which batches are gathered.
 
 There are no worker processes and no per-utterance tensors: a batch is one index operation on the
-device that holds the bank.
+tensor, which lies on the device when it fits.
 """
 
 import hashlib
-from pathlib import Path
+import io
+import warnings
+import zlib
 
 import numpy as np
 import torch
 
-from ser.archives import read_matrices, read_vectors
-from ser.data_dir import read_table
+from ser.bank_cache import open_cache
 from ser.errors import UserError
 from ser.log import log
+from ser.voiced_features import FlatWriter, VoicedFeatures, flat_frames
+
+_SHARE_OF_FREE_MEMORY = 0.5  # that the features may take of a device; the rest is the network's
 
 
 class FeatureBank:
-    """Features of several utterances, one behind the other.
+    """Features of several utterances, of which it gives batches in float32.
 
     Parameters
     ----------
     utts : list of str
-    lengths : list of int
+    lengths : sequence of int
         Frames of each utterance, at least one.
     frames : numpy.ndarray
-        float32 `[sum of lengths, dimension]`.
+        float32 or float16 `[rows, dimension]`, and perhaps mapped from a file.
     device : str or torch.device
+        Where batches come out.
+    offsets : sequence of int, optional
+        Where in `frames` each utterance begins; by default one comes behind the other.
+    checksums : sequence of int, optional
+        zlib.crc32 of each utterance's frames; by default they are computed.
+
+    Attributes
+    ----------
+    device : torch.device
+    frames : torch.Tensor
+        On the device, those of these utterances alone, when they fit into half of its free memory; else `frames`
+        itself, on the CPU.
+    lengths, offsets : torch.Tensor
+        Of each utterance, beside the frames.
     """
 
-    def __init__(self, utts, lengths, frames, device="cpu"):
-        self.utts = list(utts)
+    def __init__(self, utts, lengths, frames, device="cpu", offsets=None, checksums=None):
+        self.utts, self.device = list(utts), torch.device(device)
         self.index = {utt: number for number, utt in enumerate(self.utts)}
-        self.lengths = torch.tensor(lengths, device=device)
-        self.offsets = torch.cumsum(self.lengths, 0) - self.lengths
-        self.frames = torch.from_numpy(frames).to(device)
+        lengths = torch.as_tensor(lengths)
+        offsets = _one_behind_the_other(lengths) if offsets is None else torch.as_tensor(offsets)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # nobody writes
+            self.frames = torch.from_numpy(frames)
+        if checksums is None:
+            checksums = [zlib.crc32(frames[start : start + length])
+                         for start, length in zip(offsets.tolist(), lengths.tolist(), strict=True)]
+        self._checksums = [int(checksum) for checksum in checksums]
+        if self.device.type != "cpu" and _fits(int(lengths.sum()) * frames[0].nbytes, self.device):
+            self.frames = packed(self.frames, lengths, offsets, self.device)
+            offsets = _one_behind_the_other(lengths)
+        self.lengths, self.offsets = lengths.to(self.frames.device), offsets.to(self.frames.device)
 
     @property
     def dimension(self):
         return self.frames.shape[1]
 
+    @property
+    def is_resident(self):
+        """Whether the frames lie on the device."""
+        return self.frames.device.type == self.device.type
+
     def indices(self, utts):
-        """Positions of utterances in the bank, as an integer tensor on its device."""
+        """Positions of utterances in the bank, as an integer tensor beside the frames."""
         return torch.tensor([self.index[utt] for utt in utts], device=self.frames.device)
 
     def crops(self, which, size, generator, part=slice(None)):
@@ -50,18 +83,18 @@ class FeatureBank:
         Parameters
         ----------
         which : torch.Tensor
-            Positions of utterances, `[B]`.
+            Positions of utterances beside the frames, `[B]`.
         size : int
             Frames of a crop.
         generator : torch.Generator
-            On the CPU, so that a seed means the same crops on every device.
+            On the CPU, so that a seed means the same crops wherever the frames lie.
         part : slice, optional
             Of `which`, to gather; the places are drawn for all.
 
         Returns
         -------
         torch.Tensor
-            `[B, size, dimension]`, of a part with its length for B.
+            float32 `[B, size, dimension]` on the device, of a part with its length for B.
         """
         places = torch.rand(len(which), generator=generator)[part].to(which.device)
         which = which[part]
@@ -69,46 +102,88 @@ class FeatureBank:
         starts = (places * ((lengths - size).clamp(min=0) + 1)).long()
         steps = torch.arange(size, device=lengths.device)
         within = (starts[:, None] + steps) % lengths[:, None]
-        return self.frames[self.offsets[which][:, None] + within]
+        return self._gather(self.offsets[which][:, None] + within)
 
     def padded(self, which):
-        """Gather whole utterances: `[B, longest, dimension]` with zeros behind each end, and lengths `[B]`."""
+        """Gather whole utterances.
+
+        Parameters
+        ----------
+        which : torch.Tensor
+            Positions of utterances beside the frames, `[B]`.
+
+        Returns
+        -------
+        features : torch.Tensor
+            float32 `[B, longest, dimension]` on the device, with zeros behind each end.
+        lengths : torch.Tensor
+            `[B]` on the device.
+        """
         lengths = self.lengths[which]
         steps = torch.arange(int(lengths.max()), device=lengths.device)
-        inside = steps < lengths[:, None]
-        places = torch.where(inside, self.offsets[which][:, None] + steps, 0)
-        return self.frames[places] * inside[:, :, None], lengths
+        within = torch.minimum(steps, lengths[:, None] - 1)
+        features, lengths = self._gather(self.offsets[which][:, None] + within), lengths.to(self.device)
+        return torch.where((steps.to(self.device) < lengths[:, None])[:, :, None], features, 0.0), lengths
 
     def frames_of(self, which):
-        """All frames of some utterances, `[sum of their lengths, dimension]`."""
+        """All frames of some utterances, float32 `[sum of their lengths, dimension]` on the device."""
         lengths = self.lengths[which]
-        first = torch.cumsum(lengths, 0) - lengths
         steps = torch.arange(int(lengths.sum()), device=lengths.device)
-        return self.frames[steps + torch.repeat_interleave(self.offsets[which] - first, lengths)]
+        return self._gather(
+            steps + torch.repeat_interleave(self.offsets[which] - _one_behind_the_other(lengths), lengths))
+
+    def _gather(self, places):
+        features = self.frames[places]
+        if not self.is_resident:
+            features = features.pin_memory().to(self.device, non_blocking=True)
+        return features.float()
 
     def fingerprint(self):
-        """sha256 over ids, lengths and features; two banks with the same one train the same model."""
-        digest = hashlib.sha256("\n".join(self.utts).encode())
-        digest.update(self.lengths.cpu().numpy().tobytes())
-        digest.update(self.frames.cpu().numpy().tobytes())
-        return digest.hexdigest()
+        """sha256 over ids, lengths, type and checksums; two banks with the same one train the same model."""
+        parts = self.utts, self.lengths.tolist(), self._checksums, self.dimension, str(self.frames.dtype)
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
-def load_bank(data_dir, utts, normalize=None, device="cpu"):
-    """Read utterances of a data directory and drop their unvoiced frames.
+def _one_behind_the_other(lengths):
+    """Where utterances of these lengths begin when nothing lies between."""
+    return torch.cumsum(lengths, 0) - lengths
+
+
+def _fits(size, device):
+    return size <= _SHARE_OF_FREE_MEMORY * torch.cuda.mem_get_info(device)[0]
+
+
+def packed(frames, lengths, offsets, device):
+    """Copy utterances out of a flat tensor, one behind the other, to a device; 1000 at a time pass through memory."""
+    target = torch.empty((int(lengths.sum()), frames.shape[1]), dtype=frames.dtype, device=device)
+    end = 0
+    for part in torch.stack([offsets, offsets + lengths], dim=1).split(1000):
+        rows = torch.cat([frames[start:stop] for start, stop in part.tolist()])
+        target[end : end + len(rows)] = rows.to(device)
+        end += len(rows)
+    return target
+
+
+def load_bank(data_dir, utts, feature_norm="none", device="cpu", dtype=np.float32):
+    """Open utterances of a data directory, without their unvoiced frames.
+
+    They come from a copy in DATA/bank, which is made when it is missing or older than the archives (ser.bank_cache).
 
     Parameters
     ----------
     data_dir : str or Path
         With feats.scp and vad.scp.
     utts : list of str
-    normalize : callable, optional
-        Applied to each utterance's voiced frames, `[frames, dimension]` to the same shape.
+    feature_norm : str
+        Normalization of each utterance's voiced frames, a name of ser.normalization.PER_UTTERANCE.
     device : str or torch.device
+    dtype : numpy.dtype or type
+        In which the features are kept; float16 halves the memory.
 
     Returns
     -------
     FeatureBank
+        On the CPU its frames are a read-only map of a file, whose pages come when they are needed.
 
     Raises
     ------
@@ -120,34 +195,22 @@ def load_bank(data_dir, utts, normalize=None, device="cpu"):
     -----
     An utterance without a voiced frame keeps all its frames; such utterances are counted and named.
     """
-    data_dir = Path(data_dir)
-    feats, vad = read_table(data_dir / "feats.scp"), read_table(data_dir / "vad.scp")
-    for path, table in ((data_dir / "feats.scp", feats), (data_dir / "vad.scp", vad)):
-        missing = [utt for utt in utts if utt not in table]
-        if missing:
-            raise UserError(f"{path}: has no entry for {missing[0]} ({len(missing)} missing); "
-                            "run steps/make_fbank.sh, steps/compute_vad.sh and steps/fix_data_dir.py")
-    voiced = {utt: decisions > 0 for utt, decisions in read_vectors({utt: vad[utt] for utt in utts})}
-    unvoiced = [utt for utt in utts if not voiced[utt].any()]
-    for utt in unvoiced:
-        voiced[utt][:] = True
+    utts, features = list(utts), VoicedFeatures(data_dir, feature_norm, dtype)
+    features.require(utts)
+    if not utts:
+        raise UserError(f"{data_dir}: no utterance to read")
+    flat = open_cache(features, utts) or _read(features, utts)
+    unvoiced = [utt for utt in utts if utt in flat.unvoiced]
     if unvoiced:
         log(f"{data_dir}: {len(unvoiced)} of {len(utts)} utterances have no voiced frame and keep all their frames: "
             + " ".join(unvoiced[:10]) + (" …" if len(unvoiced) > 10 else ""))
-    lengths = [int(voiced[utt].sum()) for utt in utts]
-    frames, end = None, 0
-    for utt, matrix in read_matrices({utt: feats[utt] for utt in utts}):
-        if len(voiced[utt]) != len(matrix):
-            raise UserError(f"{data_dir}/vad.scp: {utt} has {len(voiced[utt])} decisions for {len(matrix)} frames; "
-                            "run steps/compute_vad.sh again")
-        if frames is None:  # allocated once: a large corpus has no room for a second copy
-            frames = np.empty((sum(lengths), matrix.shape[1]), np.float32)
-        if matrix.shape[1] != frames.shape[1]:
-            raise UserError(f"{data_dir}/feats.scp: {utt} has dimension {matrix.shape[1]}, "
-                            f"the others {frames.shape[1]}")
-        matrix = matrix[voiced[utt]]
-        frames[end : end + len(matrix)] = normalize(matrix) if normalize else matrix
-        end += len(matrix)
-    if frames is None:
-        raise UserError(f"{data_dir}: no utterance to read")
-    return FeatureBank(utts, lengths, frames, device)
+    return FeatureBank(utts, flat.lengths, flat.frames, device, flat.offsets, flat.checksums)
+
+
+def _read(features, utts):
+    """Read utterances from the archives into memory, as FlatFrames; raises UserError."""
+    memory = io.BytesIO()
+    writer = FlatWriter(features, memory)
+    for utt in utts:
+        writer.add(utt)
+    return flat_frames(writer.index, np.frombuffer(memory.getbuffer(), features.dtype))

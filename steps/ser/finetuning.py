@@ -155,7 +155,7 @@ def finetune(task, *, device, precision, restart, save_every=10.0):
         return None
     data_dir = task.data_dir
     data = FoldData.read(data_dir, task.fold)
-    bank = load_bank(data_dir, data.parts["train"] + data.parts["valid"], PER_UTTERANCE[config.feature_norm], device)
+    bank = load_bank(data_dir, data.parts["train"] + data.parts["valid"], config.feature_norm, device)
     train, valid = bank.indices(data.parts["train"]), bank.indices(data.parts["valid"])
     emotions, speakers = data.emotions(bank.utts).to(device), data.speaker_targets(bank.utts).to(device)
     num_classes = len(data.classes)
@@ -211,7 +211,7 @@ def initial_model(task, data, bank):
     torch.manual_seed(task.seed)
     model = EmotionModel(task.model, bank.dimension, len(data.classes), len(data.training_speakers))
     start = _load_extractor(model, task) if task.pretrained_dir else {}
-    model.to(bank.frames.device, memory_format=torch.channels_last)
+    model.to(bank.device, memory_format=torch.channels_last)
     if task.config.feature_norm == "corpus":
         model.extractor.set_feature_statistics(*corpus_statistics(bank, bank.indices(data.parts["train"])))
     return model, start

@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
@@ -83,7 +84,7 @@ def pretrain(model_dir, data_dir, config, *, seed, device, precision, restart, s
     if len(names) < 2:
         raise UserError(f"{data_dir}: {len(names)} speaker trains; pre-training tells at least two apart")
     position = {name: number for number, name in enumerate(names)}
-    bank = load_bank(data_dir, parts["train"] + parts["valid"], PER_UTTERANCE[config.feature_norm], device)
+    bank = load_bank(data_dir, parts["train"] + parts["valid"], config.feature_norm, device, np.float16)
     train, valid = bank.indices(parts["train"]), bank.indices(parts["valid"])
     speakers = torch.tensor([position.get(utt2spk[utt], -1) for utt in bank.utts], device=device)
     model = SpeakerModel(config.backbone, bank.dimension, len(names)).to(device, memory_format=torch.channels_last)

@@ -62,7 +62,7 @@ class Trainer:
     model : torch.nn.Module
         On the bank's device.
     bank : FeatureBank
-        Or what has its crops() and frames, as CopyPaste does.
+        Or what has its crops() and device, as CopyPaste does.
     which : torch.Tensor
         Positions of the training utterances.
     loss : callable
@@ -144,7 +144,7 @@ class Trainer:
         self.state_path.unlink(missing_ok=True)
 
     def _train_epoch(self, epoch):
-        plan, device = self.plan, self.bank.frames.device
+        plan, device = self.plan, self.bank.device
         self.model.train()
         generator = torch.Generator().manual_seed(plan.seed * 1_000_003 + epoch)
         order = torch.randperm(len(self.which), generator=generator)
