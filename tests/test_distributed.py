@@ -87,7 +87,8 @@ def main():
             reference[0].weight.uniform_(), reference[0].bias.normal_()
         model.load_state_dict(reference.state_dict())
         distributed.distribute(model)
-        part, weight = distributed.share(model, len(x))
+        distributed.synchronize(model, len(x))
+        part, weight = distributed.share(len(x))
         assert weight == len(x[part]) * 2 / 5 and len(x[part]) == 3 - distributed.rank()
         whole, mine = x.clone().requires_grad_(), x[part].clone().requires_grad_()
         for _ in range(2):
@@ -101,7 +102,8 @@ def main():
         assert model.state_dict().keys() == reference.state_dict().keys()
         for name, value in reference.state_dict().items():
             close(model.state_dict()[name], value)
-        assert distributed.share(model, 1) == (slice(None), 1.0)
+        assert distributed.share(1) == (slice(None), 1.0)
+        distributed.synchronize(model, 1)
         close(model(x[:1]), reference(x[:1]))
         close(model[0].running_var, reference[0].running_var)
         close(model.eval()(x), reference.eval()(x))

@@ -140,13 +140,11 @@ def average(tensor):
     return tensor
 
 
-def share(model, size):
-    """This process's part of a batch, and the model made ready for it.
+def share(size):
+    """This process's part of a batch.
 
     Parameters
     ----------
-    model : torch.nn.Module
-        Its batch normalization is synchronized, or not where every process has the whole batch.
     size : int
         Utterances of the batch.
 
@@ -157,16 +155,19 @@ def share(model, size):
     weight : float
         Factor on the part's mean loss with which the average over the processes is the batch's mean loss.
     """
-    if world_size() == 1:
-        return slice(None), 1.0
-    shared = size >= world_size()
-    for module in model.modules():
-        if isinstance(module, SynchronizedBatchNorm2d):
-            module.synchronized = shared
-    if not shared:
+    if size < world_size() or world_size() == 1:
         return slice(None), 1.0
     part = slice(rank(), None, world_size())
     return part, len(range(size)[part]) * world_size() / size
+
+
+def synchronize(model, size):
+    """Let the batch normalization of a distributed model take the statistics of all processes for a batch of `size`
+    utterances, unless every process has the whole of it."""
+    if world_size() > 1:
+        for module in model.modules():
+            if isinstance(module, SynchronizedBatchNorm2d):
+                module.synchronized = size >= world_size()
 
 
 class _Sum(torch.autograd.Function):

@@ -15,15 +15,16 @@ def prefetch(batches, bank):
 
     Parameters
     ----------
-    batches : iterable of tuple of torch.Tensor
+    batches : iterable of tuple
+        Of tensors, which are brought to the device, and of anything else.
         Runs in the thread, and so do the bank's crops() in it: what is random in it is drawn there, in the same order.
     bank : FeatureBank
         Or what has its device and is_resident, as CopyPaste does.
 
     Yields
     ------
-    tuple of torch.Tensor
-        On the bank's device. What is still in the host's memory goes there from pinned memory.
+    tuple
+        Tensors on the bank's device. What is still in the host's memory goes there from pinned memory.
 
     Raises
     ------
@@ -47,8 +48,8 @@ def prefetch(batches, bank):
         batch = next(batches, None)
         if batch is None or stream is None:
             return batch, None
-        batch = tuple(tensor if tensor.is_cuda else tensor.pin_memory().to(bank.device, non_blocking=True)
-                      for tensor in batch)
+        batch = tuple(item.pin_memory().to(bank.device, non_blocking=True) if _is_on_host(item) else item
+                      for item in batch)
         return batch, stream.record_event()
 
     start = {"initializer": torch.cuda.set_stream, "initargs": (stream,)} if stream else {}  # a thread's own settings
@@ -62,9 +63,14 @@ def prefetch(batches, bank):
             if made:
                 current = torch.cuda.current_stream(bank.device)
                 current.wait_event(made)
-                for tensor in batch:
-                    tensor.record_stream(current)  # its memory is the other stream's
+                for item in batch:
+                    if torch.is_tensor(item):
+                        item.record_stream(current)  # its memory is the other stream's
             pending.append(thread.submit(make))
             yield batch
     finally:
         thread.shutdown(cancel_futures=True)
+
+
+def _is_on_host(item):
+    return torch.is_tensor(item) and not item.is_cuda

@@ -19,6 +19,7 @@ from ser.checkpoint import load_tensors, save_tensors
 from ser.errors import UserError
 from ser.files import write_text
 from ser.log import log, progress
+from ser.prefetch import prefetch
 from ser.training_step import TrainingStep
 
 
@@ -81,11 +82,11 @@ class Trainer:
         self.model_dir, self.identity = Path(model_dir), identity
         self.state_path = self.model_dir / "state.safetensors"
         self.parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-        self.captured = bank.frames.is_cuda and distributed.world_size() == 1
+        self.captured = bank.device.type == "cuda" and distributed.world_size() == 1
         groups = self._groups()
         self.rates = [group["lr"] for group in groups]
         if self.captured:  # a graph reads the rates of its step from memory
-            groups = [{**group, "lr": torch.tensor(group["lr"], device=bank.frames.device)} for group in groups]
+            groups = [{**group, "lr": torch.tensor(group["lr"], device=bank.device)} for group in groups]
         self.optimizer = torch.optim.Adam(groups, fused=True, capturable=self.captured)
         self.epoch, self.history, self.best, self.best_weights = 0, [], float("-inf"), {}
 
@@ -144,24 +145,29 @@ class Trainer:
         self.state_path.unlink(missing_ok=True)
 
     def _train_epoch(self, epoch):
-        plan, device = self.plan, self.bank.device
         self.model.train()
-        generator = torch.Generator().manual_seed(plan.seed * 1_000_003 + epoch)
-        order = torch.randperm(len(self.which), generator=generator)
-        total = torch.zeros((), device=device)
-        for step, batch in enumerate(order.split(plan.batch_size)):
-            done = ((epoch - 1) * self.steps_per_epoch + step) / (plan.epochs * self.steps_per_epoch)
-            factor = plan.schedule(epoch, done)
-            self._set_rates(factor)
-            part, weight = distributed.share(self.model, len(batch))
-            positions = self.which[batch.to(device)]
-            crops = self.bank.crops(positions, plan.crop, generator, part)
-            total += self.step(crops, positions[part], weight) * len(batch)
+        total = torch.zeros((), device=self.bank.device)
+        for crops, positions, size, rate_factor in prefetch(self._batches(epoch), self.bank):
+            self._set_rates(rate_factor)
+            distributed.synchronize(self.model, size)
+            _, weight = distributed.share(size)
+            total += self.step(crops, positions, weight) * size
         mean = float(distributed.average(total)) / len(self.which)
         if mean != mean or mean in (float("inf"), float("-inf")):
             raise UserError(f"{self.model_dir}: the loss is {mean} in epoch {epoch}; "
                             "lower --lr or use --precision fp32")
         return mean
+
+    def _batches(self, epoch):
+        """Crops and positions of this process's part of each batch, the batch's size, and a factor on the rates."""
+        plan = self.plan
+        generator = torch.Generator().manual_seed(plan.seed * 1_000_003 + epoch)
+        order = torch.randperm(len(self.which), generator=generator).to(self.which.device)
+        for step, positions in enumerate(self.which[order].split(plan.batch_size)):
+            done = ((epoch - 1) * self.steps_per_epoch + step) / (plan.epochs * self.steps_per_epoch)
+            part, _ = distributed.share(len(positions))
+            crops = self.bank.crops(positions, plan.crop, generator, part)
+            yield crops, positions[part].to(self.bank.device), len(positions), plan.schedule(epoch, done)
 
     def _set_rates(self, factor):
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
