@@ -37,16 +37,19 @@ def parse(argv=None):
                       parser.fields_of(FinetuneConfig, args), args.pretrained_dir, args.seed)
 
 
-def main():
-    args, task = parse()
-    device, precision = pick(args)
-    trainer = finetune(task, device=device, precision=precision, restart=args.restart,
-                       save_every=args.save_every)
+def train_and_score(args, task, device, precision):
+    """Do what is not done of a task; raises UserError."""
+    trainer = finetune(task, device=device, precision=precision, restart=args.restart, save_every=args.save_every)
     if trainer is None:
         log(f"already there: {args.dir}/RESULT")
     else:
         log(score(args.dir, args.data, device).strip())
         trainer.forget_state()
+
+
+def main():
+    args, task = parse()
+    train_and_score(args, task, *pick(args))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ import options
 from ser.archives import read_matrices, write_archive
 from ser.checkpoint import load_tensors
 from ser.data_dir import read_table, write_table
+from ser.files import write_text
 
 PRETRAIN = ("steps/pretrain.py", "--epochs", "3", "--batch-size", "8", "--crop", "40", "--num-threads", "1")
 FINETUNE = ("steps/finetune.py", "--batch-size", "16", "--crop", "40", "--lr-milestones", "3,4,5", "--num-threads", "1",
@@ -161,6 +162,24 @@ def test_learning_rate_falls_at_the_milestones():
     from ser.schedules import step_decay
     factors = [step_decay([21, 31, 41], 0.1)(epoch, 0.0) for epoch in (1, 20, 21, 30, 31, 40, 41, 50)]
     assert factors == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01, 0.001, 0.001])
+
+
+def test_tasks_in_one_process_are_those_of_one_each(tiny, tmp_path):
+    words = ["--epochs", "2", "--backbone", "vgg5", "--ad-after", "last"]
+    for number, fold in enumerate(("fold_s1", "fold_nobody", "fold_s2", "fold_s3"), 1):
+        lines = [f"{key}={value}" for key, value in zip(words[::2], words[1::2], strict=True)]
+        lines += ["--batch-size=16", "--crop=40", "--lr-milestones=3,4,5", "--num-threads=1", "--device=cpu",
+                  f"--data={tiny}", f"--fold={fold}", f"--dir={tmp_path / fold}"]
+        write_text(tmp_path / "tasks" / f"finetune.{number}.conf", "\n".join(lines) + "\n")
+    place = ("steps/finetune_tasks.py", tmp_path / "tasks", tmp_path / "log", "--num-jobs", "2")
+    first, second = (run(*place, "--job", job, check=False) for job in ("1", "2"))
+    assert (first.returncode, second.returncode) == (1, 0)
+    assert re.search(r"failed: steps/finetune.py --config .*/finetune.2.conf: .*fold_nobody/train: no", first.stderr)
+    logs = {number: (tmp_path / "log" / f"finetune.{number}.log").read_text() for number in (1, 2, 3, 4)}
+    assert re.search(r"\nfinetune.py: .*fold_nobody.*\n# Ended \(code 1\)", logs[2])
+    assert all("%WF1" in logs[number] and "# Ended (code 0)" in logs[number] for number in (1, 3, 4))
+    finetune(tiny, tmp_path / "alone", *words, "--fold", "fold_s3")
+    assert weights(tmp_path / "alone") == weights(tmp_path / "fold_s3")
 
 
 def leak_a_speaker(data):

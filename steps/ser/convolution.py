@@ -12,9 +12,9 @@ class Conv2d(nn.Conv2d):
     """A square convolution without bias; stride 1 keeps T and F.
 
     The networks have 16 and 32 channels where their maps are largest, and a GPU's convolutions compute as many
-    outputs as they would for 64. In training on a GPU, `64 // outputs` neighbouring frames are therefore taken for
-    channels of one position: the same sums, in a fraction of the time. Maps then lie in memory in the order B, F, T,
-    channels.
+    outputs as they would for 64. On a GPU, `64 // outputs` neighbouring frames are therefore taken for channels of one
+    position where T is a multiple of that: the same sums, in a fraction of the time. Maps then lie in memory in the
+    order B, F, T, channels.
     """
 
     def __init__(self, inputs, outputs, kernel=3, stride=1):
@@ -24,7 +24,7 @@ class Conv2d(nn.Conv2d):
 
     def forward(self, x):
         """Map `[B, inputs, T, F]` to `[B, outputs, T', F']`; stride 2 halves T and F, rounding up."""
-        if not (x.is_cuda and self.training):
+        if not x.is_cuda:
             return super().forward(x)
         if self.frames > 1 and x.shape[2] % (self.frames * self.stride[0]) == 0:
             return conv_in_blocks(x, self.weight, self.shifts)

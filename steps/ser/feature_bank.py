@@ -115,12 +115,14 @@ class FeatureBank:
         Returns
         -------
         features : torch.Tensor
-            float32 `[B, longest, dimension]` on the device, with zeros behind each end.
+            float32 `[B, T, dimension]` on the device, with zeros behind each end; T is that of the longest, on a GPU
+            rounded up to a multiple of 8, for convolutions over blocks of frames.
         lengths : torch.Tensor
             `[B]` on the device.
         """
         lengths = self.lengths[which]
-        steps = torch.arange(int(lengths.max()), device=lengths.device)
+        multiple = 8 if self.device.type == "cuda" else 1
+        steps = torch.arange(-(-int(lengths.max()) // multiple) * multiple, device=lengths.device)
         within = torch.minimum(steps, lengths[:, None] - 1)
         features, lengths = self._gather(self.offsets[which][:, None] + within), lengths.to(self.device)
         return torch.where((steps.to(self.device) < lengths[:, None])[:, :, None], features, 0.0), lengths

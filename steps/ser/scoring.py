@@ -2,7 +2,8 @@
 
 import torch
 
-_BATCH_FRAMES = 24000
+# Of a batch: as many as keep the processor busy, and no more than leave a place in its memory or caches.
+_BATCH_FRAMES = {"cpu": 24000, "cuda": 200000}
 
 
 def posteriors(model, bank, which):
@@ -25,12 +26,12 @@ def posteriors(model, bank, which):
     was_training = model.training
     model.eval()
     order = torch.argsort(bank.lengths[which], stable=True)
-    rows, start = [], 0
+    rows, start, limit = [], 0, _BATCH_FRAMES[bank.device.type]
     with torch.inference_mode():
         while start < len(order):
             longest = bank.lengths[which[order[start:]]]
             sizes = longest * torch.arange(1, len(longest) + 1, device=longest.device)
-            count = max(1, int((sizes <= _BATCH_FRAMES).sum()))
+            count = max(1, int((sizes <= limit).sum()))
             logits = model(*bank.padded(which[order[start : start + count]]))
             rows.append(torch.softmax((logits[0] if isinstance(logits, tuple) else logits).float(), dim=1).cpu())
             start += count
