@@ -10,9 +10,8 @@ import time
 from pathlib import Path
 
 from finetune import parse, train_and_score
-from options import OptionParser, run
+from options import OptionParser, run, share
 from ser.errors import UserError
-from ser.extraction import share
 from ser.log import log, progress
 from training_options import pick
 

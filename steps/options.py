@@ -35,6 +35,11 @@ def read_conf(path):
     return words
 
 
+def share(items, job, num_jobs):
+    """The `job`-th of `num_jobs` contiguous shares (counting from 1) whose sizes differ by at most one."""
+    return items[len(items) * (job - 1) // num_jobs : len(items) * job // num_jobs]
+
+
 class OptionParser(argparse.ArgumentParser):
     """argparse with `--config`, defaults in `--help`, no abbreviations, and one-line errors."""
 
