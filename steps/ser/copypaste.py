@@ -13,6 +13,7 @@ and how many examples are joined.
 
 import torch
 
+from ser.device import send
 from ser.errors import UserError
 
 SHARE = 0.5  # of the examples of a step
@@ -71,7 +72,7 @@ class CopyPaste:
 
     def crops(self, which, size, generator, part=slice(None)):
         """Gather crops as FeatureBank.crops does, of training utterances only."""
-        joined, want_neutral, places, order = torch.rand(4, len(which), generator=generator).to(which.device)
+        joined, want_neutral, places, order = send(torch.rand(4, len(which), generator=generator), which.device)
         partners = self.partners(which, want_neutral < 0.5, places)
         first, second = torch.where(order < 0.5, which, partners), torch.where(order < 0.5, partners, which)
         pasted = torch.cat([self.bank.crops(first, size // 2, generator, part),

@@ -36,7 +36,7 @@ def pick_device(name, num_threads=0):
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError("device cuda: this machine shows no GPU; use --device cpu (run.sh: --ngpu 0)")
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True)
+    torch.set_deterministic_debug_mode("error")  # use_deterministic_algorithms() would import torch's compilers first
     torch.utils.deterministic.fill_uninitialized_memory = False  # a debugging aid: 3 to 11 % of a GPU's time
     torch.backends.cudnn.benchmark = False
     if name == "cpu" or not torch.cuda.is_available():
@@ -98,3 +98,10 @@ def pick_precision(name, device):
     if name != "auto":
         return name
     return "bf16" if has_bfloat16(device) else "fp32"
+
+
+def send(tensor, device):
+    """Bring a tensor from the host's memory to a device, without waiting for what a GPU is doing."""
+    if torch.device(device).type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from ser.bank_cache import open_cache
+from ser.device import send
 from ser.errors import UserError
 from ser.log import log
 from ser.voiced_features import FlatWriter, VoicedFeatures, flat_frames
@@ -96,7 +97,7 @@ class FeatureBank:
         torch.Tensor
             float32 `[B, size, dimension]` on the device, of a part with its length for B.
         """
-        places = torch.rand(len(which), generator=generator)[part].to(which.device)
+        places = send(torch.rand(len(which), generator=generator)[part], which.device)
         which = which[part]
         lengths = self.lengths[which]
         starts = (places * ((lengths - size).clamp(min=0) + 1)).long()
@@ -136,9 +137,7 @@ class FeatureBank:
 
     def _gather(self, places):
         features = self.frames[places]
-        if not self.is_resident:
-            features = features.pin_memory().to(self.device, non_blocking=True)
-        return features.float()
+        return (features if self.is_resident else send(features, self.device)).float()
 
     def fingerprint(self):
         """sha256 over ids, lengths, type and checksums; two banks with the same one train the same model."""

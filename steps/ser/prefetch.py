@@ -5,6 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
+from ser.device import send
+
 _AHEAD = 3
 
 
@@ -48,7 +50,7 @@ def prefetch(batches, bank):
         batch = next(batches, None)
         if batch is None or stream is None:
             return batch, None
-        batch = tuple(item.pin_memory().to(bank.device, non_blocking=True) if _is_on_host(item) else item
+        batch = tuple(send(item, bank.device) if _is_on_host(item) else item
                       for item in batch)
         return batch, stream.record_event()
 

@@ -66,9 +66,17 @@ class _Replayed:
             torch.cuda.current_stream().wait_stream(self.stream)
             return self.output
         if self.graph is None:
-            gc.collect()  # what is freed while it is captured would spoil it
-            self.graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):
-                self.output = self.function(*self.inputs)
+            self._capture()
         self.graph.replay()
         return self.output
+
+    def _capture(self):
+        self.graph = torch.cuda.CUDAGraph()
+        collects = gc.isenabled()
+        gc.disable()  # the graph of an earlier training, freed meanwhile, would spoil this one
+        try:
+            with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):
+                self.output = self.function(*self.inputs)
+        finally:
+            if collects:
+                gc.enable()

@@ -25,12 +25,12 @@ class MaxPool(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient):
         x, places = ctx.saved_tensors
-        deterministic = torch.are_deterministic_algorithms_enabled()
-        torch.use_deterministic_algorithms(False)
+        mode = torch.get_deterministic_debug_mode()
+        torch.set_deterministic_debug_mode("default")
         try:
             return torch.ops.aten.max_pool2d_with_indices_backward(gradient, x, *MaxPool.window, places)
         finally:
-            torch.use_deterministic_algorithms(deterministic)
+            torch.set_deterministic_debug_mode(mode)
 
 
 class ConvPool(nn.Module):

@@ -56,9 +56,8 @@ class PlainBatchNorm2d(nn.BatchNorm2d):
     """torch's own, which ser.fused_norm leaves alone."""
 
 
-def plain_network(backbone, device):
-    """The same network with channels first and nothing fused."""
-    network = EmotionModel(EmotionModelConfig(backbone=backbone, ad_after="last"), DIMENSION, EMOTIONS, SPEAKERS)
+def make_plain(network):
+    """Give a network channels first and torch's own layers; returns it."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             module.__class__ = nn.Conv2d
@@ -66,7 +65,12 @@ def plain_network(backbone, device):
             module.__class__ = PlainBatchNorm2d
     network.extractor.layers["conv1"].register_forward_pre_hook(
         lambda _, inputs: (inputs[0].clone(memory_format=torch.contiguous_format), *inputs[1:]))
-    return network.to(device)
+    return network.to(memory_format=torch.contiguous_format)
+
+
+def plain_network(backbone, device):
+    network = EmotionModel(EmotionModelConfig(backbone=backbone, ad_after="last"), DIMENSION, EMOTIONS, SPEAKERS)
+    return make_plain(network).to(device)
 
 
 class Utterances(Dataset):
