@@ -167,6 +167,9 @@ def load_audio(source):
             blocks = _blocks(file)
             if file.samplerate != SAMPLE_RATE:
                 blocks = _resampled(blocks, file.samplerate)
-            return np.concatenate(list(blocks))
+            samples = bytearray()  # grows in place, so that an hour is in memory once
+            for block in blocks:
+                samples.extend(block)
+            return np.frombuffer(samples, np.float32)
     except UserError as error:
         raise UserError(f"{source}: {error}") from None
