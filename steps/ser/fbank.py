@@ -7,7 +7,6 @@ pre-emphasis within the frame, window, power spectrum, triangular filters on the
 from dataclasses import dataclass, field
 
 import numpy as np
-import scipy.fft
 
 from ser.audio import SAMPLE_RATE
 
@@ -149,6 +148,8 @@ class FbankExtractor:
                           strides=(self.config.shift_samples * item, item))
 
     def _extract(self, samples, out):
+        from scipy.fft import rfft  # twice as fast as NumPy's; 0.3 s to import, which the VAD's jobs can do without
+
         config = self.config
         if config.remove_dc_offset:  # of the recorder at first, so that float32 has digits for the rest
             samples = samples - np.rint(samples.mean())
@@ -167,7 +168,7 @@ class FbankExtractor:
         np.subtract(self._framed(emphasized), rest * means, out=frames)
         frames[:, :1] = rest * framed[:, :1] - rest * means
         frames *= self.window
-        spectrum = scipy.fft.rfft(padded, axis=1)
+        spectrum = rfft(padded, axis=1)
         power = spectrum.real**2 + spectrum.imag**2
         mel = out[:, config.use_energy :]
         for bins, bands, weights in self.filters:
