@@ -121,11 +121,11 @@ def _blocks(file):
             first = np.flatnonzero(~(loudest <= _LOUDEST))[0]
             raise UserError(f"sample {there + first} is {loudest[first]:g}, where full scale is 1")
         mono = part[:, 0].astype(np.float32)
-        for channel in part.T[1:]:
-            mono += channel
-        mono *= 1 if whole else INT16_SCALE
-        mono /= file.channels
-        yield mono
+        if file.channels > 1:
+            for channel in part.T[1:]:
+                mono += channel
+            mono /= file.channels
+        yield mono if whole else mono * np.float32(INT16_SCALE)
         there += len(part)
     if there < file.frames:
         raise UserError(f"is cut short: {there} of {file.frames} samples can be read")
@@ -169,7 +169,7 @@ def load_audio(source):
                 blocks = _resampled(blocks, file.samplerate)
             samples = bytearray()  # grows in place, so that an hour is in memory once
             for block in blocks:
-                samples.extend(block)
+                samples += block.data
             return np.frombuffer(samples, np.float32)
     except UserError as error:
         raise UserError(f"{source}: {error}") from None
