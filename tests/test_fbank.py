@@ -13,6 +13,7 @@ SIGNALS = {
     "quiet": RNG.integers(-1, 2, 24000),
     "silence": np.zeros(24000),
     "offset": np.full(24000, 12000.0),
+    "noise on an offset": RNG.normal(12000, 300, 24000),
     "tone": 20000 * np.sin(2 * np.pi * 440 * TIME),
     "clipped": np.clip(60000 * np.sin(2 * np.pi * 210 * TIME), -32768, 32767),
     "clicks": np.where(np.arange(24000) % 7000 == 0, 30000, 0),

@@ -23,7 +23,7 @@ def test_as_many_decisions_as_frames(samples, config):
 
 
 def test_frames_follow_webrtcvad():
-    samples = np.concatenate([np.zeros(8000), buzz(1.0), np.zeros(8000)]).astype(np.float32)
+    samples = np.concatenate([np.zeros(8000), buzz(5.0), np.zeros(8000)]).astype(np.float32)  # more than one block
     detector = webrtcvad.Vad(2)
     pcm = np.clip(np.rint(samples), -32768, 32767).astype("<i2").tobytes()
     hops = [detector.is_speech(pcm[start : start + 320], 16000) for start in range(0, len(pcm) - 319, 320)]

@@ -21,7 +21,7 @@ _STREAMED_SIZE = 0x7FFF0000
 _UNKNOWN_LENGTH = (1 << 63) - 1  # what libsndfile says of a FLAC file without it
 _CHUNK_SIZES = re.compile(r"^ *(?:data|SSND|Data Size|Riff size|riff) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
 _LONGEST_OGG_PAGE = 27 + 255 + 255 * 255
-_BLOCK_SAMPLES = 1 << 20
+_BLOCK_SAMPLES = 1 << 16
 
 
 def _ogg_problem(stream):
@@ -76,16 +76,17 @@ def _output_of(command):
 def _opened(source):
     """Yield the `soundfile.SoundFile` of a path or `command |`; raises UserError with a reason that names no file."""
     try:
-        with _output_of(source[:-1].strip()) if source.endswith("|") else open(source, "rb") as stream:
+        piped = source.endswith("|")
+        with _output_of(source[:-1].strip()) if piped else open(source, "rb", buffering=0) as stream:
             if not stream.read(1):
                 raise UserError("cannot be read: it is empty")
             stream.seek(0)
-            with soundfile.SoundFile(stream) as file:
+            with soundfile.SoundFile(stream if piped else stream.fileno(), closefd=False) as file:
                 problem = _header_problem(stream, file)
                 if problem:
                     raise UserError(problem)
                 yield file
-    except (soundfile.SoundFileError, OSError, TypeError) as error:  # TypeError: soundfile wants options for *.raw
+    except (soundfile.SoundFileError, OSError) as error:
         reason = getattr(error, "error_string", None) or getattr(error, "strerror", None) or error
         raise UserError(f"cannot be read: {reason}") from None
 
@@ -109,19 +110,35 @@ def audio_problem(path):
         return str(error)
 
 
-def _mono(file):
-    """All samples of an open file, float32 in [-1, 1], the mean of the channels; raises UserError."""
-    block = np.empty((min(_BLOCK_SAMPLES, file.frames), file.channels), np.float32)
-    mono, there = [], 0
+def _blocks(file):
+    """Yield the samples of an open file, float32 at int16 scale, the mean of the channels; raises UserError."""
+    whole = file.subtype == "PCM_16"
+    block = np.empty((min(_BLOCK_SAMPLES, file.frames), file.channels), np.int16 if whole else np.float32)
+    there = 0
     while there < file.frames and len(part := file.read(out=block)):
-        loud = np.flatnonzero(~(np.abs(part).max(axis=1) <= _LOUDEST))
-        if len(loud):
-            raise UserError(f"sample {there + loud[0]} is {np.abs(part[loud[0]]).max():g}, where full scale is 1")
-        mono.append(part.mean(axis=1))
+        if not whole and not max(part.max(), -part.min()) <= _LOUDEST:
+            loudest = np.abs(part).max(axis=1)
+            first = np.flatnonzero(~(loudest <= _LOUDEST))[0]
+            raise UserError(f"sample {there + first} is {loudest[first]:g}, where full scale is 1")
+        mono = part[:, 0].astype(np.float32)
+        if file.channels > 1:
+            for channel in part.T[1:]:
+                mono += channel
+            mono /= file.channels
+        yield mono if whole else mono * np.float32(INT16_SCALE)
         there += len(part)
     if there < file.frames:
         raise UserError(f"is cut short: {there} of {file.frames} samples can be read")
-    return np.concatenate(mono)
+
+
+def _resampled(blocks, rate):
+    """Yield blocks at 16 kHz."""
+    import soxr
+
+    stream = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
+    for block in blocks:
+        yield stream.resample_chunk(block)
+    yield stream.resample_chunk(np.empty(0, np.float32), last=True)
 
 
 def load_audio(source):
@@ -147,12 +164,12 @@ def load_audio(source):
     source = str(source)
     try:
         with _opened(source) as file:
-            samples, rate = _mono(file), file.samplerate
+            blocks = _blocks(file)
+            if file.samplerate != SAMPLE_RATE:
+                blocks = _resampled(blocks, file.samplerate)
+            samples = bytearray()  # grows in place, so that an hour is in memory once
+            for block in blocks:
+                samples += block.data
+            return np.frombuffer(samples, np.float32)
     except UserError as error:
         raise UserError(f"{source}: {error}") from None
-    if rate != SAMPLE_RATE:
-        import librosa  # half a second to import, and most corpora are 16 kHz already
-
-        samples = librosa.resample(samples, orig_sr=rate, target_sr=SAMPLE_RATE, res_type="soxr_hq")
-    samples *= np.float32(INT16_SCALE)
-    return samples

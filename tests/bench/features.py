@@ -1,0 +1,163 @@
+#!/usr/bin/env python3
+"""How fast the feature stage is, in seconds of audio a second (x), and how much memory it takes.
+
+    . ./path.sh
+    tests/bench/features.py                        # six minutes of synthetic speech
+    tests/bench/features.py --data data/iemocap    # a Kaldi data directory
+
+Processor time of one thread, so that other work on the machine does not count; of the scripts the time on the clock,
+start included. Best of repeats that take turns. The whole stage reads every file twice, as its two scripts do, and
+writes both archives; kaldi-native-fbank has the samples in memory and makes filterbanks alone.
+"""
+
+import argparse
+import contextlib
+import io
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import kaldi_native_fbank as knf
+import librosa
+import numpy as np
+import soundfile
+
+from ser.audio import SAMPLE_RATE
+from ser.data_dir import read_table, write_data_dir
+from ser.extraction import Recordings, extract
+from ser.fbank import FbankConfig, FbankExtractor
+from ser.vad import VadConfig, voiced_frames
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "local"))
+from mini_voxceleb1 import plan_voxceleb1  # noqa: E402
+
+CONFIG, VAD_CONFIG = FbankConfig(), VadConfig()
+SCRIPTS = "steps/make_fbank.sh", "steps/compute_vad.sh"
+COPIES = 20  # of the synthetic speech are two hours, enough for scripts that have to start
+HOUR_MB = 3600 * SAMPLE_RATE * 4 / 2**20
+PEAK = ("import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, stdout=2); "
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)")
+
+
+def data_dir(folder, wav):
+    write_data_dir(folder, wav=wav, utt2spk={utt: utt for utt in wav}, dataset="synthetic-bench")
+    return folder
+
+
+def synthetic_speech(folder):
+    """Turns of about five seconds as 16-bit wav files; returns `{utterance: path}`."""
+    recordings, _ = plan_voxceleb1(seed=0, speakers=24, utterances=9)
+    wav = {f"utt{number:03d}": folder / f"{number:03d}.wav" for number in range(0, len(recordings), 3)}
+    for number, path in zip(range(0, len(recordings), 3), wav.values(), strict=True):
+        sound = np.concatenate([recording.render() for recording in recordings[number : number + 3]])
+        soundfile.write(path, sound, SAMPLE_RATE, subtype="PCM_16")
+    return wav
+
+
+def hour_of_noise(folder, rate, channels):
+    minute = np.random.default_rng(0).normal(0, 0.1, (60 * rate, channels))
+    with soundfile.SoundFile(folder / f"{rate}.wav", "w", rate, channels, "PCM_16") as file:
+        for _ in range(60):
+            file.write(minute)
+    return data_dir(folder / f"hour at {rate}", {"hour": folder / f"{rate}.wav"})
+
+
+def kaldi_fbank(samples):
+    options = knf.FbankOptions()
+    options.frame_opts.dither = 0
+    options.frame_opts.window_type, options.frame_opts.frame_length_ms = CONFIG.window_type, CONFIG.frame_length
+    options.mel_opts.num_bins = CONFIG.num_mel_bins
+    fbank = knf.OnlineFbank(options)
+    fbank.accept_waveform(SAMPLE_RATE, samples)
+    fbank.input_finished()
+    return np.array([fbank.get_frame(frame) for frame in range(fbank.num_frames_ready)])
+
+
+def librosa_fbank(samples):
+    return np.log(librosa.feature.melspectrogram(y=samples, sr=SAMPLE_RATE, n_fft=1024, win_length=640, hop_length=160,
+                                                 n_mels=41, center=False) + 1e-7)
+
+
+def whole_stage(data, folder):
+    extractor = FbankExtractor(CONFIG)
+    for name, function in {"fbank": lambda utt, samples: extractor(samples),
+                           "vad": lambda utt, samples: voiced_frames(samples, CONFIG, VAD_CONFIG)}.items():
+        recordings = Recordings(data)
+        with contextlib.redirect_stderr(io.StringIO()):
+            extract(recordings, recordings.utts, function, folder / name)
+
+
+def run_scripts(data, nj):
+    for script in SCRIPTS:
+        subprocess.run([script, "--nj", str(nj), data], cwd=ROOT, check=True, capture_output=True)
+
+
+def peak_mb(data):
+    """The most that a process of the scripts holds; counted in a child, because a child starts with its parent's."""
+    return max(int(subprocess.run([sys.executable, "-c", PEAK, script, "--nj", "1", data], cwd=ROOT, check=True,
+                                  capture_output=True).stdout) for script in SCRIPTS) / 1024
+
+
+def speeds(duration, repeats, clock, works):
+    """Best `{name: duration / seconds}` of `{name: function}`, by a function that tells the time."""
+    best = dict.fromkeys(works, 0.0)
+    for _ in range(repeats):
+        for name, work in works.items():
+            start = clock()
+            work()
+            best[name] = max(best[name], duration / (clock() - start))
+    return best
+
+
+def row(work, ours, theirs, unit):
+    return work, f"{ours:.0f} {unit}", f"{theirs:.0f} {unit}", f"{ours / theirs:.2f}"
+
+
+def rows(data=None, repeats=5):
+    """Yield `(work; theirs, ours, theirs, ratio)` as text; of a Kaldi data directory `data` when there is one."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if data:
+            once = long = folder / "data"
+            subprocess.run(["local/kaldi_data_prep.py", Path(data).absolute(), once], cwd=ROOT, check=True, stdout=2)
+        else:
+            wav = synthetic_speech(folder)
+            once = data_dir(folder / "once", wav)
+            long = data_dir(folder / "long", {f"{utt}-{n}": path for utt, path in wav.items() for n in range(COPIES)})
+        recordings, extractor = Recordings(once), FbankExtractor(CONFIG)
+        sounds = [recordings[utt] for utt in recordings.utts]
+        x = speeds(sum(map(len, sounds)) / SAMPLE_RATE, repeats, time.process_time, {
+            "kaldi": lambda: [kaldi_fbank(samples) for samples in sounds],
+            "fbank": lambda: [extractor(samples) for samples in sounds],
+            "stage": lambda: whole_stage(once, folder / "archives"),
+            "librosa": lambda: [librosa_fbank(samples) for samples in sounds]})
+        yield row("fbank; kaldi-native-fbank", x["fbank"], x["kaldi"], "x")
+        yield row("fbank; librosa melspectrogram", x["fbank"], x["librosa"], "x")
+        yield row("whole stage; kaldi-native-fbank", x["stage"], x["kaldi"], "x")
+        run_scripts(long, 2)
+        duration = sum(map(float, read_table(long / "utt2dur").values()))
+        x |= speeds(duration, repeats, time.perf_counter, {nj: lambda nj=nj: run_scripts(long, nj) for nj in (1, 2)})
+        yield row(f"scripts on {duration / 3600:.1f} h, --nj 1; kaldi-native-fbank", x[1], x["kaldi"], "x")
+        yield row("scripts, --nj 2; --nj 1", x[2], x[1], "x")
+        if not data:
+            yield row(f"memory, {COPIES} x the corpus; the corpus", peak_mb(long), peak_mb(once), "MB")
+        for rate, channels in ((16000, 1), (44100, 2)):
+            peak = peak_mb(hour_of_noise(folder, rate, channels))
+            yield row(f"memory, {channels} x {rate} Hz, 1 hour; float32 at 16 kHz", peak, HOUR_MB, "MB")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", help="Kaldi data directory to take in place of synthetic speech")
+    parser.add_argument("--repeats", type=int, default=5, help="of which the best counts (default: 5)")
+    args = parser.parse_args()
+    print(f"{'work; theirs':58}{'ours':>10}{'theirs':>10}{'ratio':>8}")
+    for work, ours, theirs, ratio in rows(args.data, args.repeats):
+        print(f"{work:58}{ours:>10}{theirs:>10}{ratio:>8}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
