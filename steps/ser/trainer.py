@@ -20,7 +20,7 @@ from ser.errors import UserError
 from ser.files import write_text
 from ser.log import log, progress
 from ser.prefetch import prefetch
-from ser.training_step import TrainingStep
+from ser.training_step import Adam, TrainingStep
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Trainer:
         self.rates = [group["lr"] for group in groups]
         if self.captured:  # a graph reads the rates of its step from memory
             groups = [{**group, "lr": torch.tensor(group["lr"], device=bank.device)} for group in groups]
-        self.optimizer = torch.optim.Adam(groups, fused=True, capturable=self.captured)
+        self.optimizer = Adam(groups, fused=True, capturable=self.captured)
         self.epoch, self.history, self.best, self.best_weights = 0, [], float("-inf"), {}
 
     def _groups(self):

@@ -7,6 +7,13 @@ import torch
 _WARM_UP = 3  # steps of a batch size before it is captured: what is allocated once must be there by then
 
 
+class Adam(torch.optim.Adam):
+    """torch's, without the decorators that import torch's compiler, for as long as torch itself, to keep it away."""
+
+    add_param_group = torch.optim.Adam.add_param_group.__wrapped__
+    step = torch.no_grad()(torch.optim.Adam.step.__wrapped__)
+
+
 class TrainingStep:
     """A step on a batch.
 
@@ -42,7 +49,7 @@ class TrainingStep:
     def _step(self, features, positions, weight):
         with torch.autocast(features.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             loss = weight * self.loss(self.network, features, positions)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.network.zero_grad()
         loss.backward()
         self.optimizer.step()
         return loss.detach()
