@@ -5,10 +5,10 @@ Writes PREFIX.ark, PREFIX.scp, and beside them PREFIX.utt2num_frames and PREFIX.
 samples). An utterance that cannot be read is named in the log and left out.
 """
 
-from options import OptionParser, run
+from options import OptionParser, run, share
 from ser.audio import SAMPLE_RATE
 from ser.data_dir import write_table
-from ser.extraction import Recordings, extract, share
+from ser.extraction import Recordings, extract
 from ser.fbank import FbankConfig, FbankExtractor
 
 

@@ -9,11 +9,6 @@ from ser.errors import UserError
 from ser.log import log, progress
 
 
-def share(items, job, num_jobs):
-    """The `job`-th of `num_jobs` contiguous shares (counting from 1) whose sizes differ by at most one."""
-    return items[len(items) * (job - 1) // num_jobs : len(items) * job // num_jobs]
-
-
 class Recordings:
     """The audio behind the utterances of a data directory, with or without `segments`."""
 

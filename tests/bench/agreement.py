@@ -14,14 +14,14 @@ import sys
 import tempfile
 from unittest import mock
 
-from training import ROOT, make_plain
-
 from finetune import parse
 from ser.data_dir import read_list
 from ser.device import pick_device, pick_precision
 from ser.evaluation import score
 from ser.finetuning import finetune, initial_model
 from ser.training_step import TrainingStep
+from table import ROOT
+from training import make_plain
 
 sys.path.insert(0, str(ROOT / "local"))
 from systems import find_systems  # noqa: E402

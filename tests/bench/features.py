@@ -1,16 +1,10 @@
-#!/usr/bin/env python3
 """How fast the feature stage is, in seconds of audio a second (x), and how much memory it takes.
-
-    . ./path.sh
-    tests/bench/features.py                        # six minutes of synthetic speech
-    tests/bench/features.py --data data/iemocap    # a Kaldi data directory
 
 Processor time of one thread, so that other work on the machine does not count; of the scripts the time on the clock,
 start included. Best of repeats that take turns. The whole stage reads every file twice, as its two scripts do, and
 writes both archives; kaldi-native-fbank has the samples in memory and makes filterbanks alone.
 """
 
-import argparse
 import contextlib
 import io
 import subprocess
@@ -29,8 +23,8 @@ from ser.data_dir import read_table, write_data_dir
 from ser.extraction import Recordings, extract
 from ser.fbank import FbankConfig, FbankExtractor
 from ser.vad import VadConfig, voiced_frames
+from table import ROOT, cpu, row
 
-ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "local"))
 from mini_voxceleb1 import plan_voxceleb1  # noqa: E402
 
@@ -112,12 +106,9 @@ def speeds(duration, repeats, clock, works):
     return best
 
 
-def row(work, ours, theirs, unit):
-    return work, f"{ours:.0f} {unit}", f"{theirs:.0f} {unit}", f"{ours / theirs:.2f}"
-
-
 def rows(data=None, repeats=5):
-    """Yield `(work; theirs, ours, theirs, ratio)` as text; of a Kaldi data directory `data` when there is one."""
+    """Yield rows (table.row); of a Kaldi data directory `data` when there is one."""
+    memory = "MB", cpu(), 0, True
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if data:
@@ -134,30 +125,16 @@ def rows(data=None, repeats=5):
             "fbank": lambda: [extractor(samples) for samples in sounds],
             "stage": lambda: whole_stage(once, folder / "archives"),
             "librosa": lambda: [librosa_fbank(samples) for samples in sounds]})
-        yield row("fbank; kaldi-native-fbank", x["fbank"], x["kaldi"], "x")
-        yield row("fbank; librosa melspectrogram", x["fbank"], x["librosa"], "x")
-        yield row("whole stage; kaldi-native-fbank", x["stage"], x["kaldi"], "x")
+        yield row("fbank; kaldi-native-fbank", x["fbank"], x["kaldi"], "x", cpu())
+        yield row("fbank; librosa melspectrogram", x["fbank"], x["librosa"], "x", cpu())
+        yield row("whole stage; kaldi-native-fbank", x["stage"], x["kaldi"], "x", cpu())
         run_scripts(long, 2)
         duration = sum(map(float, read_table(long / "utt2dur").values()))
         x |= speeds(duration, repeats, time.perf_counter, {nj: lambda nj=nj: run_scripts(long, nj) for nj in (1, 2)})
-        yield row(f"scripts on {duration / 3600:.1f} h, --nj 1; kaldi-native-fbank", x[1], x["kaldi"], "x")
-        yield row("scripts, --nj 2; --nj 1", x[2], x[1], "x")
+        yield row(f"scripts on {duration / 3600:.1f} h, --nj 1; kaldi-native-fbank", x[1], x["kaldi"], "x", cpu())
+        yield row("scripts, --nj 2; --nj 1", x[2], x[1], "x", cpu())
         if not data:
-            yield row(f"memory, {COPIES} x the corpus; the corpus", peak_mb(long), peak_mb(once), "MB")
+            yield row(f"memory, {COPIES} x the corpus; the corpus", peak_mb(long), peak_mb(once), *memory)
         for rate, channels in ((16000, 1), (44100, 2)):
             peak = peak_mb(hour_of_noise(folder, rate, channels))
-            yield row(f"memory, {channels} x {rate} Hz, 1 hour; float32 at 16 kHz", peak, HOUR_MB, "MB")
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", help="Kaldi data directory to take in place of synthetic speech")
-    parser.add_argument("--repeats", type=int, default=5, help="of which the best counts (default: 5)")
-    args = parser.parse_args()
-    print(f"{'work; theirs':58}{'ours':>10}{'theirs':>10}{'ratio':>8}")
-    for work, ours, theirs, ratio in rows(args.data, args.repeats):
-        print(f"{work:58}{ours:>10}{theirs:>10}{ratio:>8}", flush=True)
-
-
-if __name__ == "__main__":
-    main()
+            yield row(f"memory, {channels} x {rate} Hz, 1 hour; float32 at 16 kHz", peak, HOUR_MB, *memory)

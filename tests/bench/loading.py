@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Time how a data directory is opened: the copy of ser.bank_cache against kaldiio, utterance by utterance.
 
 Both end with the voiced frames of every utterance; ours are normalized and compared with their checksums as well. The
@@ -13,9 +12,9 @@ from pathlib import Path
 import kaldiio
 import numpy as np
 
-from options import OptionParser, run
 from ser.archives import write_archive
 from ser.feature_bank import load_bank
+from table import cpu, row
 
 NORM = "utterance-mean"
 
@@ -42,25 +41,9 @@ def seconds(function, *words):
     return time.perf_counter() - start
 
 
-def row(work, ours, theirs):
-    return work, f"{ours:.2f} s", f"{theirs:.2f} s", f"{theirs / ours:.1f}"
-
-
 def rows(utterances=2000, many=150000):
-    """Measure.
-
-    Parameters
-    ----------
-    utterances : int
-        Of 400 frames; 2000 are 130 MB.
-    many : int
-        Of three frames.
-
-    Yields
-    ------
-    tuple of str
-        The work, our time, kaldiio's time, and how many times ours it is.
-    """
+    """Yield rows (table.row) of `utterances` of 400 frames, which are 130 MB, and of `many` of three frames."""
+    form = {"unit": "s", "machine": cpu(), "digits": 2, "smaller_is_better": True}
     for number, frames in ((utterances, 400), (many, 3)):
         with tempfile.TemporaryDirectory() as folder:
             folder = Path(folder)
@@ -69,19 +52,5 @@ def rows(utterances=2000, many=150000):
             theirs = seconds(read_with_kaldiio, folder)
             for name, dtype in (("single", np.float32), ("half", np.float16)):
                 words = load_bank, folder, utts, NORM, "cpu", dtype
-                yield row(f"{work}, in {name} precision, making the copy", seconds(*words), theirs)
-                yield row(f"{work}, in {name} precision", seconds(*words), theirs)
-
-
-def main():
-    parser = OptionParser(__doc__, "tests/bench/loading.py --utterances 20000")
-    parser.add_argument("--utterances", type=int, default=2000, help="of 400 frames (default: 2000, which is 130 MB)")
-    parser.add_argument("--many", type=int, default=150000, help="of three frames (default: 150000, as VoxCeleb1 has)")
-    args = parser.parse_args()
-    print(f"{'':<75}{'ours':>9}{'kaldiio':>9}{'ratio':>7}")
-    for work, ours, theirs, ratio in rows(args.utterances, args.many):
-        print(f"{work:<75}{ours:>9}{theirs:>9}{ratio:>7}", flush=True)
-
-
-if __name__ == "__main__":
-    run(main)
+                yield row(f"{work}, {name}, copied; kaldiio", seconds(*words), theirs, **form)
+                yield row(f"{work}, {name}; kaldiio", seconds(*words), theirs, **form)

@@ -1,8 +1,4 @@
-#!/usr/bin/env python3
 """How long Table 2 takes on one GPU, on random features of the sizes of IEMOCAP and VoxCeleb1.
-
-    . ./path.sh
-    tests/bench/table2.py
 
 Ten rotations of each system are trained and scored by the scripts that run.sh starts, with the schedule of
 conf/finetune.conf: 2280 utterances of 4.4 s and ten speakers. Pre-training runs for some epochs on 148642 utterances of
@@ -10,7 +6,6 @@ conf/finetune.conf: 2280 utterances of 4.4 s and ten speakers. Pre-training runs
 conf/pretrain.conf take.
 """
 
-import argparse
 import subprocess
 import tempfile
 import time
@@ -19,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
-from training import DIMENSION, ROOT, write_features
 
 import ser.feature_bank
 from ser.data_dir import write_list, write_table
@@ -30,6 +24,8 @@ from ser.models import SpeakerModel
 from ser.schedules import warmup_cosine
 from ser.scoring import posteriors
 from ser.trainer import Plan, Trainer
+from table import ROOT, alone, gpu, row
+from training import DIMENSION, write_features
 
 SYSTEMS = "resnet18_baseline resnet18_pretrain resnet18_pretrain_ad vgg5_baseline vgg5_ad"
 UTTERANCES, FRAMES, SPEAKERS, EMOTIONS = 2280, 440, 10, ("ang", "hap", "neu", "sad")
@@ -103,30 +99,17 @@ def pretraining(folder, epochs, resident):
 
 
 def rows(epochs=3):
-    """Yield `(work, ours, "", "")` as text; nothing without a GPU."""
+    """Yield rows (table.row); none without a GPU."""
     if not torch.cuda.is_available():
         return
+    total, wanted = 0, int(options(ROOT / "conf" / "pretrain.conf")["epochs"])
     with tempfile.TemporaryDirectory() as folder:
-        total = 0
         for system, seconds in rotations(Path(folder)):
             total += seconds
-            yield f"ten rotations of {system}", f"{seconds:.0f} s", "", ""
+            yield alone(f"ten rotations of {system}", seconds, "s", gpu())
     with tempfile.TemporaryDirectory() as folder:
-        each, wanted = pretraining(Path(folder), epochs, True), int(options(ROOT / "conf" / "pretrain.conf")["epochs"])
-        yield f"{wanted} epochs of pre-training, from {epochs - 1}", f"{each * wanted:.0f} s", "", ""
-        yield "Table 2", f"{total + each * wanted:.0f} s", "", ""
+        each = pretraining(Path(folder), epochs, True)
+        yield alone(f"{wanted} epochs of pre-training, from {epochs - 1}", each * wanted, "s", gpu())
+        yield alone("Table 2", total + each * wanted, "s", gpu())
         slow = pretraining(Path(folder) / "host", epochs, False)
-        yield "an epoch of it; features in the host's memory", f"{each:.1f} s", f"{slow:.1f} s", f"{slow / each:.2f}"
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=3,
-                        help="of pre-training, of which the first does not count (default: 3)")
-    args = parser.parse_args()
-    for row in rows(args.epochs):
-        print("{:70}{:>12}{:>12}{:>8}".format(*row), flush=True)
-
-
-if __name__ == "__main__":
-    main()
+        yield row("an epoch of it; features in the host's memory", each, slow, "s", gpu(), 1, smaller_is_better=True)

@@ -1,8 +1,4 @@
-#!/usr/bin/env python3
 """Utterances a second of training and scoring: ours against the plain way, on random features.
-
-    . ./path.sh
-    tests/bench/training.py
 
 The plain way is float32 with channels first, torch's own layers one by one, and worker processes that read one
 utterance at a time with kaldiio and cut a crop of it; scored is one utterance at a time. Both train ResNet18+AD or
@@ -10,7 +6,6 @@ VGG5+AD with batches of 128 from the same archives. Each measurement is a proces
 GPU crops have 300 frames; on a CPU 200, and the plain process has the allocator as it is.
 """
 
-import argparse
 import os
 import statistics
 import subprocess
@@ -33,8 +28,8 @@ from ser.losses import overall_loss
 from ser.models import EmotionModel, EmotionModelConfig
 from ser.scoring import posteriors
 from ser.trainer import Plan, Trainer
+from table import cpu, gpu, row
 
-ROOT = Path(__file__).resolve().parents[2]
 BATCH, FRAMES, SPEAKERS, EMOTIONS, DIMENSION = 128, 440, 8, 4, 41
 CROP = {"cuda": 300, "cpu": 200}
 STEPS = {"cuda": 12, "cpu": 1}  # of an epoch, whose time is one measurement
@@ -175,14 +170,14 @@ def in_a_process(name, folder, backbone, device):
     environment = dict(os.environ, OMP_NUM_THREADS=str(len(os.sched_getaffinity(0))))
     if name.startswith("plain"):
         environment = {key: value for key, value in environment.items() if key not in ALLOCATOR}
-    result = subprocess.run([sys.executable, __file__, "--measure", name, folder, backbone, device], env=environment,
+    result = subprocess.run([sys.executable, __file__, name, folder, backbone, device], env=environment,
                             check=True, stdout=subprocess.PIPE, text=True)
     return float(result.stdout)
 
 
-def rows(repeats=2, devices=("cuda", "cpu")):
-    """Yield `(work, ours, theirs, ratio)` as text, of a GPU only if there is one; medians of repeats."""
-    for device in devices if torch.cuda.is_available() else ("cpu",):
+def rows(repeats=2):
+    """Yield rows (table.row) of the GPU, if there is one, and of the CPU; medians of repeats."""
+    for device in ("cuda", "cpu") if torch.cuda.is_available() else ("cpu",):
         for backbone in ("resnet18", "vgg5"):
             for what, ours, theirs, utterances in (("training", "ours", "plain", BATCH * STEPS[device]),
                                                    ("scoring", "our-scoring", "plain-scoring", SCORED[device])):
@@ -192,24 +187,10 @@ def rows(repeats=2, devices=("cuda", "cpu")):
                     for _ in range(repeats):
                         for name, each in speeds.items():
                             each.append(in_a_process(name, folder, backbone, device))
-                    our, their = (statistics.median(each) for each in speeds.values())
-                    yield (f"{what} {backbone}+AD on {device}; plain", f"{our:.0f} utt/s", f"{their:.0f} utt/s",
-                           f"{our / their:.2f}")
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=2, help="of which the median counts (default: 2)")
-    parser.add_argument("--devices", default="cuda,cpu", help="(default: cuda,cpu)")
-    parser.add_argument("--measure", nargs=4, metavar=("NAME", "FOLDER", "BACKBONE", "DEVICE"), help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.measure:
-        print(measure(*args.measure))
-        return
-    print(f"{'work; theirs':58}{'ours':>12}{'theirs':>12}{'ratio':>8}")
-    for work, ours, theirs, ratio in rows(args.repeats, args.devices.split(",")):
-        print(f"{work:58}{ours:>12}{theirs:>12}{ratio:>8}", flush=True)
+                    our, their = map(statistics.median, speeds.values())
+                    machine = {"cuda": gpu, "cpu": cpu}[device]()
+                    yield row(f"{what} {backbone}+AD on {device}; plain", our, their, "utt/s", machine)
 
 
 if __name__ == "__main__":
-    main()
+    print(measure(*sys.argv[1:]))

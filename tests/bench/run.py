@@ -1,0 +1,44 @@
+#!/usr/bin/env python3
+"""Measure the recipe against the usual ways to do the same work, and print one table.
+
+    . ./path.sh
+    tests/bench/run.py                       # everything; half an hour on two cores
+    tests/bench/run.py features loading      # some of it
+    tests/bench/run.py features --data data/iemocap
+
+What is measured, and how, stands at the top of features.py, loading.py, training.py and table2.py. The last one, and
+half of training.py, need a GPU and are left out where there is none. Both sides of a row are measured in one run.
+"""
+
+import argparse
+import platform
+
+import numpy
+import scipy
+import torch
+
+import features
+import loading
+import table2
+import training
+from table import cpu, gpu, print_table
+
+BENCHMARKS = {"features": features.rows, "loading": loading.rows, "training": training.rows, "table2": table2.rows}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)} (default: all)")
+    parser.add_argument("--data", help="Kaldi data directory for features, in place of synthetic speech")
+    args = parser.parse_args()
+    unknown = set(args.names) - set(BENCHMARKS)
+    if unknown:
+        parser.error(f"no benchmark {' '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")
+    print(f"# {cpu()}; {gpu() if torch.cuda.is_available() else 'no GPU'}; Python {platform.python_version()}, "
+          f"torch {torch.__version__}, NumPy {numpy.__version__}, SciPy {scipy.__version__}")
+    print_table(row for name, rows in BENCHMARKS.items() if not args.names or name in args.names
+                for row in (rows(args.data) if name == "features" else rows()))
+
+
+if __name__ == "__main__":
+    main()
