@@ -1,7 +1,7 @@
 """Options that say where and how to run, shared by pretrain.py and finetune.py."""
 
 from options import str2bool
-from ser import distributed
+from ser import distributed, fused_norm
 from ser.device import DEVICES, PRECISIONS, pick_device, pick_precision
 from ser.errors import UserError
 from ser.log import log
@@ -30,6 +30,14 @@ def pick(args, several_processes=False):
                         "several folds at a time)")
     device = pick_device(args.device, args.num_threads)
     precision = pick_precision(args.precision, device)
-    log(f"training in {precision} on {device.type}, scoring in fp32, seed {args.seed}"
-        + (f", {processes} processes" if processes > 1 else ""))
+    log(f"training in {precision} on {device.type}" + _reasons(args, device, precision)
+        + f", scoring in fp32, seed {args.seed}" + (f", {processes} processes" if processes > 1 else ""))
     return device, precision
+
+
+def _reasons(args, device, precision):
+    if device.type == "cuda":
+        return f" ({'Triton' if fused_norm.is_available() else 'torch'} normalizes, cuDNN may use TF32)"
+    if args.precision == "auto" and precision == "fp32":
+        return " (which does not multiply bf16)"
+    return ""
