@@ -36,7 +36,7 @@ def pick_device(name, num_threads=0):
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError("device cuda: this machine shows no GPU; use --device cpu (run.sh: --ngpu 0)")
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True)
+    torch.set_deterministic_debug_mode("error")  # as use_deterministic_algorithms, without importing a compiler
     torch.utils.deterministic.fill_uninitialized_memory = False  # a debugging aid: 3 to 11 % of a GPU's time
     torch.backends.cudnn.benchmark = False
     if name == "cpu" or not torch.cuda.is_available():

@@ -53,6 +53,13 @@ class Plan:
     save_every: float
 
 
+class Adam(torch.optim.Adam):
+    """torch's, without the decorators that import torch's compiler, for as long as torch itself, to keep it away."""
+
+    add_param_group = torch.optim.Adam.add_param_group.__wrapped__
+    step = torch.no_grad()(torch.optim.Adam.step.__wrapped__)
+
+
 class Trainer:
     """Train a model on crops from a bank.
 
@@ -80,7 +87,7 @@ class Trainer:
         self.model_dir, self.identity = Path(model_dir), identity
         self.state_path = self.model_dir / "state.safetensors"
         self.parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-        self.optimizer = torch.optim.Adam(self._groups(), fused=True)
+        self.optimizer = Adam(self._groups(), fused=True)
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.epoch, self.history, self.best, self.best_weights = 0, [], float("-inf"), {}
 
@@ -153,7 +160,7 @@ class Trainer:
             crops = self.bank.crops(positions, plan.crop, generator, part)
             with torch.autocast(device.type, torch.bfloat16, enabled=plan.precision == "bf16"):
                 loss = weight * self.loss(self.network, crops, positions[part])
-            self.optimizer.zero_grad(set_to_none=True)
+            self.model.zero_grad()
             loss.backward()
             self.optimizer.step()
             total += loss.detach() * len(batch)
