@@ -1,6 +1,8 @@
-"""Small data directories for the tests, made by the recipe's own scripts once a session."""
+"""Small data directories for the tests, made by the recipe's own scripts once for all workers of pytest-xdist."""
 
+import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +19,14 @@ os.chdir(ROOT)
 # A shell ignores these for what it runs in the background.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+
+
+LONG = ("test_run", "test_cluster_runners", "test_analysis", "test_training", "test_distributed")
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the modules that take minutes, each on one worker; the others fill the gaps behind them."""
+    items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
 
 
 def run(*words, check=True, **kwargs):
@@ -37,7 +47,7 @@ def script():
     return run
 
 
-SHORT = ("--epochs=1", "--batch-size=32", "--crop=40", "--feature-norm=utterance")
+SHORT = ("--epochs=1", "--batch-size=32", "--crop=20", "--feature-norm=utterance")
 
 
 def recipe(place, *words, check=True, **kwargs):
@@ -56,15 +66,40 @@ def short_schedule(folder):
     return folder
 
 
-def results(place):
-    return {path: path.read_text() for path in sorted((place / "exp").glob("*/*/RESULT"))}
+def results(place, systems="*"):
+    """The RESULT files of folds below a place, `{path: text}`, with nothing in them that tells the place."""
+    return {path.relative_to(place): path.read_text().replace(str(place), "PLACE")
+            for path in sorted((place / "exp").glob(f"{systems}/*/RESULT"))}
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory):
-    """Where the whole mini recipe was run on one epoch, in a folder with a blank in its name, and how that went."""
-    place = short_schedule(tmp_path_factory.mktemp("my recipe"))
-    return place, recipe(place)
+def make_once(tmp_path_factory):
+    """Have `make(folder)` fill a folder of some name for the whole session; the other workers wait and share it."""
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+
+    def make_or_wait(name, make):
+        folder, done = base / name, base / f"{name}.done"
+        with open(base / f"{name}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                make(folder)
+                done.touch()
+        return folder
+
+    return make_or_wait
+
+
+@pytest.fixture(scope="session")
+def finished(make_once):
+    """Where the whole mini recipe was run on one epoch, in a folder with a blank in its name, and its stdout."""
+    def make(place):
+        (place / "stdout").write_text(recipe(short_schedule(place)).stdout)
+
+    return make_once("my recipe", make)
 
 
 def tone(rng, frequency, seconds=0.8):
@@ -75,10 +110,7 @@ def tone(rng, frequency, seconds=0.8):
     return (3000 * wave * envelope + rng.normal(0, 60, len(time))).astype(np.int16)
 
 
-@pytest.fixture(scope="session")
-def tiny(tmp_path_factory):
-    """Four speakers, two emotions, six utterances of each: features, VAD, leave-one-speaker-out and identification."""
-    folder = tmp_path_factory.mktemp("tiny")
+def make_tiny(folder):
     rng = np.random.default_rng(0)
     source = folder / "source"
     (source / "audio").mkdir(parents=True)
@@ -100,4 +132,9 @@ def tiny(tmp_path_factory):
     run("steps/compute_vad.sh", "--nj", "2", data)
     run("local/make_folds.py", "--protocol", "loso", data)
     run("local/make_folds.py", "--protocol", "identification", data)
-    return data
+
+
+@pytest.fixture(scope="session")
+def tiny(make_once):
+    """Four speakers, two emotions, six utterances of each: features, VAD, leave-one-speaker-out and identification."""
+    return make_once("tiny", make_tiny) / "data"

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Make the environment when it is missing, check the code, run the tests. Arguments go to pytest.
+# Make the environment when it is missing, check the code, run the tests, a module on a core. Arguments go to pytest.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . ./path.sh
 local/install.sh requirements.txt requirements-dev.txt
 ruff check .
 shellcheck --external-sources -P . -P SCRIPTDIR run.sh path.sh cmd.sh local/*.sh steps/*.sh tests/*.sh tests/clusters/*.sh .ci/run
-python -m pytest -q "$@"
+python -m pytest -q --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder "$@"
