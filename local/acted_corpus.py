@@ -1,5 +1,6 @@
 """What the preparations of acted corpora share, in which a file's name says who speaks and with which emotion."""
 
+import sys
 from pathlib import Path
 
 from options import OptionParser
@@ -22,7 +23,7 @@ OTHER_MEDIA = {".mp3", ".mp4", ".flv"}
 
 
 def get_args(corpus, published):
-    """Parse --labels, the corpus's folder (absolute) and the data directory.
+    """Parse the options of the script that runs; `name` is the corpus in its name, cremad of cremad_data_prep.py.
 
     Parameters
     ----------
@@ -31,21 +32,17 @@ def get_args(corpus, published):
     published : dict
         Label to number of utterances.
     """
-    parser = OptionParser(f"Prepare a Kaldi data directory from {corpus}.", "")
-    parser.epilog = f"example:\n  local/{parser.prog} --labels all /corpora/{corpus} data/{name_of(parser)}"
+    script = Path(sys.argv[0]).name
+    name = script.removesuffix("_data_prep.py")
+    parser = OptionParser(f"Prepare a Kaldi data directory from {corpus}.",
+                          f"local/{script} --labels all /corpora/{corpus} data/{name}")
     parser.add_argument("--labels", choices=("four", "all"), default="four",
                         help=f"the paper's {' '.join(FOUR)}, or all {len(published)} (default: four)")
     parser.add_argument("root", metavar="ROOT", type=lambda root: Path(root).absolute(),
                         help="the corpus: a folder with its wavs, at any depth")
     parser.add_argument("data", metavar="DATA", help="the data directory to write")
-    args = parser.parse_args()
-    args.corpus, args.name, args.prog = corpus, name_of(parser), parser.prog
-    return args
-
-
-def name_of(parser):
-    """The corpus in a dataset's word: cremad of cremad_data_prep.py."""
-    return parser.prog.removesuffix("_data_prep.py")
+    parser.set_defaults(corpus=corpus, name=name)
+    return parser.parse_args()
 
 
 def read_names(args, files, sample, utterance_of):
@@ -90,6 +87,8 @@ def prepare(args, files, *, sample, utterance_of, published, spk2gender):
     """
     labels = FOUR if args.labels == "four" else tuple(published)
     found = {utt: entry for utt, entry in read_names(args, files, sample, utterance_of).items() if entry[2] in labels}
+    if not found:
+        raise UserError(f"{args.root}: no utterance of the classes {' '.join(labels)}; --labels all takes the others")
     usable = keep_usable(found, lambda utt: wav_problem(found[utt][0]))
     utt2spk = {utt: found[utt][1] for utt in usable}
     utt2emo = {utt: found[utt][2] for utt in usable}
@@ -99,5 +98,5 @@ def prepare(args, files, *, sample, utterance_of, published, spk2gender):
     word = f"{prefix}{args.name}-{len(labels)}"
     write_data_dir(args.data, dataset=word, wav={utt: found[utt][0] for utt in usable}, utt2spk=utt2spk,
                    spk2gender=spk2gender, utt2emo=utt2emo)
-    print(f"{args.prog}: prepared {args.data}: {len(usable)} utterances of {len(set(utt2spk.values()))} speakers, "
-          f"dataset {word}")
+    print(f"{args.name}_data_prep.py: prepared {args.data}: {len(usable)} utterances of "
+          f"{len(set(utt2spk.values()))} speakers, dataset {word}")

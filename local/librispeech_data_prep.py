@@ -69,20 +69,26 @@ def find_genders(folder):
     return next((place for place in places if place.name.lower() == "speakers.txt" and place.is_file()), None)
 
 
+def utterance_of(name):
+    """(0103-1240-0000, 0103, 1240) of 103-1240-0000: utterance, speaker and chapter; None of any other name."""
+    match = NAME.fullmatch(name)
+    if not match:
+        return None
+    speaker = f"{int(match[1]):04d}"
+    return f"{speaker}-{match[2]}-{match[3]}", speaker, match[2]
+
+
 def read_subset(folder):
     """Map the audio files of a subset to `{utterance: (speaker, chapter, path)}`; raises UserError without any."""
     paths = sorted(entry.path for entry in walk(folder) if Path(entry.name).suffix.lower() in SOUND)
-    named = [path for path in paths if NAME.fullmatch(Path(path).stem)]
-    if not named:
+    said = {path: utterance_of(Path(path).stem) for path in paths}
+    strangers = [path for path in paths if not said[path]]
+    if len(strangers) == len(paths):
         raise UserError(f"{folder}: no LibriSpeech audio inside, such as 103/1240/103-1240-0000.flac")
-    strangers = sorted(set(paths) - set(named))
     if strangers:
         log_left_out(strangers, "not a name of LibriSpeech, such as 103-1240-0000.flac")
-    found = {}
-    for stem, path in once_each(named, key=lambda path: Path(path).stem).items():
-        speaker, chapter, number = NAME.fullmatch(stem).groups()
-        found[f"{int(speaker):04d}-{chapter}-{number}"] = f"{int(speaker):04d}", chapter, path
-    return found
+    once = once_each((path for path in paths if said[path]), key=lambda path: said[path][0])
+    return {utt: (*said[path][1:], path) for utt, path in once.items()}
 
 
 def main():

@@ -65,7 +65,11 @@ def size_problem(path):
 
 def wav_problem(path):
     """Say in one line, with the path, why an audio file cannot be used, or return None."""
-    problem = audio_problem(path) if Path(path).exists() else "is missing"
+    if not Path(path).exists():
+        return f"{path} is missing"
+    problem = audio_problem(path)
+    if problem and Path(path).stat().st_size < 1000 and Path(path).read_bytes().startswith(b"version https://git-lfs"):
+        problem = "cannot be read: it is a Git LFS pointer; git lfs pull fetches the audio"
     return problem and f"{path} {problem}"
 
 

@@ -8,6 +8,13 @@ from pathlib import Path
 
 import pytest
 from conftest import run
+from hypothesis import given
+from hypothesis import strategies as st
+
+import cremad_data_prep
+import emodb_data_prep
+import librispeech_data_prep
+import ravdess_data_prep
 
 EIGHT = "neu cal hap sad ang fea dis sur".split()
 SENTENCES = "IEO TIE IOM IWW TAI MTI IWL ITH DFA ITS TSI WSI".split()
@@ -205,14 +212,16 @@ def test_cremad_without_a_gender_and_with_a_wrong_one(few, tmp_path):
         assert f"{table}:" in fails_in_one_line("cremad", tmp_path / "none", few)
 
 
-@pytest.mark.parametrize("content", [b"", b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n"])
-def test_unusable_audio_of_cremad_is_named_and_95_percent_must_remain(few, tmp_path, content):
+@pytest.mark.parametrize("content, reason", [
+    (b"", "it is empty"), (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n", "git lfs pull")])
+def test_unusable_audio_of_cremad_is_named_and_95_percent_must_remain(few, tmp_path, content, reason):
     put(few / "AudioWAV/1001_IEO_ANG_XX.wav", content)
     put(few / "AudioMP3/1001_IEO_ANG_XX.mp3")
     for name in ("1000_IEO_ANG_XX", "1092_IEO_ANG_XX", "1001_IEO_JOY_XX", "1001_IEO_ANG_YY"):
         make_wav(few / f"AudioWAV/{name}.wav")
     result = prepare("cremad", few, tmp_path / "data")
-    assert "1001_IEO_ANG_XX.wav cannot be read" in result.stderr and "and 3 more: not a name" in result.stderr
+    assert "1001_IEO_ANG_XX.wav cannot be read: it is" in result.stderr and reason in result.stderr
+    assert "and 3 more: not a name" in result.stderr
     assert len(read(tmp_path / "data/utt2spk")) == 39
     for name in ("1001_TIE_ANG_XX", "1001_IOM_ANG_XX"):
         put(few / f"AudioWAV/{name}.wav", content)
@@ -314,6 +323,19 @@ def test_librispeech_odd_files_and_tables(librispeech, tmp_path):
     (librispeech / "SPEAKERS.TXT").unlink()
     assert "no SPEAKERS.TXT" in prepare("librispeech", librispeech, tmp_path / "data").stdout
     assert not (tmp_path / "data/spk2gender").exists()
+
+
+NAMES = st.one_of(st.text(), st.from_regex(cremad_data_prep.NAME), st.from_regex(ravdess_data_prep.NAME),
+                  st.from_regex(librispeech_data_prep.NAME))
+
+
+@pytest.mark.parametrize("script", [cremad_data_prep, emodb_data_prep, librispeech_data_prep, ravdess_data_prep])
+@given(names=st.lists(NAMES, max_size=8))
+def test_utterances_of_any_names_sort_with_their_speakers(script, names):
+    said = [script.utterance_of(name) for name in names]
+    utterances = sorted({one[:2] for one in said if isinstance(one, tuple)})
+    assert all(utt.startswith(speaker) and len(f"{utt} {speaker}".split()) == 2 for utt, speaker in utterances)
+    assert utterances == sorted(utterances, key=lambda pair: (pair[1], pair[0]))
 
 
 def test_no_preparation_runs_a_command(few, tmp_path):
