@@ -5,6 +5,8 @@ from pathlib import Path
 
 from options import OptionParser
 from prep_common import (
+    SYNTHETIC,
+    find,
     keep_usable,
     label_counts,
     log_left_out,
@@ -92,7 +94,8 @@ def prepare(args, files, *, sample, utterance_of, published, spk2gender):
     usable = keep_usable(found, lambda utt: wav_problem(found[utt][0]))
     utt2spk = {utt: found[utt][1] for utt in usable}
     utt2emo = {utt: found[utt][2] for utt in usable}
-    prefix = synthetic_prefix(args.root)
+    marker = find(files, args.root, SYNTHETIC)
+    prefix = synthetic_prefix(Path(marker).parent) if marker else ""
     total = with_totals({"published": published}, labels)["total"]
     warn_of(print_counts(with_totals(label_counts(utt2spk, utt2emo), labels), None if prefix else {"total": total}))
     word = f"{prefix}{args.name}-{len(labels)}"

@@ -116,7 +116,7 @@ def main():
     utts_of = {subset: found.keys() & set(usable) for subset, found in of_subset.items()}
     counts = {subset: {"speakers": len({everything[utt][0] for utt in utts}), "utterances": len(utts)}
               for subset, utts in utts_of.items()}
-    prefix = synthetic_prefix(root)
+    prefix = synthetic_prefix(folders[subsets[0]].parent)
     warn_of(print_counts(counts, None if prefix else {subset: PUBLISHED.get(subset, {}) for subset in subsets}))
     path = find_genders(folders[subsets[0]])
     print(f"gender: {path or 'no SPEAKERS.TXT beside the subsets, so no spk2gender'}")

@@ -9,6 +9,7 @@ from ser.errors import UserError
 from ser.log import log
 
 ENOUGH = 0.95
+SYNTHETIC = "SYNTHETIC"
 DEEPEST = 7  # ROOT/VoxCeleb1/dev/wav/id10001/1zcIwhmdeo4/00001.wav
 
 
@@ -184,7 +185,7 @@ def warn_of(differences):
 
 def synthetic_prefix(root):
     """`synthetic-` when `root` carries the marker of the recipe's made-up corpora, else an empty string."""
-    if not (Path(root) / "SYNTHETIC").is_file():
+    if not (Path(root) / SYNTHETIC).is_file():
         return ""
-    print(f"{root} is marked SYNTHETIC: a made-up corpus, so published counts do not apply")
+    print(f"{root} is marked {SYNTHETIC}: a made-up corpus, so published counts do not apply")
     return "synthetic-"

@@ -136,7 +136,7 @@ def test_part_of_ravdess_is_prepared_with_a_warning(ravdess, tmp_path):
     result = prepare("ravdess", tmp_path / "part", tmp_path / "data")
     assert "NOT the published set" in result.stderr and "total ang: 24 found, 192 published" in result.stderr
     (tmp_path / "part/SYNTHETIC").touch()
-    result = prepare("ravdess", tmp_path / "part", tmp_path / "data")
+    result = prepare("ravdess", tmp_path, tmp_path / "data")
     assert "WARNING" not in result.stderr and (tmp_path / "data/dataset").read_text() == "synthetic-ravdess-4\n"
 
 
@@ -284,6 +284,9 @@ def test_librispeech_speakers_are_padded_and_chapters_held_out(librispeech, tmp_
 def test_librispeech_is_found_one_level_higher_and_lower(librispeech, tmp_path, place):
     prepare("librispeech", librispeech / place, tmp_path / "data")
     assert len(read(tmp_path / "data/utt2spk")) == 72 and len(read(tmp_path / "data/spk2gender")) == 4
+    (librispeech / "SYNTHETIC").touch()
+    assert "WARNING" not in prepare("librispeech", librispeech / place, tmp_path / "data").stderr
+    assert (tmp_path / "data/dataset").read_text() == "synthetic-librispeech-train-clean-100\n"
 
 
 def test_librispeech_in_lower_case_and_two_subsets(librispeech, tmp_path):
