@@ -13,14 +13,13 @@ num_threads=                           # threads of pre-training on the CPU (def
 ngpu=0                                 # GPUs of a node; 0 trains on the CPU
 num_nodes=1                            # nodes that pre-training spans, each with ngpu GPUs
 jobs_per_gpu=1                         # fine-tuning jobs that share a GPU
-corpus=                                # mini, iemocap, emodb or kaldi (what --ser-data means)
-iemocap=                               # IEMOCAP_full_release
-emodb=                                 # EmoDB, the folder with wav/
-voxceleb1=                             # VoxCeleb1, in any of its layouts
+corpus=                                # mini, kaldi (what --ser-data means) or one of conf/corpora.conf
 ser_data=                              # Kaldi data directory with utt2emo, instead of --corpus
-pretrain_data=                         # Kaldi data directory with speakers, instead of --voxceleb1
+pretrain_data=                         # Kaldi data directory with speakers, instead of a corpus to pre-train on
 scope=improvised                       # IEMOCAP: improvised or all
 merge_excited=false                    # IEMOCAP: count excited as happy
+labels=four                            # EmoDB, RAVDESS, CREMA-D: the paper's four, or all
+subsets=train-clean-100                # LibriSpeech: names in one word
 protocol=                              # 10fold, 5fold, loso, kfold or auto
 num_folds=5                            # of kfold
 systems="resnet18_baseline resnet18_pretrain resnet18_pretrain_ad vgg5_baseline vgg5_ad"  # of conf/systems.conf
@@ -33,11 +32,13 @@ vad_config=conf/vad.conf               # options of steps/compute_vad.py
 pretrain_config=                       # options of steps/pretrain.py
 finetune_config=                       # options of steps/finetune.py
 # End configuration section.
+. local/run_functions.sh
+read_corpora  # makes the options --iemocap, --voxceleb1 … of conf/corpora.conf
 
 help_message="Usage: ./run.sh [options]
   ./run.sh                                                 synthetic mini corpora, all five systems, on the CPU
   ./run.sh --corpus iemocap --iemocap DIR --voxceleb1 DIR  the paper's corpora
-  ./run.sh --corpus emodb --emodb DIR --pretrain-data DIR
+  ./run.sh --corpus cremad --cremad DIR --librispeech DIR  open ones
   ./run.sh --ser-data DIR --pretrain-data DIR              Kaldi data directories of your own
 Stages: 0 mini corpora, 1 data directories, 2 fbank and VAD, 3 folds, 4 speaker pre-training, 5 fine-tuning and
 scoring of each fold of each system, 6 results, 7 analysis: probes, Figure 1, plots, report.html. A stage that is done
@@ -52,14 +53,18 @@ Options:
                              own; 0 trains on the CPU (default: $ngpu)
   --num-nodes N              nodes that pre-training spans, each with --ngpu GPUs; Slurm only (default: $num_nodes)
   --jobs-per-gpu N           fine-tuning jobs that share a GPU; local only (default: $jobs_per_gpu)
-  --corpus NAME              mini, iemocap or emodb (default: mini, unless --ser-data is given)
-  --iemocap DIR              IEMOCAP_full_release
-  --emodb DIR                EmoDB, the folder with wav/
-  --voxceleb1 DIR            VoxCeleb1, to pre-train on
+  --corpus NAME              mini ${emotion_corpora[*]} (default: the one whose folder is given, else mini)
+$(corpora_help "${emotion_corpora[@]}")
   --ser-data DIR             Kaldi data directory with utt2emo
-  --pretrain-data DIR        Kaldi data directory to pre-train on, instead of --voxceleb1
+To pre-train on:
+$(corpora_help "${speaker_corpora[@]}")
+  --pretrain-data DIR        Kaldi data directory with speakers
+Of corpora:
   --scope WORD               IEMOCAP: improvised or all (default: $scope)
   --merge-excited BOOL       IEMOCAP: excited counts as happy (default: $merge_excited)
+  --labels WORD              EmoDB, RAVDESS, CREMA-D: the paper's four, or all that it has (default: $labels)
+  --subsets \"NAMES\"          LibriSpeech (default: $subsets)
+Of the experiment:
   --protocol WORD            10fold, 5fold, loso, kfold, or auto: loso, with more than 20 speakers kfold
                              (default: 10fold for IEMOCAP, else auto)
   --num-folds N              of kfold (default: $num_folds)
@@ -79,7 +84,6 @@ Options:
 arguments=("$@")
 . steps/parse_options.sh
 . ./cmd.sh
-. local/run_functions.sh
 [ $# -eq 0 ] || die "unexpected argument '$1'; options are written --name value"
 check_options
 claim "$exp_dir"

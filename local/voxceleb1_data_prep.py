@@ -14,12 +14,20 @@ the last tenth of the utterances where a speaker has fewer than five videos; one
 """
 
 import csv
-import os
 import re
 from pathlib import Path
 
 from options import OptionParser, run
-from prep_common import keep_usable, print_counts, synthetic_prefix, warn_of
+from prep_common import (
+    find,
+    held_out_split,
+    keep_usable,
+    list_files,
+    print_counts,
+    size_problem,
+    synthetic_prefix,
+    warn_of,
+)
 from ser.data_dir import read_list, write_data_dir
 from ser.errors import UserError
 from ser.log import log
@@ -28,20 +36,7 @@ PUBLISHED = {"all": {"speakers": 1251, "utterances": 153516}, "dev": {"speakers"
 PUBLISHED_SPLIT = {"split": {"train": 138361, "valid": 6904, "test": 8251}}
 SPLITS = {"1": "train", "2": "valid", "3": "test"}
 LAYOUT = re.compile(r"(?:.*/)?(?P<person>[^/]+)/(?P<video>[\w-]{11})(?:/(?P<new>\d{5})|_(?P<old>\d{7}))\.wav", re.ASCII)
-DEEPEST = 7  # ROOT/VoxCeleb1/dev/wav/id10001/1zcIwhmdeo4/00001.wav
 TEST_IDS = range(10270, 10310)
-
-
-def walk(folder, depth=DEEPEST):
-    """Yield the `os.DirEntry` of every file under `folder` but hidden ones."""
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if not entry.is_dir():
-                yield entry
-            elif depth > 1:
-                yield from walk(entry.path, depth - 1)
 
 
 def read_meta(path):
@@ -59,13 +54,6 @@ def read_meta(path):
         meta[row[0]] = {"name": row[1]} | {key: row[at].lower() if at is not None else ""
                                            for key, at in columns.items()}
     return meta
-
-
-def find(files, root, *names):
-    """The first file of one of these names in the walked files or beside ROOT, or None."""
-    found = sorted(entry.path for entry in files if entry.name in names)
-    found += [str(root.parent / name) for name in names if (root.parent / name).is_file()]
-    return found[0] if found else None
 
 
 def utterance_of(path, id_of):
@@ -117,14 +105,6 @@ def scan(files, root, id_of):
     return found
 
 
-def file_problem(path):
-    """Why a file cannot be used, by its size alone: 150 000 headers would take long; or None."""
-    try:
-        return None if os.stat(path).st_size else f"{path} is empty"
-    except OSError as error:
-        return f"{path}: {error.strerror}"
-
-
 def select(found, speakers, meta):
     """Keep the utterances of `all` speakers, of the `dev` set, or of the speakers that a file lists."""
     if speakers == "all":
@@ -136,27 +116,6 @@ def select(found, speakers, meta):
     if absent:
         raise UserError(f"{speakers}: {len(absent)} speakers have no utterance, the first is {absent[0]}")
     return {utt: entry for utt, entry in found.items() if entry[0] in wanted}
-
-
-def last_tenth(items):
-    """The last tenth of the sorted items, at least one; nothing of a single item."""
-    items = sorted(items)
-    return items[-max(1, round(len(items) / 10)):] if len(items) > 1 else []
-
-
-def held_out_split(found):
-    """Split without a list, see the top of this file; returns `{utterance: train or valid}`."""
-    videos = {}
-    for utt, (speaker, video, _) in found.items():
-        videos.setdefault(speaker, {}).setdefault(video, []).append(utt)
-    split = dict.fromkeys(found, "train")
-    for of_speaker in videos.values():
-        if len(of_speaker) >= 5:
-            valid = [utt for video in last_tenth(of_speaker) for utt in of_speaker[video]]
-        else:
-            valid = last_tenth(utt for utts in of_speaker.values() for utt in utts)
-        split.update(dict.fromkeys(valid, "valid"))
-    return split
 
 
 def listed_split(path, found, id_of):
@@ -187,18 +146,17 @@ def main():
     args = parser.parse_args()
 
     root = Path(args.root).absolute()
-    if not root.is_dir():
-        raise UserError(f"{args.root}: no such directory")
-    files = list(walk(root))
+    files = list_files(root)
     meta_path = find(files, root, "vox1_meta.csv")
     meta = read_meta(meta_path) if meta_path else {}
     print(f"gender and names: {meta_path or 'no vox1_meta.csv in ROOT or beside it, so no spk2gender'}")
     id_of = {row["name"]: speaker for speaker, row in meta.items()}
     found = select(scan(files, root, id_of), args.speakers, meta)
-    usable = keep_usable(found, lambda utt: file_problem(found[utt][2]))
+    usable = keep_usable(found, lambda utt: size_problem(found[utt][2]))
     found = {utt: found[utt] for utt in usable}
     split_path = find(files, root, "iden_split.txt", "veri_test_class.txt")
-    utt2split = listed_split(split_path, found, id_of) if split_path else held_out_split(found)
+    utt2split = listed_split(split_path, found, id_of) if split_path else held_out_split(
+        {utt: (speaker, video) for utt, (speaker, video, _) in found.items()})
     print(f"utt2split: {split_path or 'no iden_split.txt, so about a tenth of each speaker is held out'}")
 
     speakers = {entry[0] for entry in found.values()}

@@ -11,6 +11,7 @@ from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_s
 import make_confusions
 from make_confusions import arrange, draw_confusions, draw_speakers
 from ser.data_dir import read_list, read_table
+from ser.figures import save
 
 CLASSES = ["ang", "hap", "sad"]  # nobody is happy, but some are taken to be
 SYSTEMS, SEEDS = ("vgg5_ad", "vgg5_baseline"), ("0", "3")
@@ -137,3 +138,10 @@ def test_the_same_bytes_again_and_what_is_missing_is_named(tiny, scored, made):
     assert result.returncode == 1
     assert result.stderr == (f"make_confusions.py: {scored[0]}/resnet18_baseline/fold_s1/RESULT: not there; "
                              "run stage 5\n")
+
+
+def test_any_word_can_be_a_class(tmp_path):
+    classes = ["$\\frac$", "1", "a/b", "<b>&", "très_triste", "_", "7", "8", "9"]
+    figure = draw_confusions({"vgg5_ad": np.full((9, 9), 50.0)}, classes, "title")
+    save(figure, tmp_path / "confusions.png")
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == classes

@@ -75,6 +75,19 @@ def test_many_speakers_are_grouped(tmp_path, speakers, protocol):
     assert (tmp_path / "folds" / "protocol").read_text() == f"{protocol}\n"
 
 
+@pytest.mark.parametrize("sizes", [{f"Actor_{number:02d}": 28 for number in range(1, 25)},
+                                   {str(1001 + number): 51 + number % 4 for number in range(91)}],
+                         ids=["RAVDESS", "CREMA-D"])
+def test_open_corpora_make_five_even_folds_of_both_sexes(tmp_path, sizes):
+    utt2spk = write_utt2spk(tmp_path, sizes)
+    assert make_folds("--protocol", "auto", tmp_path).returncode == 0
+    folds = folds_of(tmp_path, utt2spk).values()
+    tested = [fold["test"] for fold in folds]
+    loads = [sum(sizes[speaker] for speaker in speakers) for speakers in tested]
+    assert len(folds) == 5 and max(loads) - min(loads) <= max(sizes.values())
+    assert all(len({int(speaker[-2:]) % 2 for speaker in speakers}) == 2 for speakers in tested)
+
+
 def test_groups_of_speakers_are_balanced(tmp_path):
     generator = random.Random(0)
     sizes = {f"s{number:02d}": generator.randint(5, 30) for number in range(40)}

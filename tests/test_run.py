@@ -13,6 +13,7 @@ import pytest
 from conftest import ROOT, SHORT, recipe, results, run, short_schedule
 from sklearn.metrics import f1_score
 
+CORPORA = ROOT / "conf" / "corpora.conf"
 SYSTEMS = ("resnet18_baseline", "resnet18_pretrain", "resnet18_pretrain_ad", "vgg5_baseline", "vgg5_ad")
 
 
@@ -164,11 +165,13 @@ WRONG = {
     ("--systems", "vgg6"): r"no system 'vgg6'; conf/systems.conf has resnet18_baseline",
     ("--corpus", "iemocap"): r"--corpus iemocap needs --iemocap DIR",
     ("--corpus", "iemocap", "--iemocap", "/nowhere"): r"--iemocap /nowhere: no such directory",
-    ("--corpus", "emodb", "--emodb", "/"): r"need --voxceleb1 DIR or --pretrain-data DIR",
+    ("--corpus", "emodb", "--emodb", "/"): r"need one of --voxceleb1 DIR, --librispeech DIR, --pretrain-data DIR",
     ("--ser-data", "/nowhere"): r"--ser-data /nowhere: no such directory",
-    ("--corpus", "ravdes"): r"--corpus ravdes: expected mini, iemocap or emodb",
+    ("--corpus", "ravdes"): r"--corpus ravdes: expected one of mini iemocap emodb ravdess cremad",
     ("--ser-data", "/", "--corpus", "iemocap"): r"--corpus iemocap does not use the folder given for --ser-data",
-    ("--ser-data", "/", "--emodb", "/"): r"exclude each other",
+    ("--ser-data", "/", "--emodb", "/"): r"--emodb and --ser-data exclude each other",
+    ("--emodb", "/", "--voxceleb1", "/", "--librispeech", "/"): r"--voxceleb1 and --librispeech exclude each other",
+    ("--iemocap", "/", "--labels", "all"): r"--labels is not for --corpus iemocap; conf/corpora.conf says which",
     ("--voxceleb1", "/"): r"the default makes its own corpora; name an emotion corpus, too",
     ("--iemocap", "/nowhere"): r"--iemocap /nowhere: no such directory",
     ("--protocol", "9fold"): r"--protocol 9fold: expected 10fold, 5fold, loso, kfold or auto",
@@ -191,9 +194,26 @@ def test_typed_wrongly(words, tmp_path):
 def test_help_lists_every_option():
     text = run("./run.sh", "--help").stdout
     section = Path(ROOT, "run.sh").read_text().partition("# End configuration section.")[0]
-    names = re.findall(r"^(\w+)=", section, re.MULTILINE)
-    assert len(names) > 15
+    names = re.findall(r"^(\w+)=", section, re.MULTILINE) + re.findall(r"^(\w+) ", CORPORA.read_text(), re.MULTILINE)
+    assert len(names) > 25 and "librispeech" in names
     assert [name for name in names if f"--{name.replace('_', '-')} " not in text] == []
+
+
+def test_a_new_corpus_is_one_script_and_one_line(tmp_path):
+    for name in ("conf", "local"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    for name in ("run.sh", "cmd.sh", "path.sh", "requirements.txt", "steps", ".venv"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    with open(tmp_path / "conf" / "corpora.conf", "a") as file:
+        file.write("new loso scope,seeds NEW, the folder with its tables\n")
+    script = tmp_path / "local" / "new_data_prep.py"
+    script.write_text("#!/bin/sh\nshift 4\nexec local/kaldi_data_prep.py --emotion true \"$@\"\n")
+    script.chmod(0o755)
+    (tmp_path / "corpus").mkdir()
+    assert re.search(r"--new DIR +NEW, the folder", run(tmp_path / "run.sh", "--help").stdout)
+    result = run(tmp_path / "run.sh", "--new", tmp_path / "corpus", "--systems", "vgg5_ad", check=False)
+    assert result.returncode == 1 and "stage 1: data directory data/new" in result.stdout
+    assert f"{tmp_path}/corpus/wav.scp: no such file" in result.stderr
 
 
 def test_emodb_from_files_to_table(tmp_path):

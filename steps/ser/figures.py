@@ -8,6 +8,8 @@ import numpy as np
 from ser.data_dir import is_synthetic
 from ser.files import atomic_path
 
+matplotlib.rcParams["text.parse_math"] = False  # names of classes and speakers are the user's, and may hold a $
+
 WIDTH = 7.0  # inches; text of 8 pt is 11 pixels high when the picture is shown 700 pixels wide
 
 # Okabe and Ito's colours for every kind of colour vision

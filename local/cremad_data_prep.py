@@ -1,0 +1,58 @@
+#!/usr/bin/env python3
+"""Prepare a Kaldi data directory from CREMA-D, the crowd-sourced emotional multimodal actors dataset.
+
+    local/cremad_data_prep.py --labels four /corpora/CREMA-D data/cremad
+
+A name such as 1001_DFA_ANG_XX.wav holds actor, sentence, emotion and level (LO MD HI XX; one file has X). Labels are
+what the actors were asked for. Four are the paper's (neu hap ang sad), all six add dis fea. VideoDemographics.csv, in
+ROOT or beside it, gives the genders.
+"""
+
+import csv
+import re
+
+from acted_corpus import get_args, prepare
+from options import run
+from prep_common import find, list_files
+from ser.errors import UserError
+
+SILENT = "1076_MTI_SAD_XX"
+EMOTION = {"NEU": "neu", "HAP": "hap", "ANG": "ang", "SAD": "sad", "DIS": "dis", "FEA": "fea"}
+PUBLISHED = {"neu": 1087, "hap": 1271, "ang": 1271, "sad": 1270, "dis": 1271, "fea": 1271}  # SILENT would be sad
+NAME = re.compile(r"(10[0-8]\d|109[01])_[A-Z]{3}_([A-Z]{3})_(?:LO|MD|HI|XX?)", re.ASCII)
+GENDER = {"male": "m", "female": "f"}
+
+
+def utterance_of(name):
+    """(1001_DFA_ANG_XX, 1001, ang) of 1001_DFA_ANG_XX; a reason of the one that was published without sound."""
+    match = NAME.fullmatch(name)
+    if not match or match[1] == "1000" or match[2] not in EMOTION:
+        return None
+    return "is published without sound" if name == SILENT else (name, match[1], EMOTION[match[2]])
+
+
+def read_demographics(path):
+    """Read the genders of VideoDemographics.csv (`ActorID,Age,Sex,Race,Ethnicity`); raises UserError."""
+    with open(path, encoding="utf-8-sig", errors="replace", newline="") as file:
+        reader = csv.DictReader(file)
+        genders = {}
+        for row in reader:
+            actor, sex = (str(row.get(column) or "").strip() for column in ("ActorID", "Sex"))
+            if not actor or sex.lower() not in GENDER:
+                raise UserError(f"{path}:{reader.line_num}: expected an ActorID, and Male or Female as its Sex, "
+                                f"found {actor!r} and {sex!r}; mend it or take it away")
+            genders[actor] = GENDER[sex.lower()]
+    return genders
+
+
+def main():
+    args = get_args("CREMA-D", PUBLISHED)
+    files = list_files(args.root)
+    path = find(files, args.root, "VideoDemographics.csv")
+    print(f"gender: {path or 'no VideoDemographics.csv in ROOT or beside it, so no spk2gender'}")
+    prepare(args, files, sample="1001_DFA_ANG_XX.wav", utterance_of=utterance_of, published=PUBLISHED,
+            spk2gender=read_demographics(path) if path else {})
+
+
+if __name__ == "__main__":
+    run(main)
