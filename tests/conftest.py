@@ -101,3 +101,16 @@ def tiny(tmp_path_factory):
     run("local/make_folds.py", "--protocol", "loso", data)
     run("local/make_folds.py", "--protocol", "identification", data)
     return data
+
+
+@pytest.fixture(scope="session")
+def trained(tiny, tmp_path_factory):
+    """Systems with AD, trained on `tiny` for two epochs: `vgg5_ad` with folds fold_s1 and fold_s2, `resnet18_ad` with
+    fold_s1."""
+    exp = tmp_path_factory.mktemp("trained")
+    for backbone, folds in (("vgg5", ("fold_s1", "fold_s2")), ("resnet18", ("fold_s1",))):
+        for fold in folds:
+            run("steps/finetune.py", *SHORT, "--epochs", "2", "--scratch-lr-factor", "1", "--backbone", backbone,
+                "--ad-after", "last", "--num-threads", "1", "--data", tiny, "--fold", fold,
+                "--dir", exp / f"{backbone}_ad" / fold)
+    return exp

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import torch
 
-from ser.checkpoint import load_config, load_tensors
+from ser.checkpoint import load_tensors
+from ser.emotion_config import load_emotion_config
 from ser.errors import UserError
 from ser.feature_bank import load_bank
 from ser.files import write_text
@@ -30,10 +31,9 @@ def load_emotion_model(model_dir, device="cpu"):
     UserError
         The directory is incomplete or damaged.
     """
-    config = load_config(model_dir)
+    config = load_emotion_config(model_dir)
     options = config["options"]
-    fields = EmotionModelConfig.__dataclass_fields__
-    shape = EmotionModelConfig(**{key: options[key] for key in fields if key in options})
+    shape = EmotionModelConfig(**{key: options[key] for key in EmotionModelConfig.__dataclass_fields__})
     model = EmotionModel(shape, config["dimension"], len(config["classes"]), len(config["training_speakers"]))
     path = Path(model_dir) / f"{options['select']}.safetensors"
     tensors, _ = load_tensors(path)
@@ -41,6 +41,8 @@ def load_emotion_model(model_dir, device="cpu"):
         model.load_state_dict(tensors)
     except RuntimeError:
         raise UserError(f"{path}: does not fit the network of config.json; train again") from None
+    if not all(tensor.isfinite().all() for tensor in tensors.values()):
+        raise UserError(f"{path}: holds a value that is not finite; train again")
     return model.to(device, memory_format=torch.channels_last).eval(), config
 
 
