@@ -14,6 +14,7 @@ from ser.files import write_text
 from ser.finetuning import FinetuneConfig
 from ser.fold_data import FoldData
 from ser.metrics import confusion_matrix, scores_of
+from ser.model_card import write_card
 from ser.models import EmotionModel, EmotionModelConfig
 from ser.scoring import posteriors
 
@@ -76,7 +77,7 @@ def result_line(confusion, what, config, where):
 
 def score(model_dir, data_dir, device):
     """Score the test part of a model's fold; write score/per_utt (`utt ref hyp p1 … pK`, in the order of
-    score/classes) and RESULT.
+    score/classes), the model card README.md, and at last RESULT.
 
     Parameters
     ----------
@@ -116,6 +117,7 @@ def score(model_dir, data_dir, device):
     write_text(model_dir / "score" / "per_utt", "".join(lines))
     write_text(model_dir / "score" / "classes", "".join(f"{name}\n" for name in data.classes))
     fold = data.name.removeprefix("fold_")
+    write_card(model_dir, config, choices(config), data, references.numpy(), hypotheses.numpy())
     line = result_line(confusion_matrix(references, hypotheses, len(data.classes)), f"fold {fold}", config, model_dir)
     write_text(model_dir / "RESULT", line)
     return line
