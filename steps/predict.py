@@ -14,6 +14,7 @@ be used is named on standard error; the others are done, and the exit status is 
 
 import json
 import os
+import signal
 import sys
 
 from options import OptionParser, run
@@ -60,6 +61,7 @@ def main():
     model, as_line = load_model(args.model), {"tsv": as_tsv, "json": as_json}[args.format]
     if in_pieces:
         model.require_segments(args.segment, args.segment if args.hop is None else args.hop)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `steps/predict.py … | head` ends as other filters do
     sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
     if args.format == "tsv":
         print("\t".join(["file", *(["start", "end"] if in_pieces else []), "label", *model.classes]), flush=True)

@@ -42,7 +42,7 @@ def load_emotion_model(model_dir, device="cpu"):
         model.load_state_dict(tensors)
     except RuntimeError:
         raise UserError(f"{path}: does not fit the network of config.json; train again") from None
-    if not all(tensor.isfinite().all() for tensor in tensors.values()):
+    if not all(tensor.isfinite().all() for tensor in model.state_dict().values()):
         raise UserError(f"{path}: holds a value that is not finite; train again")
     return model.to(device, memory_format=torch.channels_last).eval(), config
 
