@@ -2,9 +2,9 @@
 """Fine-tune one system on one fold and score its test speakers.
 
 Reads DATA/feats.scp, vad.scp, utt2spk, utt2emo and folds/FOLD/{train,valid,test}; writes a model directory
-with config.json, best.safetensors, last.safetensors, log/epochs.tsv, score/per_utt and RESULT. The epoch is
-picked on the validation speakers; the test speakers are read when the weights are final. Run again after
-a kill, it continues; run again when done, it does nothing.
+with config.json, best.safetensors, last.safetensors, log/epochs.tsv, score/per_utt, the model card README.md, and
+RESULT. The epoch is picked on the validation speakers; the test speakers are read when the weights are final. Run
+again after a kill, it continues; run again when done, it does nothing.
 """
 
 from options import OptionParser, run

@@ -9,6 +9,7 @@ import dataclasses
 import sys
 from pathlib import Path
 
+from ser.conf import conf_words
 from ser.errors import UserError
 
 
@@ -22,17 +23,10 @@ def str2bool(value):
 def read_conf(path):
     """Read Kaldi's configuration grammar into a list of `--key=value` words; raises UserError."""
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        text = Path(path).read_text(encoding="utf-8")
     except (FileNotFoundError, IsADirectoryError):
         raise UserError(f"{path}: no such configuration file") from None
-    words = []
-    for number, line in enumerate(lines, 1):
-        line = line.split("#", 1)[0].strip()
-        if line and not (line.startswith("--") and "=" in line):
-            raise UserError(f"{path}:{number}: expected --key=value, found {line!r}")
-        if line:
-            words.append(line)
-    return words
+    return conf_words(text, path)
 
 
 def share(items, job, num_jobs):

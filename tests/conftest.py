@@ -138,3 +138,17 @@ def make_tiny(folder):
 def tiny(make_once):
     """Four speakers, two emotions, six utterances of each: features, VAD, leave-one-speaker-out and identification."""
     return make_once("tiny", make_tiny) / "data"
+
+
+@pytest.fixture(scope="session")
+def trained(tiny, make_once):
+    """Systems with AD, trained on `tiny` for two epochs: `vgg5_ad` with folds fold_s1 and fold_s2, `resnet18_ad` with
+    fold_s1."""
+    def train(folder):
+        for backbone, folds in (("vgg5", ("fold_s1", "fold_s2")), ("resnet18", ("fold_s1",))):
+            for fold in folds:
+                run("steps/finetune.py", *SHORT, "--epochs", "2", "--scratch-lr-factor", "1", "--backbone", backbone,
+                    "--ad-after", "last", "--num-threads", "1", "--data", tiny, "--fold", fold,
+                    "--dir", folder / f"{backbone}_ad" / fold)
+
+    return make_once("trained", train)

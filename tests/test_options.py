@@ -56,10 +56,10 @@ def test_one_line_and_status_1(words, message):
 
 
 @pytest.mark.parametrize("script", [
-    "steps/finetune.py", "steps/finetune_tasks.py", "steps/pretrain.py", "steps/score.py", "steps/compute_fbank.py",
-    "steps/compute_vad.py", "steps/fix_data_dir.py", "steps/validate_data_dir.py", "local/make_folds.py",
-    "local/iemocap_data_prep.py", "local/make_results.py", "local/compare.py", "local/plan_finetuning.py",
-    "local/mini_corpus.py",
+    "steps/finetune.py", "steps/finetune_tasks.py", "steps/pretrain.py", "steps/score.py", "steps/predict.py",
+    "steps/export.py", "steps/compute_fbank.py", "steps/compute_vad.py", "steps/fix_data_dir.py",
+    "steps/validate_data_dir.py", "local/make_folds.py", "local/iemocap_data_prep.py", "local/make_results.py",
+    "local/compare.py", "local/plan_finetuning.py", "local/mini_corpus.py",
 ])
 def test_help_has_an_example(script):
     text = run(script, "--help").stdout

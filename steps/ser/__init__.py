@@ -2,4 +2,17 @@
 
 The package behind the scripts of ``steps/`` and ``local/``. It knows data directories, features,
 networks and scores; it parses no command line and knows no corpus by name.
+
+A trained model is used with::
+
+    from ser import load_model
+    print(load_model("exp/vgg5_ad/fold_Ses01M").predict("x.wav").label)
 """
+
+
+def __getattr__(name):
+    if name == "load_model":  # torch takes seconds to import, and most of the package does without
+        from ser.prediction import load_model
+
+        return load_model
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

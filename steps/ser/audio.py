@@ -73,10 +73,10 @@ def _output_of(command):
 
 
 @contextlib.contextmanager
-def _opened(source):
-    """Yield the `soundfile.SoundFile` of a path or `command |`; raises UserError with a reason that names no file."""
+def _opened(source, piped=False):
+    """Yield the `soundfile.SoundFile` of a path, or of a `command |` that is run; raises UserError with a reason that
+    names no file."""
     try:
-        piped = source.endswith("|")
         with _output_of(source[:-1].strip()) if piped else open(source, "rb", buffering=0) as stream:
             if not stream.read(1):
                 raise UserError("cannot be read: it is empty")
@@ -141,6 +141,11 @@ def _resampled(blocks, rate):
     yield stream.resample_chunk(np.empty(0, np.float32), last=True)
 
 
+def load_audio_file(path):
+    """Read a file that libsndfile reads, as load_audio() does; whatever its name, no command is run."""
+    return _load(str(path), piped=False)
+
+
 def load_audio(source):
     """Read one wav.scp entry.
 
@@ -162,8 +167,12 @@ def load_audio(source):
         hundreds of times full scale.
     """
     source = str(source)
+    return _load(source, piped=source.endswith("|"))
+
+
+def _load(source, piped):
     try:
-        with _opened(source) as file:
+        with _opened(source, piped) as file:
             blocks = _blocks(file)
             if file.samplerate != SAMPLE_RATE:
                 blocks = _resampled(blocks, file.samplerate)

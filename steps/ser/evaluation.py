@@ -6,13 +6,15 @@ from pathlib import Path
 
 import torch
 
-from ser.checkpoint import load_config, load_tensors
+from ser.checkpoint import load_tensors
+from ser.emotion_config import load_emotion_config
 from ser.errors import UserError
 from ser.feature_bank import load_bank
 from ser.files import write_text
 from ser.finetuning import FinetuneConfig
 from ser.fold_data import FoldData
 from ser.metrics import confusion_matrix, scores_of
+from ser.model_card import write_card
 from ser.models import EmotionModel, EmotionModelConfig
 from ser.scoring import posteriors
 
@@ -30,10 +32,9 @@ def load_emotion_model(model_dir, device="cpu"):
     UserError
         The directory is incomplete or damaged.
     """
-    config = load_config(model_dir)
+    config = load_emotion_config(model_dir)
     options = config["options"]
-    fields = EmotionModelConfig.__dataclass_fields__
-    shape = EmotionModelConfig(**{key: options[key] for key in fields if key in options})
+    shape = EmotionModelConfig(**{key: options[key] for key in EmotionModelConfig.__dataclass_fields__})
     model = EmotionModel(shape, config["dimension"], len(config["classes"]), len(config["training_speakers"]))
     path = Path(model_dir) / f"{options['select']}.safetensors"
     tensors, _ = load_tensors(path)
@@ -41,6 +42,8 @@ def load_emotion_model(model_dir, device="cpu"):
         model.load_state_dict(tensors)
     except RuntimeError:
         raise UserError(f"{path}: does not fit the network of config.json; train again") from None
+    if not all(tensor.isfinite().all() for tensor in model.state_dict().values()):
+        raise UserError(f"{path}: holds a value that is not finite; train again")
     return model.to(device, memory_format=torch.channels_last).eval(), config
 
 
@@ -74,7 +77,7 @@ def result_line(confusion, what, config, where):
 
 def score(model_dir, data_dir, device):
     """Score the test part of a model's fold; write score/per_utt (`utt ref hyp p1 … pK`, in the order of
-    score/classes) and RESULT.
+    score/classes), the model card README.md, and at last RESULT.
 
     Parameters
     ----------
@@ -114,6 +117,7 @@ def score(model_dir, data_dir, device):
     write_text(model_dir / "score" / "per_utt", "".join(lines))
     write_text(model_dir / "score" / "classes", "".join(f"{name}\n" for name in data.classes))
     fold = data.name.removeprefix("fold_")
+    write_card(model_dir, config, choices(config), data, references.numpy(), hypotheses.numpy())
     line = result_line(confusion_matrix(references, hypotheses, len(data.classes)), f"fold {fold}", config, model_dir)
     write_text(model_dir / "RESULT", line)
     return line

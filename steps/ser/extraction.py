@@ -10,28 +10,46 @@ from ser.log import log, progress
 
 
 class Recordings:
-    """The audio behind the utterances of a data directory, with or without `segments`."""
+    """The audio behind the utterances of a data directory, with or without `segments`.
 
-    def __init__(self, data_dir):
+    Parameters
+    ----------
+    data_dir : str or Path
+    load : callable
+        Reads an entry of wav.scp as load_audio() does.
+
+    Raises
+    ------
+    UserError
+        A table is missing or damaged.
+    """
+
+    def __init__(self, data_dir, load=load_audio):
         data_dir = Path(data_dir)
-        self.sources = read_table(data_dir / "wav.scp")
+        self.sources, self.load = read_table(data_dir / "wav.scp"), load
         self.segments = {}
         if (data_dir / "segments").exists():
             for utt, line in read_table(data_dir / "segments", columns=4).items():
-                recording, start, end = line.split()
-                self.segments[utt] = recording, float(start), float(end)
+                recording, *times = line.split()
+                try:
+                    start, end = map(float, times)
+                except ValueError:
+                    start = end = 0.0
+                if not 0 <= start < end < float("inf"):
+                    raise UserError(f"{data_dir}/segments: {utt}: expected 'recording start end', found {line!r}")
+                self.segments[utt] = recording, start, end
         self.utts = sorted(self.segments or self.sources)
         self._last = None, None
 
     def __getitem__(self, utt):
         """Samples of an utterance, float32 at 16 kHz and int16 scale; raises UserError."""
         if not self.segments:
-            return load_audio(self.sources[utt])
+            return self.load(self.sources[utt])
         recording, start, end = self.segments[utt]
         if recording not in self.sources:
             raise UserError(f"recording {recording}: not in wav.scp")
         if self._last[0] != recording:
-            self._last = recording, load_audio(self.sources[recording])
+            self._last = recording, self.load(self.sources[recording])
         samples = self._last[1][round(start * SAMPLE_RATE) : round(end * SAMPLE_RATE)]
         if not len(samples):
             raise UserError(f"segment {start} to {end} lies behind the end of {self.sources[recording]}")

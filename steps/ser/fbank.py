@@ -45,6 +45,10 @@ class FbankConfig:
             raise ValueError(f"sample-frequency must be {SAMPLE_RATE}, not {self.sample_frequency}")
         if not 0 < self.frame_shift <= self.frame_length:
             raise ValueError("frame-shift must lie between 0 and frame-length")
+        if not (self.frame_length <= 1000 and self.shift_samples >= 1):
+            raise ValueError("frame-length must be 1000 ms or less, and frame-shift a sample or more")
+        if not 0 <= self.preemphasis_coefficient <= 1:
+            raise ValueError("preemphasis-coefficient must lie between 0 and 1")
         if not 0 <= self.low_freq < self.upper_edge <= SAMPLE_RATE / 2:
             raise ValueError("low-freq and high-freq must be in order and below Nyquist")
         if self.num_mel_bins < 3:

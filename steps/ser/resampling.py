@@ -6,7 +6,6 @@ as they are: what is resampled are utterances or speakers, never trainings. Labe
 """
 
 import numpy as np
-from scipy import stats
 
 RESAMPLES = 2000
 PERMUTATIONS = 9999
@@ -99,6 +98,8 @@ def exchange_test(references, first, second, permutations=PERMUTATIONS, seed=RAN
     float
         Two-sided p, the observed difference counted among the permutations; exact for a dozen utterances.
     """
+    from scipy import stats  # takes a third of a second, which an interval can do without
+
     num_classes = count_classes(references, first, second)
     of_first, of_second = (confusions_of(references, each, num_classes) for each in (first, second))
     total, change = (of_first + of_second).sum(0), of_first - of_second
@@ -121,6 +122,8 @@ def sign_flip_test(differences, permutations=PERMUTATIONS, seed=RANDOM_SEED):
     float
         Two-sided p; exact for up to 13 speakers, with whom all combinations of signs are fewer than `permutations`.
     """
+    from scipy import stats
+
     result = stats.permutation_test((np.asarray(differences),), np.mean, permutation_type="samples", vectorized=True,
                                     n_resamples=permutations, random_state=np.random.default_rng(seed))
     return float(result.pvalue)

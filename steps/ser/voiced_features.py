@@ -12,6 +12,30 @@ from ser.errors import UserError
 from ser.normalization import PER_UTTERANCE
 
 
+def voiced_and_normalized(matrix, voiced, feature_norm, dtype=np.float32):
+    """Pick and normalize what a network sees of an utterance.
+
+    Parameters
+    ----------
+    matrix : numpy.ndarray
+        Features `[frames, dimension]`.
+    voiced : numpy.ndarray
+        bool `[frames]`.
+    feature_norm : str
+        A name of ser.normalization.PER_UTTERANCE.
+    dtype : numpy.dtype or type
+
+    Returns
+    -------
+    numpy.ndarray
+        `[voiced frames, dimension]`; all frames of an utterance without a voiced one.
+    """
+    normalize = PER_UTTERANCE[feature_norm]
+    matrix = matrix[voiced] if voiced.any() else matrix
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(normalize(matrix) if normalize else matrix, dtype)
+
+
 class VoicedFeatures:
     """The voiced and normalized frames of a data directory's utterances, read from its archives one by one.
 
@@ -65,11 +89,7 @@ class VoicedFeatures:
         if len(voiced) != len(matrix):
             raise UserError(f"{self.data_dir}/vad.scp: {utt} has {len(voiced)} decisions for {len(matrix)} frames; "
                             "run steps/compute_vad.sh again")
-        if voiced.any():
-            matrix = matrix[voiced]
-        normalize = PER_UTTERANCE[self.feature_norm]
-        with np.errstate(over="ignore"):
-            frames = np.ascontiguousarray(normalize(matrix) if normalize else matrix, self.dtype)
+        frames = voiced_and_normalized(matrix, voiced, self.feature_norm, self.dtype)
         if not np.isfinite(frames).all():
             raise UserError(f"{self.feats[utt]}: holds a value that is too large for {self.dtype} (utterance {utt}); "
                             "scale the features down")

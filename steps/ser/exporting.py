@@ -1,0 +1,111 @@
+"""A trained model for other programs: ONNX, or a program of torch.export."""
+
+import copy
+import io
+import json
+import warnings
+
+import torch
+from torch import nn
+
+_EXAMPLE = 2, 200  # utterances and frames that the exporters look at; both may then be any number
+# Frames behind the longest utterance: torch.export would take a map of a single frame for one that is always so.
+_FRAMES_BEHIND = 16
+
+
+class ProbabilityNetwork(nn.Module):
+    """The mean of the probabilities of some networks.
+
+    Parameters
+    ----------
+    networks : list of EmotionModel
+    """
+
+    def __init__(self, networks):
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+
+    def forward(self, features, lengths):
+        """Score a batch.
+
+        Parameters
+        ----------
+        features : torch.Tensor
+            float32 `[B, T, dimension]`; what lies behind an utterance's end does not matter.
+        lengths : torch.Tensor
+            int64 `[B]`, frames of each utterance, from 1 to T.
+
+        Returns
+        -------
+        torch.Tensor
+            Probabilities, float32 `[B, classes]`.
+        """
+        features = nn.functional.pad(features, (0, 0, 0, _FRAMES_BEHIND))
+        return torch.stack([network(features, lengths)[0].softmax(1) for network in self.networks]).mean(0)
+
+
+def metadata_of(recognizer):
+    """What an exported file says of itself, `{name: text}`: classes as a JSON list, and how its features are made."""
+    return {"classes": json.dumps(recognizer.classes), **recognizer.feature_configuration}
+
+
+def as_onnx(recognizer):
+    """Turn a recognizer's networks into an ONNX model with the inputs `features` and `lengths` of ProbabilityNetwork.
+
+    Parameters
+    ----------
+    recognizer : EmotionRecognizer
+
+    Returns
+    -------
+    bytes
+        Its output is `probabilities`; metadata_of() is in its metadata_props.
+    """
+    import onnx
+
+    network, example = _prepared(recognizer)
+    file = io.BytesIO()
+    with warnings.catch_warnings(), torch.no_grad():
+        # The exporter that is built on torch.export takes a minute for the shapes of a ResNet18, this one two seconds.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore", UserWarning)  # of constants that it cannot fold
+        torch.onnx.export(network, example, file, dynamo=False, input_names=["features", "lengths"],
+                          output_names=["probabilities"],
+                          dynamic_axes={"features": {0: "batch", 1: "frames"}, "lengths": {0: "batch"},
+                                        "probabilities": {0: "batch"}})
+    model = onnx.load_from_string(file.getvalue())
+    onnx.helper.set_model_props(model, metadata_of(recognizer))
+    onnx.checker.check_model(model)
+    return model.SerializeToString()
+
+
+def as_program(recognizer):
+    """Turn a recognizer's networks into a file of torch.export.save(), which torch.export.load() reads.
+
+    Parameters
+    ----------
+    recognizer : EmotionRecognizer
+
+    Returns
+    -------
+    bytes
+        The program takes and returns what ProbabilityNetwork does; metadata_of() is in its extra file metadata.json.
+    """
+    network, example = _prepared(recognizer)
+    batch, frames = torch.export.Dim("batch"), torch.export.Dim("frames")
+    with torch.no_grad():
+        program = torch.export.export(network, example, dynamic_shapes=({0: batch, 1: frames}, {0: batch}),
+                                      prefer_deferred_runtime_asserts_over_guards=True)  # of pooling, rounded up
+    file = io.BytesIO()
+    torch.export.save(program, file, extra_files={"metadata.json": json.dumps(metadata_of(recognizer))})
+    return file.getvalue()
+
+
+FORMATS = {"onnx": as_onnx, "pt2": as_program}
+
+
+def _prepared(recognizer):
+    """A ProbabilityNetwork, with weights in memory in the order of their dimensions, and an example of its input."""
+    network = copy.deepcopy(ProbabilityNetwork(recognizer.networks)).to(memory_format=torch.contiguous_format).eval()
+    utterances, frames = _EXAMPLE
+    return network, (torch.zeros(utterances, frames, recognizer.dimension), torch.full((utterances,), frames))
