@@ -1,7 +1,7 @@
 """Scores of a trained emotion model on the test speakers of its fold, as files and as a result line."""
 
 import re
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import torch
@@ -10,11 +10,15 @@ from ser.checkpoint import load_config, load_tensors
 from ser.errors import UserError
 from ser.feature_bank import load_bank
 from ser.files import write_text
-from ser.finetuning import FinetuneConfig
+from ser.finetuning import FinetuneConfig, Task
 from ser.fold_data import FoldData
 from ser.metrics import confusion_matrix, scores_of
 from ser.models import EmotionModel, EmotionModelConfig
 from ser.scoring import posteriors
+
+# What a Task's options() may hold.
+_OPTIONS = {field.name for kind in (EmotionModelConfig, FinetuneConfig, Task) for field in fields(kind)} | {
+    "data_stamp", "pretrained_identity"}
 
 
 def load_emotion_model(model_dir, device="cpu"):
@@ -28,13 +32,21 @@ def load_emotion_model(model_dir, device="cpu"):
     Raises
     ------
     UserError
-        The directory is incomplete or damaged.
+        The directory is incomplete, damaged, or of another version of the recipe.
     """
     config = load_config(model_dir)
     options = config["options"]
-    fields = EmotionModelConfig.__dataclass_fields__
-    shape = EmotionModelConfig(**{key: options[key] for key in fields if key in options})
-    model = EmotionModel(shape, config["dimension"], len(config["classes"]), len(config["training_speakers"]))
+    unknown = sorted(options.keys() - _OPTIONS)
+    if unknown:
+        raise UserError(f"{model_dir}/config.json: has the option {unknown[0]!r}, which this version of the recipe "
+                        "does not know; take the version that wrote it or train again")
+    names = [field.name for field in fields(EmotionModelConfig) if field.name in options]
+    try:
+        shape = EmotionModelConfig(**{name: options[name] for name in names})
+        model = EmotionModel(shape, config["dimension"], len(config["classes"]), len(config["training_speakers"]))
+    except (LookupError, TypeError, ValueError, RuntimeError) as error:
+        raise UserError(f"{model_dir}/config.json: describes no network of this version of the recipe "
+                        f"({type(error).__name__}: {error}); take the version that wrote it or train again") from None
     path = Path(model_dir) / f"{options['select']}.safetensors"
     tensors, _ = load_tensors(path)
     try:
