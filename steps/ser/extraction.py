@@ -9,8 +9,15 @@ from ser.errors import UserError
 from ser.log import log, progress
 
 
+def _position(seconds):
+    position = round(float(seconds) * SAMPLE_RATE)
+    if position < 0:
+        raise ValueError(seconds)
+    return position
+
+
 class Recordings:
-    """The audio behind the utterances of a data directory, with or without `segments`."""
+    """The audio behind the utterances of a data directory, with or without `segments`; raises UserError."""
 
     def __init__(self, data_dir):
         data_dir = Path(data_dir)
@@ -19,22 +26,27 @@ class Recordings:
         if (data_dir / "segments").exists():
             for utt, line in read_table(data_dir / "segments", columns=4).items():
                 recording, start, end = line.split()
-                self.segments[utt] = recording, float(start), float(end)
+                try:
+                    self.segments[utt] = recording, _position(start), _position(end)
+                except (ValueError, OverflowError):
+                    raise UserError(f"{data_dir}/segments: expected start and end of {utt} in seconds, "
+                                    f"found {line!r}") from None
         self.utts = sorted(self.segments or self.sources)
         self._last = None, None
 
     def __getitem__(self, utt):
         """Samples of an utterance, float32 at 16 kHz and int16 scale; raises UserError."""
-        if not self.segments:
-            return load_audio(self.sources[utt])
-        recording, start, end = self.segments[utt]
+        recording, start, end = self.segments.get(utt, (utt, 0, None))
         if recording not in self.sources:
             raise UserError(f"recording {recording}: not in wav.scp")
+        if end is None:
+            return load_audio(self.sources[utt])
         if self._last[0] != recording:
             self._last = recording, load_audio(self.sources[recording])
-        samples = self._last[1][round(start * SAMPLE_RATE) : round(end * SAMPLE_RATE)]
+        samples = self._last[1][start:end]
         if not len(samples):
-            raise UserError(f"segment {start} to {end} lies behind the end of {self.sources[recording]}")
+            raise UserError(f"segment {start / SAMPLE_RATE:g} to {end / SAMPLE_RATE:g} s holds nothing of "
+                            f"{self.sources[recording]}")
         return samples
 
 
