@@ -87,6 +87,7 @@ arguments=("$@")
 [ $# -eq 0 ] || die "unexpected argument '$1'; options are written --name value"
 check_options
 claim "$exp_dir"
+wait_for_data "$data_dir"
 
 if begin 0 "synthetic mini corpora" "$mini_root/.done" mini-1; then
   local/mini_corpus.py --nj "$nj" "$mini_root"
@@ -120,6 +121,8 @@ if [ "$pretraining" ] && begin 3 "held-out utterances of $pre" "$pre/.done.3" id
   local/make_folds.py --protocol identification "$pre"
   end
 fi
+
+end_of_data
 
 for backbone in $pretraining; do
   dir=$exp_dir/pretrain_$backbone

@@ -7,8 +7,8 @@ cd "$(dirname "$0")/.."
 environment=.venv
 [ $# -ge 1 ] || { echo "Usage: local/install.sh requirements.txt ..." >&2; exit 1; }
 
-# installed FILE: this very text was installed before.
-installed() { cmp -s "$1" "$environment/.$1"; }
+# installed FILE: this very text was installed before, and the Python that it was installed for is still there.
+installed() { cmp -s "$1" "$environment/.$1" && [ -x "$environment/bin/python" ]; }
 
 missing=()
 for file in "$@"; do

@@ -27,7 +27,7 @@ def absolute(source, entry):
     if entry.endswith("|"):
         return entry
     beside = source / entry
-    return str(beside if beside.exists() else Path(entry).absolute())
+    return str(beside if beside.exists() or not Path(entry).exists() else Path(entry).absolute())
 
 
 def read_labels(source):
@@ -50,7 +50,7 @@ def segment_problem(segment, wav):
         start, end = map(float, times)
     except ValueError:
         start = end = 0.0
-    return None if 0 <= start < end else f"segments: expected 'recording start end', found {segment!r}"
+    return None if 0 <= start < end < float("inf") else f"segments: expected 'recording start end', found {segment!r}"
 
 
 def kaldi_ids(utt2spk, source):

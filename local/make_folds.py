@@ -15,14 +15,13 @@ Writes DATA/folds/<fold>/{train,valid,test}, DATA/folds/list and DATA/folds/prot
 """
 
 import contextlib
-import tempfile
 from collections import Counter
 from pathlib import Path
 
 from options import OptionParser, run
 from ser.data_dir import read_table, write_list
 from ser.errors import UserError
-from ser.files import write_text
+from ser.files import temporary_folder, write_text
 from ser.folds import read_fold, read_identification
 
 
@@ -79,18 +78,22 @@ PROTOCOLS = {"10fold": ten_fold, "5fold": five_fold, "loso": leave_one_speaker_o
 @contextlib.contextmanager
 def replaced_dir(target):
     """Yield a new folder beside `target`, which takes its place when the block ends without an error."""
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as aside:
-        new = Path(aside) / "new"
+    with temporary_folder(target.parent, f".{target.name}.") as aside:
+        new = aside / "new"
         new.mkdir()
         yield new
         if target.exists():
-            target.rename(Path(aside) / "old")
+            target.rename(aside / "old")
         new.rename(target)
 
 
 def make_folds(data, utt2spk, protocol, num_folds):
     """Write DATA/folds and return how many there are."""
     folds = PROTOCOLS[protocol](Counter(utt2spk.values()), num_folds)
+    odd = [fold for fold in folds if "/" in fold]
+    if odd:
+        raise UserError(f"{data / 'utt2spk'}: speaker {odd[0].removeprefix('fold_')} cannot name a folder; "
+                        "rename it, without /")
     with replaced_dir(data / "folds") as folder:
         for fold, (test, valid) in folds.items():
             part_of = dict.fromkeys(test, "test") | dict.fromkeys(valid, "valid")

@@ -9,7 +9,6 @@ example: local/mini_corpus.py data/mini
 """
 
 import os
-import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -21,7 +20,7 @@ import mini_iemocap
 import mini_voxceleb1
 from options import OptionParser, run
 from ser.errors import UserError
-from ser.files import write_text
+from ser.files import temporary_folder, write_text
 from synthesis import SAMPLE_RATE
 
 CORPORA = (mini_iemocap.ROOT, mini_voxceleb1.ROOT)
@@ -89,8 +88,8 @@ def main():
              mini_voxceleb1.plan_voxceleb1(args.seed, args.speakers, args.utterances_per_speaker))
     recordings = [recording for plan in plans for recording in plan[0]]
     args.out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".mini_corpus.", dir=args.out) as aside:
-        new, old = Path(aside, "new"), Path(aside, "old")
+    with temporary_folder(args.out, ".mini_corpus.") as aside:
+        new, old = aside / "new", aside / "old"
         old.mkdir()
         write_corpora(new, recordings, plans[0][1] | plans[1][1], args.nj)
         for corpus in CORPORA:

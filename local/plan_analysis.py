@@ -9,8 +9,7 @@ from pathlib import Path
 
 from analyse import is_analysed
 from experiment import add_experiment_options, open_experiment
-from options import OptionParser, run, str2bool
-from ser.files import write_text
+from options import OptionParser, run, str2bool, write_conf
 
 
 def main():
@@ -33,7 +32,7 @@ def main():
                 planned += 1
                 words = [f"--device={args.device}", "--num-threads=1", f"--restart={str(args.restart).lower()}",
                          *(f"--dir={model}" for model in todo)]
-                write_text(args.tasks / f"analyse.{planned}.conf", "\n".join(words) + "\n")
+                write_conf(args.tasks / f"analyse.{planned}.conf", words)
     print(planned)
 
 

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import finetune
 from experiment import add_experiment_options, open_experiment
-from options import OptionParser, run, str2bool
-from ser.files import write_text
+from options import OptionParser, run, str2bool, write_conf
 from ser.model_dir import is_done
 
 
@@ -35,7 +34,7 @@ def main():
             if args.restart or not is_done(directory, finetune.parse(words)[1].options()):
                 planned += 1
                 words += ["--restart=true"] if args.restart else []
-                write_text(args.tasks / f"finetune.{planned}.conf", "\n".join(words) + "\n")
+                write_conf(args.tasks / f"finetune.{planned}.conf", words)
     print(planned)
 
 

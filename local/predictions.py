@@ -1,11 +1,12 @@
 """What trained systems said of the test utterances: the per_utt files of all folds as arrays."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ser.data_dir import read_list, read_table
+from ser.data_dir import read_list, read_table, read_text
 from ser.errors import UserError
 
 
@@ -45,7 +46,11 @@ def read_run(directory, folds):
             classes = read_list(path.parent / "classes")
         if read_list(path.parent / "classes") != classes:
             raise UserError(f"{path.parent}/classes: differs from that of {folds[0]}; train again")
-        for utt, values in read_table(path, columns=3 + len(classes)).items():
+        rows = read_table(path, columns=3 + len(classes))
+        total = re.search(r"/ (\d+) correct", read_text(Path(directory) / fold / "RESULT"))
+        if total and len(rows) != int(total[1]):
+            raise UserError(f"{path}: has {len(rows)} utterances, its RESULT {total[1]}; run steps/score.py again")
+        for utt, values in rows.items():
             reference, hypothesis = values.split()[:2]
             if not {reference, hypothesis} <= set(classes):
                 raise UserError(f"{path}: says {reference} {hypothesis} of {utt}, the classes are {' '.join(classes)}")

@@ -40,6 +40,10 @@ check_options() {
   for file in "$fbank_config" "$vad_config" "$pretrain_config" "$finetune_config"; do
     [ -f "$file" ] || die "$file: no such configuration file"
   done
+  for name in data_dir exp_dir finetune_config; do
+    [[ ${!name} != *[[:blank:]]#* ]] ||
+      die "--${name//_/-} ${!name}: a comment of a configuration file begins like ' #'; take another name"
+  done
   plan_training
 }
 
@@ -183,15 +187,30 @@ set_pretraining() {
   prepare_pre=("${prepare[@]}")
 }
 
+# require_writable DIR: make a folder when it is missing.
+require_writable() {
+  mkdir -p "$1" && [ -w "$1" ] || die "$1: cannot be written to; give another --exp-dir or --data-dir"
+}
+
+# wait_for_data DIR: while another run.sh makes data directories there, wait; end_of_data lets the next one go on.
+wait_for_data() {
+  [ -e "$1" ] && [ ! -w "$1" ] && return  # whatever is missing there will say so
+  mkdir -p "$1"
+  exec 8> "$1/.lock"
+  flock -n 8 || { log "another run.sh makes data directories in $1, waiting for it"; flock 8; }
+}
+end_of_data() { exec 8>&-; }
+
 # claim DIR: refuse a second run into the same directory, and one on another corpus than its results are from. The
 # kernel drops the lock when this run and its jobs have ended, however that came about; those of a killed run take
 # some seconds.
 claim() {
-  mkdir -p "$1"
+  require_writable "$1"
+  command -v flock > /dev/null || die "no flock in PATH; install util-linux"
   exec 9> "$1/.lock"
   flock -w 10 9 || die "another run.sh is working in $1; wait for it or give another --exp-dir"
   local of="$ser $protocol"
-  [ ! -f "$1/.corpus" ] || [ "$(cat "$1/.corpus")" = "$of" ] ||
+  [ ! -s "$1/.corpus" ] || [ "$(cat "$1/.corpus")" = "$of" ] ||
     die "$1 holds results of $(cat "$1/.corpus"), these would be of $of; give another --exp-dir or remove $1"
   echo "$of" > "$1/.corpus"
   echo "$(date --iso-8601=seconds)	./run.sh$(printf ' %q' "${arguments[@]}")" >> "$1/commands"

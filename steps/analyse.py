@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from options import OptionParser, run, str2bool
-from ser.device import DEVICES, pick_device
+from options import OptionParser, natural, run, str2bool
+from ser.device import DEVICES, enough_memory, pick_device
 from ser.errors import UserError
 from ser.evaluation import load_emotion_model
 from ser.feature_bank import load_bank
@@ -80,6 +80,7 @@ def embed(model, bank, known):
     return known["spaces"]
 
 
+@enough_memory()
 def analyse(model_dir, device, known):
     """Measure a model before and after fine-tuning and write MODEL_DIR/analysis; `known` is embed()'s.
 
@@ -124,7 +125,8 @@ def is_analysed(model_dir):
 def main():
     parser = OptionParser(__doc__, "steps/analyse.py --device cpu --dir exp/resnet18_pretrain_ad/fold_Ses01M")
     parser.add_argument("--device", default="auto", choices=DEVICES, help="(default: auto)")
-    parser.add_argument("--num-threads", type=int, default=0, help="CPU threads; 0 leaves torch's choice (default: 0)")
+    parser.add_argument("--num-threads", type=natural, default=0,
+                        help="CPU threads; 0 leaves torch's choice (default: 0)")
     parser.add_argument("--restart", type=str2bool, default=False, metavar="true|false",
                         help="measure again what is there (default: false)")
     parser.add_argument("--dir", required=True, action="append", help="model directory of steps/finetune.py; may be "

@@ -36,7 +36,7 @@ def main():
 
     def decide(utt, samples):
         voiced = voiced_frames(samples, fbank_config, config)
-        if len(voiced) != int(num_frames[utt]):
+        if str(len(voiced)) != num_frames[utt]:
             raise UserError(f"{len(voiced)} decisions for {num_frames[utt]} feature frames; was the audio changed? "
                             "run steps/make_fbank.sh again")
         return voiced

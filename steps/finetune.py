@@ -8,6 +8,7 @@ again after a kill, it continues; run again when done, it does nothing.
 """
 
 from options import OptionParser, run
+from ser.device import enough_memory
 from ser.evaluation import score
 from ser.finetuning import FinetuneConfig, Task, finetune
 from ser.log import log
@@ -37,6 +38,7 @@ def parse(argv=None):
                       parser.fields_of(FinetuneConfig, args), args.pretrained_dir, args.seed)
 
 
+@enough_memory()
 def train_and_score(args, task, device, precision):
     """Do what is not done of a task; raises UserError."""
     trainer = finetune(task, device=device, precision=precision, restart=args.restart, save_every=args.save_every)

@@ -28,7 +28,7 @@ logdir=${2:-$data/log}
 fbankdir=${3:-$data/data}
 name=$(basename "$data")
 check_files "$data/wav.scp" "$fbank_config"
-steps/validate_data_dir.py --no-text --no-feats "$data"
+steps/validate_data_dir.py --no-text --no-feats --before-features "$data"
 total=$(num_utterances "$data")
 nj=$(num_jobs "$nj" "$total")
 

@@ -9,8 +9,16 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from ser.conf import conf_words
+from ser.conf import COMMENT, conf_words
 from ser.errors import UserError
+from ser.files import write_text
+
+
+def natural(value):
+    """A whole number from 0 up to what every library takes."""
+    if not (value.isascii() and value.isdecimal() and int(value) < 10**9):
+        raise argparse.ArgumentTypeError(f"expected a whole number from 0 to 999999999, not {value!r}")
+    return int(value)
 
 
 def str2bool(value):
@@ -21,16 +29,31 @@ def str2bool(value):
 
 
 def read_conf(path):
-    """Read Kaldi's configuration grammar into a list of `--key=value` words; raises UserError."""
+    """Read Kaldi's configuration grammar into a list of `--key=value` words; raises UserError.
+
+    A comment begins at the start of a line or behind a blank, so that a path may hold `#`.
+    """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8-sig")
     except (FileNotFoundError, IsADirectoryError):
         raise UserError(f"{path}: no such configuration file") from None
+    except ValueError:
+        raise UserError(f"{path}: not UTF-8 text") from None
     return conf_words(text, path)
 
 
+def write_conf(path, words):
+    """Write `--key=value` words that read_conf() gives back; raises UserError for one that it would not."""
+    odd = [word for word in words if COMMENT.search(word) or word != word.strip() or "\n" in word or "\r" in word]
+    if odd:
+        raise UserError(f"{odd[0]!r}: cannot stand in {path}; take a name without ' #' and without blanks at its end")
+    write_text(path, "".join(f"{word}\n" for word in words))
+
+
 def share(items, job, num_jobs):
-    """The `job`-th of `num_jobs` contiguous shares (counting from 1) whose sizes differ by at most one."""
+    """The `job`-th of `num_jobs` contiguous shares (counting from 1), whose sizes differ by at most one."""
+    if not 1 <= job <= num_jobs:
+        raise UserError(f"--job {job} --num-jobs {num_jobs}: expected a job from 1 to the number of jobs")
     return items[len(items) * (job - 1) // num_jobs : len(items) * job // num_jobs]
 
 
@@ -66,12 +89,15 @@ class OptionParser(argparse.ArgumentParser):
         except ValueError as error:
             self.error(str(error))
 
-    def _with_configs(self, words):
+    def _with_configs(self, words, within=()):
         """Put the words of every configuration file in front, those that such a file names included."""
         finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
         finder.add_argument("--config", action="append", default=[])
         named, _ = finder.parse_known_args(words)
-        return [word for path in named.config for word in self._with_configs(read_conf(path))] + words
+        loop = [path for path in named.config if path in within]
+        if loop:
+            raise UserError(f"{loop[0]}: names itself with --config")
+        return [word for path in named.config for word in self._with_configs(read_conf(path), (*within, path))] + words
 
     def parse_args(self, args=None, namespace=None):
         return super().parse_args(self._with_configs(sys.argv[1:] if args is None else list(args)), namespace)

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from options import OptionParser, run
 from ser.data_dir import read_table
-from ser.device import DEVICES, pick_device
+from ser.device import DEVICES, enough_memory, pick_device
 from ser.errors import UserError
 from ser.evaluation import load_emotion_model
 from ser.feature_bank import load_bank
@@ -100,6 +100,7 @@ def draw(utterances, sizes, title):
     return figure
 
 
+@enough_memory()
 def plot_masks(model_dir, wanted, device):
     """Write MODEL_DIR/analysis/masks.tsv and masks.png.
 

@@ -2,7 +2,7 @@
 """Score a trained fold again: writes DIR/score/per_utt, DIR/README.md and DIR/RESULT, prints the result line."""
 
 from options import OptionParser, run
-from ser.device import DEVICES, pick_device
+from ser.device import DEVICES, enough_memory, pick_device
 from ser.evaluation import score
 
 
@@ -12,7 +12,8 @@ def main():
     parser.add_argument("dir", help="model directory of steps/finetune.py")
     parser.add_argument("data", help="data directory with the fold that the model was trained on")
     args = parser.parse_args()
-    print(score(args.dir, args.data, pick_device(args.device)), end="")
+    with enough_memory():
+        print(score(args.dir, args.data, pick_device(args.device)), end="")
 
 
 if __name__ == "__main__":

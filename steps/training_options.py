@@ -1,6 +1,6 @@
 """Options that say where and how to run, shared by pretrain.py and finetune.py."""
 
-from options import str2bool
+from options import natural, str2bool
 from ser import distributed, fused_norm
 from ser.device import DEVICES, PRECISIONS, pick_device, pick_precision
 from ser.errors import UserError
@@ -9,12 +9,13 @@ from ser.log import log
 
 def add_training_options(parser):
     """Add --seed, --device, --precision, --num-threads, --save-every and --restart."""
-    parser.add_argument("--seed", type=int, default=0, help="of weights, crops and order (default: 0)")
+    parser.add_argument("--seed", type=natural, default=0, help="of weights, crops and order (default: 0)")
     parser.add_argument("--device", default="auto", choices=DEVICES,
                         help="auto takes a GPU when there is one (default: auto)")
     parser.add_argument("--precision", default="auto", choices=PRECISIONS,
                         help="of training; auto is bf16 where the processor has it (default: auto)")
-    parser.add_argument("--num-threads", type=int, default=0, help="CPU threads; 0 leaves torch's choice (default: 0)")
+    parser.add_argument("--num-threads", type=natural, default=0,
+                        help="CPU threads; 0 leaves torch's choice (default: 0)")
     parser.add_argument("--save-every", type=float, default=10.0, metavar="SECONDS",
                         help="between two states to resume from (default: 10)")
     parser.add_argument("--restart", type=str2bool, default=False, metavar="true|false",

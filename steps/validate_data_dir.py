@@ -15,10 +15,13 @@ def main():
                           "steps/validate_data_dir.py --no-feats data/iemocap")
     for name, table in {"feats": "feats.scp", "text": "text", "wav": "wav.scp"}.items():
         parser.add_argument(f"--no-{name}", dest=name, action="store_false", help=f"do not require {table}")
+    parser.add_argument("--before-features", action="store_true",
+                        help="leave out what extracting features makes anew, such as utt2num_frames")
     parser.add_argument("data", metavar="DATA", help="the data directory")
     args = parser.parse_args()
 
-    problems = data_dir_problems(args.data, feats=args.feats, text=args.text, wav=args.wav)
+    problems = data_dir_problems(args.data, feats=args.feats, text=args.text, wav=args.wav,
+                                 of_features=not args.before_features)
     for problem in problems:
         log(problem)
     if problems:

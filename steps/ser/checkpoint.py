@@ -14,7 +14,10 @@ def save_tensors(path, tensors, metadata=None):
     """Write `{name: tensor}` atomically; `metadata` is anything that JSON holds."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with atomic_path(path) as temporary:
-        safetensors.torch.save_file(tensors, temporary, {"json": json.dumps(metadata)})
+        try:
+            safetensors.torch.save_file(tensors, temporary, {"json": json.dumps(metadata)})
+        except SafetensorError as error:  # a full disk, too
+            raise UserError(f"{path}: cannot be written ({error})") from None
 
 
 def load_tensors(path):
@@ -45,12 +48,27 @@ def save_config(model_dir, config):
     write_text(Path(model_dir) / "config.json", json.dumps(config, indent=2, sort_keys=True) + "\n")
 
 
+class _Config(dict):
+    """An object of a configuration, which says so when it lacks a key."""
+
+    def __init__(self, pairs, path):
+        super().__init__(pairs)
+        self._path = path
+
+    def __missing__(self, key):
+        raise UserError(f"{self._path}: has no {key!r}; another version of the recipe wrote it, so take that one "
+                        "or train again")
+
+
 def load_config(model_dir):
-    """Read config.json; raises UserError when it is missing or no JSON."""
+    """Read config.json; raises UserError when it is missing or no configuration, and so does a key that it lacks."""
     path = Path(model_dir) / "config.json"
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        config = json.loads(path.read_text(encoding="utf-8"), object_hook=lambda pairs: _Config(pairs, path))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; is {model_dir} a model directory?") from None
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not valid JSON ({error})") from None
+        raise UserError(f"{path}: not valid JSON ({error}); remove its directory and train again") from None
+    if not (isinstance(config, dict) and isinstance(config.get("options"), dict)):
+        raise UserError(f"{path}: has no options of a training; remove its directory and train again")
+    return config

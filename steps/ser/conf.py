@@ -1,15 +1,18 @@
 """Kaldi's configuration grammar: lines `--key=value` with `#` comments."""
 
+import re
 from dataclasses import fields
 
 from ser.errors import UserError
+
+COMMENT = re.compile(r"(^|\s)#.*")  # behind the start of a line or a blank, so that a path may hold #
 
 
 def conf_words(text, name):
     """Split the text of a configuration file into `--key=value` words; raises UserError, which calls it `name`."""
     words = []
-    for number, line in enumerate(text.splitlines(), 1):
-        line = line.split("#", 1)[0].strip()
+    for number, line in enumerate(text.split("\n"), 1):
+        line = COMMENT.sub("", line).strip()
         if line and not (line.startswith("--") and "=" in line):
             raise UserError(f"{name}:{number}: expected --key=value, found {line!r}")
         if line:

@@ -4,11 +4,26 @@ Layout and rules: https://kaldi-asr.org/doc/data_prep.html. Python compares stri
 which for UTF-8 is the byte order of LC_ALL=C, so `sorted()` is Kaldi's sort.
 """
 
+import re
 import shutil
 from pathlib import Path
 
 from ser.errors import UserError
-from ser.files import write_text
+from ser.files import temporary_folder, write_text
+
+# Blanks to Kaldi and the shell; str.split() would split an id at a no-break space, too.
+_BLANKS = " \t\r\v\f"
+
+
+def read_text(path):
+    """Read a file of UTF-8; raises UserError when it is missing or something else."""
+    path = Path(path)
+    try:
+        return path.read_text(encoding="utf-8-sig")  # without the mark that some editors put in front
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 text (byte {error.start}); convert it") from None
 
 
 def read_table(path, columns=None):
@@ -28,22 +43,18 @@ def read_table(path, columns=None):
     Raises
     ------
     UserError
-        The file is missing, not UTF-8, or has an empty line, a key without a value, a repeated
-        key, or another number of fields than `columns`. The message names file and line.
+        The file is missing, not UTF-8, or has an empty line, a key without a value, a repeated key, one with a blank
+        that is no space or tab, or another number of fields than `columns`. The message names file and line.
     """
-    path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 text (byte {error.start}); convert it") from None
+    text = read_text(path)
     table = {}
     for number, line in enumerate(text.removesuffix("\n").split("\n") if text else [], 1):
-        fields = line.split(None, 1)
-        if len(fields) < 2:
+        fields = re.split(f"[{_BLANKS}]+", line.strip(_BLANKS), maxsplit=1)
+        if not (len(fields) == 2 and fields[1].split()):
             raise UserError(f"{path}:{number}: expected 'key value', found {line!r}")
-        key, value = fields[0], fields[1].strip()
+        key, value = fields
+        if key.split() != [key]:
+            raise UserError(f"{path}:{number}: {key!r} holds a blank that is no space; take it out")
         if columns and 1 + len(value.split()) != columns:
             raise UserError(f"{path}:{number}: expected {columns} fields, found {line!r}")
         if key in table:
@@ -59,10 +70,7 @@ def write_table(path, table):
 
 def read_list(path):
     """Read a file of one id a line, in order; raises UserError when missing, or an id is repeated."""
-    try:
-        ids = Path(path).read_text(encoding="utf-8").split()
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
+    ids = read_text(path).split()
     if len(set(ids)) != len(ids):
         raise UserError(f"{path}: holds an id twice")
     return ids
@@ -106,15 +114,11 @@ def write_data_dir(data_dir, *, wav, utt2spk, spk2gender=None, utt2emo=None, tex
 
     Notes
     -----
-    Features, lists and tables of an earlier preparation describe other utterances, so they are removed.
+    Features, lists and tables of an earlier preparation describe other utterances, so they are removed, once all of
+    the new tables are on the disk.
     """
     data_dir = Path(data_dir)
     data_dir.mkdir(parents=True, exist_ok=True)
-    for stale in ("feats.scp", "vad.scp", "cmvn.scp", "utt2dur", "utt2num_frames", "frame_shift", "spk2gender",
-                  "utt2emo", "utt2split", "text", "segments"):
-        (data_dir / stale).unlink(missing_ok=True)
-    for stale in ("folds", "identification", "bank"):
-        shutil.rmtree(data_dir / stale, ignore_errors=True)
     tables = {"wav.scp": wav, "utt2spk": utt2spk, "spk2utt": spk2utt_of(utt2spk)}
     if spk2gender and set(utt2spk.values()) <= set(spk2gender):
         tables["spk2gender"] = {spk: spk2gender[spk] for spk in set(utt2spk.values())}
@@ -122,15 +126,23 @@ def write_data_dir(data_dir, *, wav, utt2spk, spk2gender=None, utt2emo=None, tex
         tables["utt2emo"] = utt2emo
     if text or utt2emo:
         tables["text"] = text or utt2emo
-    for name, table in {**tables, **(extra or {})}.items():
-        write_table(data_dir / name, table)
-    write_text(data_dir / "dataset", dataset + "\n")
+    with temporary_folder(data_dir, ".new.") as aside:
+        for name, table in {**tables, **(extra or {})}.items():
+            write_table(aside / name, table)
+        write_text(aside / "dataset", dataset + "\n")
+        for stale in ("feats.scp", "vad.scp", "cmvn.scp", "utt2dur", "utt2num_frames", "frame_shift", "spk2gender",
+                      "utt2emo", "utt2split", "text", "segments"):
+            (data_dir / stale).unlink(missing_ok=True)
+        for stale in ("folds", "identification", "bank"):
+            shutil.rmtree(data_dir / stale, ignore_errors=True)
+        for path in aside.iterdir():
+            path.replace(data_dir / path.name)
 
 
 def read_dataset(data_dir):
     """The one word in `dataset`, or the directory's own name for a directory that has none."""
     path = Path(data_dir) / "dataset"
-    return path.read_text(encoding="utf-8").strip() if path.is_file() else Path(data_dir).resolve().name
+    return read_text(path).strip() if path.is_file() else Path(data_dir).resolve().name
 
 
 def is_synthetic(dataset):

@@ -1,5 +1,6 @@
 """Where and in which precision to compute, and what makes it repeatable."""
 
+import contextlib
 import fcntl
 import os
 import tempfile
@@ -49,6 +50,22 @@ def pick_device(name, num_threads=0):
         names = [str(torch.cuda.get_device_properties(number).uuid) for number in range(count)]
         torch.cuda.set_device(claim_first_free(names, local_rank(), tempfile.gettempdir()))
     return torch.device("cuda")
+
+
+@contextlib.contextmanager
+def enough_memory():
+    """Say what to lower when a block, or as a decorator a function, finds no memory; raises UserError."""
+    try:
+        yield
+    except torch.cuda.OutOfMemoryError as error:
+        said = " ".join(str(error).split()).partition(" If reserved")[0]  # behind it stands advice of torch's
+        raise UserError(f"the GPU's memory is full; lower --batch-size or --crop, let fewer jobs share it (run.sh: "
+                        f"--jobs-per-gpu) or use --device cpu ({said})") from None
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "DefaultCPUAllocator" not in str(error):
+            raise
+        raise UserError("the memory is full; lower --batch-size or --crop, or run fewer jobs at a time (run.sh: --nj) "
+                        "and give each more memory (cmd.sh: --mem)") from None
 
 
 def claim_first_free(names, start, folder):

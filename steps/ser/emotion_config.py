@@ -81,7 +81,7 @@ def _is(kind, value):
     """Whether a value of JSON can be a field of that type; true and false are no numbers, nor is anything endless."""
     if kind is float:
         return type(value) in (int, float) and -1e300 < value < 1e300
-    return type(value) is kind
+    return isinstance(value, dict) if kind is dict else type(value) is kind
 
 
 def _are_words(value):

@@ -30,7 +30,7 @@ def load_emotion_model(model_dir, device="cpu"):
     Raises
     ------
     UserError
-        The directory is incomplete or damaged.
+        The directory is incomplete, damaged, or of another version of the recipe.
     """
     config = load_emotion_config(model_dir)
     options = config["options"]

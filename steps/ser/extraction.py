@@ -9,6 +9,13 @@ from ser.errors import UserError
 from ser.log import log, progress
 
 
+def _position(seconds):
+    position = round(float(seconds) * SAMPLE_RATE)
+    if position < 0:
+        raise ValueError(seconds)
+    return position
+
+
 class Recordings:
     """The audio behind the utterances of a data directory, with or without `segments`.
 
@@ -32,27 +39,26 @@ class Recordings:
             for utt, line in read_table(data_dir / "segments", columns=4).items():
                 recording, *times = line.split()
                 try:
-                    start, end = map(float, times)
-                except ValueError:
-                    start = end = 0.0
-                if not 0 <= start < end < float("inf"):
-                    raise UserError(f"{data_dir}/segments: {utt}: expected 'recording start end', found {line!r}")
-                self.segments[utt] = recording, start, end
+                    self.segments[utt] = (recording, *map(_position, times))
+                except (ValueError, OverflowError):
+                    raise UserError(f"{data_dir}/segments: {utt}: expected 'recording start end', times in seconds, "
+                                    f"found {line!r}") from None
         self.utts = sorted(self.segments or self.sources)
         self._last = None, None
 
     def __getitem__(self, utt):
         """Samples of an utterance, float32 at 16 kHz and int16 scale; raises UserError."""
-        if not self.segments:
-            return self.load(self.sources[utt])
-        recording, start, end = self.segments[utt]
+        recording, start, end = self.segments.get(utt, (utt, 0, None))
         if recording not in self.sources:
             raise UserError(f"recording {recording}: not in wav.scp")
+        if end is None:
+            return self.load(self.sources[utt])
         if self._last[0] != recording:
             self._last = recording, self.load(self.sources[recording])
-        samples = self._last[1][round(start * SAMPLE_RATE) : round(end * SAMPLE_RATE)]
+        samples = self._last[1][start:end]
         if not len(samples):
-            raise UserError(f"segment {start} to {end} lies behind the end of {self.sources[recording]}")
+            raise UserError(f"segment {start / SAMPLE_RATE:g} to {end / SAMPLE_RATE:g} s holds nothing of "
+                            f"{self.sources[recording]}")
         return samples
 
 

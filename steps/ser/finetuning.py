@@ -55,7 +55,9 @@ class FinetuneConfig:
     def __post_init__(self):
         if min(self.epochs, self.batch_size, self.crop) < 1:
             raise ValueError("epochs, batch-size and crop must be 1 or more")
-        if not all(word.isdigit() for word in self.lr_milestones.split(",")):
+        if not self.lr > 0 or min(self.extractor_lr_factor, self.scratch_lr_factor) < 0:
+            raise ValueError("lr must lie above 0, and its factors not below")
+        if not all(word.isdecimal() for word in self.lr_milestones.split(",")):
             raise ValueError(f"lr-milestones must be epochs with commas between, not {self.lr_milestones!r}")
 
     @property
@@ -237,7 +239,11 @@ def _load_extractor(model, task):
     tensors, _ = load_tensors(f"{pretrained_dir}/best.safetensors")
     extractor = {name.removeprefix("extractor."): value for name, value in tensors.items()
                  if name.startswith("extractor.")}
-    missing, unexpected = model.extractor.load_state_dict(extractor, strict=False)
+    try:
+        missing, unexpected = model.extractor.load_state_dict(extractor, strict=False)
+    except RuntimeError:  # a tensor of another shape
+        raise UserError(f"{pretrained_dir}: takes features of dimension {pretrained['dimension']}, those of {data_dir} "
+                        f"have {len(model.extractor.feature_mean)}; pre-train again on such features") from None
     if unexpected or any(not name.startswith("ad.") and ".adapter." not in name for name in missing):
         raise UserError(f"{pretrained_dir}/best.safetensors: does not fit the extractor {task.model.backbone}")
     return {key: pretrained[key] for key in ("identity", "dataset", "num_speakers")}

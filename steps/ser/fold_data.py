@@ -42,7 +42,10 @@ class FoldData:
         unlabelled = [utt for utts in parts.values() for utt in utts if utt not in labels]
         if unlabelled:
             raise UserError(f"{data_dir}/utt2emo: has no label for {unlabelled[0]} ({len(unlabelled)} missing)")
-        return cls(data_dir, name, parts, labels, speakers, sorted(set(labels.values())),
+        classes = sorted(set(labels.values()))
+        if len(classes) < 2:
+            raise UserError(f"{data_dir}/utt2emo: has the label {classes[0]} alone; there is nothing to tell apart")
+        return cls(data_dir, name, parts, labels, speakers, classes,
                    sorted({speakers[utt] for utt in parts["train"]}))
 
     @property

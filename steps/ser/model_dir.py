@@ -25,15 +25,20 @@ def digest(*parts):
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
+def _git(*words):
+    """What git says of this file's repository; nothing where there is no git or no repository."""
+    if not shutil.which("git"):
+        return ""
+    return subprocess.run(["git", "-C", Path(__file__).parent, *words], capture_output=True, text=True).stdout.strip()
+
+
 def environment(device, precision):
     """Versions, processor and commit, for the record; nothing is decided by it."""
-    git = ["git", "-C", str(Path(__file__).parent)]
-    commit = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
-    changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True)
+    commit = _git("rev-parse", "--short", "HEAD")
     return {
         "python": platform.python_version(), "torch": torch.__version__, "precision": precision,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu x {torch.get_num_threads()}",
-        "processes": world_size(), "commit": commit.stdout.strip() + ("+changes" if changed.stdout.strip() else ""),
+        "processes": world_size(), "commit": commit + ("+changes" if _git("status", "--porcelain", "-uno") else ""),
     }
 
 

@@ -9,6 +9,7 @@ from torch.nn.functional import cross_entropy
 
 from ser.backbones import BACKBONES
 from ser.data_dir import read_dataset, read_table
+from ser.device import enough_memory
 from ser.distributed import broadcast, is_main
 from ser.errors import UserError
 from ser.feature_bank import load_bank
@@ -41,10 +42,13 @@ class PretrainConfig:
     def __post_init__(self):
         if min(self.epochs, self.batch_size, self.crop) < 1:
             raise ValueError("epochs, batch-size and crop must be 1 or more")
+        if not self.lr > 0:
+            raise ValueError(f"lr must lie above 0, not {self.lr}")
         if not 0 < self.warmup < 1:
             raise ValueError(f"warmup must lie between 0 and 1, not {self.warmup}")
 
 
+@enough_memory()
 def pretrain(model_dir, data_dir, config, *, seed, device, precision, restart, save_every=10.0):
     """Train a speaker model on data_dir/identification/train and measure it on …/valid.
 

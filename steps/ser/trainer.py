@@ -197,7 +197,7 @@ class Trainer:
 
     def _load(self):
         tensors, metadata = load_tensors(self.state_path)
-        if metadata["identity"] != self.identity:
+        if not isinstance(metadata, dict) or metadata.get("identity") != self.identity:
             raise UserError(f"{self.state_path}: made from other data or options; "
                             f"remove {self.model_dir} or give --restart true (run.sh: --stage N)")
         self.epoch, self.best, self.history = metadata["epoch"], metadata["best"], metadata["history"]

@@ -33,7 +33,7 @@ def _words(value):
 
 def _segment(value):
     words = value.split()
-    return len(words) == 3 and 0 <= _number(words[1]) < _number(words[2])
+    return len(words) == 3 and 0 <= _number(words[1]) < _number(words[2]) < math.inf
 
 
 def _positive(value):
@@ -41,7 +41,7 @@ def _positive(value):
 
 
 def _positive_integer(value):
-    return value.isdecimal() and int(value) > 0
+    return value.isdecimal() and len(value) < 20 and int(value) > 0
 
 
 def _gender(value):
@@ -75,6 +75,8 @@ def _read(path):
     except UnicodeDecodeError as error:
         return [], [], [f"{path}: not UTF-8 text (byte {error.start})"]
     problems = []
+    if content.startswith("\ufeff"):
+        problems.append(f"{path}: begins with a byte-order mark; take it out")
     if not content:
         problems.append(f"{path}: empty")
     elif not content.endswith("\n"):
@@ -100,7 +102,11 @@ def _difference(path, keys, expected, kind):
     return [f"{path}: {' and '.join(parts)}"] if parts else []
 
 
-def data_dir_problems(data_dir, feats=True, text=True, wav=True):
+# Tables that extracting features makes anew.
+OF_FEATURES = ("feats.scp", "vad.scp", "cmvn.scp", "utt2dur", "utt2num_frames")
+
+
+def data_dir_problems(data_dir, feats=True, text=True, wav=True, of_features=True):
     """Check a Kaldi data directory.
 
     Parameters
@@ -108,6 +114,8 @@ def data_dir_problems(data_dir, feats=True, text=True, wav=True):
     data_dir : str or Path
     feats, text, wav : bool
         Whether feats.scp, text and wav.scp must exist; what exists is checked in any case.
+    of_features : bool
+        Whether the tables that extracting features makes anew are checked.
 
     Returns
     -------
@@ -125,7 +133,7 @@ def data_dir_problems(data_dir, feats=True, text=True, wav=True):
     tables = {}
     for name, (_, valid, expectation) in TABLES.items():
         path = data_dir / name
-        if not path.is_file():
+        if not path.is_file() or (name in OF_FEATURES and not of_features):
             continue
         keys, values, of_file = _read(path)
         problems += of_file
