@@ -152,3 +152,23 @@ def trained(tiny, make_once):
                     "--dir", folder / f"{backbone}_ad" / fold)
 
     return make_once("trained", train)
+
+
+@pytest.fixture
+def outcome(record_property):
+    """Put a row into the table of faults that ends the report: outcome(fault, stage, status, said)."""
+    return lambda *row: record_property("fault", [str(cell) for cell in row])
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Print what became of each fault of tests/test_faults.py, whichever process ran it."""
+    reports = [report for word in ("passed", "failed", "skipped") for report in terminalreporter.stats.get(word, ())]
+    rows = {tuple(value): report.outcome for report in reports for name, value in report.user_properties
+            if name == "fault"}
+    if not rows:
+        return
+    terminalreporter.section("faults: stage, fault, exit status, what was said")
+    for fault, stage, status, said in sorted(rows, key=lambda row: (row[1], row[0])):
+        wrong = "" if rows[fault, stage, status, said] == "passed" else " NOT AS IT SHOULD BE"
+        terminalreporter.write_line(f"{stage:<14} {fault:<45} {status:>4}{wrong}  {said[:200]}")
+    terminalreporter.write_line(f"{len(rows)} faults")
