@@ -261,7 +261,6 @@ def lines_lost(name):
 WAV = "source/audio/s1-0.wav"
 FOLD = "exp/vgg5_baseline/fold_s1"
 NOISE = np.random.default_rng(0).normal(0, 0.1, 3200)
-ANOTHER = "take the version that wrote it or train again"
 
 # stage, fault, damage, exit status, what must be said, words behind the command
 TABLE = [
@@ -355,15 +354,15 @@ TABLE = [
     (SCORE, "weights cut", cut(f"{FOLD}/best.safetensors"), 1, r"best.safetensors: cut short or damaged .*train again"),
     (SCORE, "weights gone", gone(f"{FOLD}/best.safetensors"), 1, r"best.safetensors: no such file; tr"),
     (SCORE, "configuration cut", cut(f"{FOLD}/config.json"), 1, r"config.json: not valid JSON .*train again"),
-    (SCORE, "configuration of another kind", edit(f"{FOLD}/config.json", lambda text: "[1]"), 1, r"is no configur"),
+    (SCORE, "configuration of another kind", edit(f"{FOLD}/config.json", lambda text: "[1]"), 1, r"has no options"),
     (SCORE, "another version: unknown option", config("vgg5_baseline/fold_s1", pooling="attentive"), 1,
-     rf"config.json: has the option 'pooling', which this version of the recipe does not know; {ANOTHER}"),
-    (SCORE, "another version: option missing", config("vgg5_baseline/fold_s1", select="LACKS"), 1,
-     r"config.json: has no 'select'; another version of the recipe wrote it"),
+     r"config.json: has an option 'pooling' that this version does not know; copy .* or train again"),
+    (SCORE, "another version: option missing", config("vgg5_baseline/fold_s1", seed="LACKS"), 1,
+     r"config.json: seed must be a whole number, not None; copy .* or train again"),
     (SCORE, "another version: key missing", replaced(f"{FOLD}/config.json", '"classes"', '"labels"'), 1,
-     r"config.json: has no 'classes'; another version of the recipe wrote it"),
+     r"config.json: is not that of an emotion model, for it has no classes; copy .* or train again"),
     (SCORE, "another version: network unknown", config("vgg5_baseline/fold_s1", backbone="vgg7"), 1,
-     rf"config.json: describes no network of this version .*'vgg7'.*{ANOTHER}"),
+     r"config.json: backbone is one of resnet18 vgg5, not 'vgg7'; copy .* or train again"),
     (SCORE, "another version: other weights", config("vgg5_baseline/fold_s1", backbone="resnet18"), 1,
      r"best.safetensors: does not fit the network of config.json; train again"),
     (TRAIN, "model directory of other options", model("m", crop=41), 1,
@@ -379,7 +378,7 @@ TABLE = [
     # options and machine
     (TRAIN, "no GPU where one was asked for", nothing, 1, r"device cuda: this machine shows no GPU; use --device cpu",
      "--device", "cuda"),
-    (TRAIN, "learning rate below 0", nothing, 1, r"lr must lie above 0", "--lr", "-1"),
+    (TRAIN, "learning rate below 0", nothing, 1, r"lr and its factors must not", "--lr", "-1"),
     (TRAIN, "seed of 40 digits", nothing, 1, r"argument --seed: expected a whole number", "--seed", "9" * 40),
     (TRAIN, "loss that explodes", nothing, 1, r"the loss is .* in epoch \d; lower --lr", "--lr", "1e30", "--epochs",
      "3"),

@@ -55,8 +55,8 @@ class FinetuneConfig:
     def __post_init__(self):
         if min(self.epochs, self.batch_size, self.crop) < 1:
             raise ValueError("epochs, batch-size and crop must be 1 or more")
-        if not self.lr > 0 or min(self.extractor_lr_factor, self.scratch_lr_factor) < 0:
-            raise ValueError("lr must lie above 0, and its factors not below")
+        if not min(self.lr, self.extractor_lr_factor, self.scratch_lr_factor) >= 0:
+            raise ValueError("lr and its factors must not lie below 0")
         if not all(word.isdecimal() for word in self.lr_milestones.split(",")):
             raise ValueError(f"lr-milestones must be epochs with commas between, not {self.lr_milestones!r}")
 
