@@ -33,6 +33,9 @@ pretrain_config=                       # options of steps/pretrain.py
 finetune_config=                       # options of steps/finetune.py
 # End configuration section.
 . local/run_functions.sh
+. local/run_corpora.sh
+. local/run_stages.sh
+. local/run_training.sh
 read_corpora  # makes the options --iemocap, --voxceleb1 … of conf/corpora.conf
 
 help_message="Usage: ./run.sh [options]

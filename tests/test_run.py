@@ -155,7 +155,7 @@ KALDI_LOGS = {
 def test_why_a_job_failed_is_read_from_the_log_of_any_runner(runner, tmp_path):
     text, reason = KALDI_LOGS[runner]
     (tmp_path / "x.log").write_text(text)
-    assert run("bash", "-c", ". local/run_functions.sh; why $0", tmp_path / "x.log").stdout == f"{reason}\n"
+    assert run("bash", "-c", ". local/run_training.sh; why $0", tmp_path / "x.log").stdout == f"{reason}\n"
 
 
 WRONG = {
