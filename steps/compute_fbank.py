@@ -16,8 +16,7 @@ def main():
     parser = OptionParser(__doc__, "steps/compute_fbank.py --config conf/fbank.conf --job 1 --num-jobs 4 data/iemocap "
                           "data/iemocap/data/raw_fbank_iemocap.1")
     parser.add_fields(FbankConfig)
-    parser.add_argument("--job", type=int, default=1, help="number of this share, from 1 (default: 1)")
-    parser.add_argument("--num-jobs", type=int, default=1, help="number of shares (default: 1)")
+    parser.add_share()
     parser.add_argument("data", help="data directory")
     parser.add_argument("prefix", help="archive to write, without .ark")
     args = parser.parse_args()

@@ -25,8 +25,7 @@ def main():
     parser = OptionParser(__doc__, "steps/compute_vad.py --config conf/vad.conf --job 1 --num-jobs 4 data/iemocap "
                           "data/iemocap/data/vad_iemocap.1")
     parser.add_fields(VadConfig)
-    parser.add_argument("--job", type=int, default=1, help="number of this share, from 1 (default: 1)")
-    parser.add_argument("--num-jobs", type=int, default=1, help="number of shares (default: 1)")
+    parser.add_share()
     parser.add_argument("data", help="data directory with features")
     parser.add_argument("prefix", help="archive to write, without .ark")
     args = parser.parse_args()

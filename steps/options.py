@@ -81,6 +81,11 @@ class OptionParser(argparse.ArgumentParser):
                               choices=field.metadata.get("choices"), metavar=field.metadata.get("metavar"),
                               help=f"{field.metadata.get('help', '')} (default: {default})".replace("%", "%%"))
 
+    def add_share(self):
+        """Add --job and --num-jobs, for share()."""
+        self.add_argument("--job", type=int, default=1, help="number of this share, from 1 (default: 1)")
+        self.add_argument("--num-jobs", type=int, default=1, help="number of shares (default: 1)")
+
     def fields_of(self, config_class, args):
         """Build the dataclass from parsed options."""
         names = [field.name for field in dataclasses.fields(config_class)]

@@ -176,7 +176,7 @@ def test_tasks_in_one_process_are_those_of_one_each(tiny, tmp_path):
     assert (first.returncode, second.returncode) == (1, 0)
     assert re.search(r"failed: steps/finetune.py --config .*/finetune.2.conf: .*fold_nobody/train: no", first.stderr)
     logs = {number: (tmp_path / "log" / f"finetune.{number}.log").read_text() for number in (1, 2, 3, 4)}
-    assert re.search(r"\nfinetune.py: .*fold_nobody.*\n# Ended \(code 1\)", logs[2])
+    assert re.search(r"\nfinetune.py: .*fold_nobody.*\n# Accounting: .*\n.*\n# Ended \(code 1\)", logs[2])
     assert all("%WF1" in logs[number] and "# Ended (code 0)" in logs[number] for number in (1, 3, 4))
     finetune(tiny, tmp_path / "alone", *words, "--fold", "fold_s3")
     assert weights(tmp_path / "alone") == weights(tmp_path / "fold_s3")
