@@ -13,6 +13,8 @@ import pytest
 import soundfile
 from scripts import run_script
 
+from ser.archives import read_matrix, read_vector
+
 ROOT = Path(__file__).resolve().parent.parent
 os.environ["PYTHONPATH"] = str(ROOT / "steps")
 os.chdir(ROOT)
@@ -100,6 +102,16 @@ def finished(make_once):
         (place / "stdout").write_text(recipe(short_schedule(place)).stdout)
 
     return make_once("my recipe", make)
+
+
+def read_matrices(table):
+    """Yield each utterance of a feats.scp table with its matrix."""
+    return ((utt, read_matrix(utt, place)) for utt, place in table.items())
+
+
+def read_vectors(table):
+    """Yield each utterance of a vad.scp table with its vector."""
+    return ((utt, read_vector(utt, place)) for utt, place in table.items())
 
 
 def tone(rng, frequency, seconds=0.8):

@@ -5,8 +5,9 @@ import kaldiio
 import numpy as np
 import pytest
 import torch
+from conftest import read_matrices, read_vectors
 
-from ser.archives import read_matrices, read_vectors, write_archive
+from ser.archives import write_archive
 from ser.data_dir import read_table
 from ser.errors import UserError
 from ser.feature_bank import load_bank

@@ -22,13 +22,13 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import ROOT, run, tone
+from conftest import ROOT, read_matrices, run, tone
 
 import finetune as finetune_script
 import options
 import score as score_script
 from ser import evaluation, finetuning
-from ser.archives import read_matrices, write_archive
+from ser.archives import write_archive
 from ser.checkpoint import load_tensors, save_tensors
 from ser.data_dir import read_table, write_table
 from ser.errors import UserError

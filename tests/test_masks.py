@@ -7,11 +7,10 @@ import sys
 import numpy as np
 import pytest
 import torch
-from conftest import run
+from conftest import read_vectors, run
 
 import plot_masks
 from options import run as run_main
-from ser.archives import read_vectors
 from ser.checkpoint import save_tensors
 from ser.data_dir import read_list, read_table
 from ser.errors import UserError

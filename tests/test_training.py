@@ -12,11 +12,11 @@ import kaldiio
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, run
+from conftest import ROOT, read_matrices, run
 
 import finetune as finetune_script
 import options
-from ser.archives import read_matrices, write_archive
+from ser.archives import write_archive
 from ser.checkpoint import load_tensors
 from ser.data_dir import read_table, write_table
 from ser.files import write_text

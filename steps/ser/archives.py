@@ -64,13 +64,3 @@ def read_matrix(utt, place):
 def read_vector(utt, place):
     """Read the float32 vector `[size]` of an utterance at a place of vad.scp; raises UserError."""
     return _read(utt, place, 1)
-
-
-def read_matrices(table):
-    """Yield `(utt, float32 [rows, columns])` for a feats.scp table, in its order; raises UserError."""
-    return ((utt, read_matrix(utt, place)) for utt, place in table.items())
-
-
-def read_vectors(table):
-    """Yield `(utt, float32 [size])` for a vad.scp table, in its order; raises UserError."""
-    return ((utt, read_vector(utt, place)) for utt, place in table.items())
