@@ -6,8 +6,8 @@
     tests/bench/run.py features loading      # some of it
     tests/bench/run.py features --data data/iemocap
 
-What is measured, and how, stands at the top of features.py, loading.py, training.py and table2.py. The last one, and
-half of training.py, need a GPU and are left out where there is none. Both sides of a row are measured in one run.
+What is measured, and how, stands at the top of features.py, loading.py, training.py, prediction.py and table2.py. The
+last one, and half of training.py, need a GPU and are left out where there is none. Both sides of a row are of one run.
 """
 
 import argparse
@@ -19,11 +19,13 @@ import torch
 
 import features
 import loading
+import prediction
 import table2
 import training
 from table import cpu, gpu, print_table
 
-BENCHMARKS = {"features": features.rows, "loading": loading.rows, "training": training.rows, "table2": table2.rows}
+BENCHMARKS = {"features": features.rows, "loading": loading.rows, "training": training.rows,
+              "prediction": prediction.rows, "table2": table2.rows}
 
 
 def main():
