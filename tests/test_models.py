@@ -3,13 +3,16 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
+from ser.adapters import add_adapters
 from ser.attention import ATTENTIONS, SEAttention, TFAttention
 from ser.backbones import BACKBONES
 from ser.disentanglement import AttributeDisentanglement, InstanceNorm
 from ser.errors import UserError
 from ser.losses import overall_loss
 from ser.models import EmotionModel, EmotionModelConfig, SpeakerModel
+from ser.resnet import BasicBlock
 
 
 def layers_of(module, kind):
@@ -175,6 +178,24 @@ def test_utterances_score_in_a_batch_as_alone(options):
             for (plus, minus), (alone_plus, alone_minus) in zip(dual, alone_dual, strict=True):
                 assert torch.allclose(plus[row], alone_plus[0], atol=1e-4)
                 assert torch.allclose(minus[row], alone_minus[0], atol=1e-4)
+
+
+@pytest.mark.parametrize("adapted", [False, True])
+def test_evaluation_normalizes_with_the_running_statistics(adapted):
+    torch.manual_seed(0)
+    block = BasicBlock(6)
+    if adapted:
+        add_adapters(nn.ModuleList([block]))
+        nn.init.normal_(block.conv2.conv.adapter.weight)
+    unit = block.conv2
+    for tensor in (unit.norm.weight, unit.norm.bias, unit.norm.running_mean):
+        nn.init.normal_(tensor)
+    nn.init.uniform_(unit.norm.running_var, 0.1, 4)
+    x, residual = torch.randn(2, 3, 6, 9, 5)
+    y = unit.conv(x)
+    wanted = (torch.nn.functional.batch_norm(y, unit.norm.running_mean, unit.norm.running_var, unit.norm.weight,
+                                             unit.norm.bias) + residual).relu()
+    assert torch.allclose(unit.eval()(x, None, residual)[0], wanted, atol=1e-5)
 
 
 def test_unknown_layer_is_named():

@@ -24,8 +24,10 @@ class AdaptedConv2d(Conv2d):
         self.adapter = nn.Conv2d(channels, channels, 1, bias=False)
         nn.init.zeros_(self.adapter.weight)
 
-    def forward(self, x):
-        return super().forward(x) + self.adapter(x)
+    def forward(self, x, factor=None, summand=None):
+        """As Conv2d's; a factor and a summand are applied to the sum of both."""
+        y = self.adapter(x)
+        return super().forward(x, factor, summand) + (y if factor is None else y * factor[:, None, None])
 
 
 def add_adapters(layers):

@@ -34,6 +34,12 @@ def mean_over_time(x, lengths):
     return x.float().sum(dim=2, keepdim=True) / lengths[:, None, None, None]
 
 
+def factor_and_summand(norm):
+    """What a batch normalization multiplies each channel by and adds to it in evaluation, `[C]` each."""
+    factor = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+    return factor, norm.bias - norm.running_mean * factor
+
+
 class ConvBnRelu(nn.Module):
     """Convolution, batch normalization and ReLU; halves T and F (rounding up) with stride 2.
 
@@ -54,8 +60,10 @@ class ConvBnRelu(nn.Module):
 
     def forward(self, x, lengths, residual=None):
         """Map `[B, inputs, T, F]`, `[B]` to `[B, outputs, T', F']`, `[B]`; a residual is added in front of the ReLU."""
-        x = self.conv(x)
-        if fits(x, self.norm):
+        if not self.norm.training:
+            x = self.conv(x, *factor_and_summand(self.norm))
+            x = (x if residual is None else x.add_(residual)).relu_()
+        elif fits(x := self.conv(x), self.norm):
             x = batch_norm_relu(x, self.norm, residual)
         else:
             x = in_memory_order(self.norm, x)

@@ -3,7 +3,7 @@
 import torch
 
 # Of a batch: as many as keep the processor busy, and no more than leave a place in its memory or caches.
-_BATCH_FRAMES = {"cpu": 24000, "cuda": 200000}
+_BATCH_FRAMES = {"cpu": 6000, "cuda": 200000}
 
 
 def posteriors(model, bank, which):

@@ -25,6 +25,7 @@ from ser.data_dir import read_table
 from ser.device import pick_device, pick_precision
 from ser.feature_bank import load_bank
 from ser.losses import overall_loss
+from ser.masking import ConvBnRelu, halved, mask_frames
 from ser.models import EmotionModel, EmotionModelConfig
 from ser.scoring import posteriors
 from ser.trainer import Plan, Trainer
@@ -47,17 +48,20 @@ def write_features(folder, utts, frames=FRAMES):
     write_archive(folder / "vad", ((utt, np.ones(length)) for utt, length in lengths.items()))
 
 
-class PlainBatchNorm2d(nn.BatchNorm2d):
-    """torch's own, which ser.fused_norm leaves alone."""
+class PlainConvBnRelu(ConvBnRelu):
+    """One of torch's layers after the other."""
+
+    def forward(self, x, lengths, residual=None):
+        x = self.norm(nn.functional.conv2d(x, self.conv.weight, None, self.conv.stride, self.conv.padding))
+        lengths = None if lengths is None else halved(lengths, self.stride)
+        return mask_frames((x if residual is None else x + residual).relu(), lengths), lengths
 
 
 def make_plain(network):
     """Give a network channels first and torch's own layers; returns it."""
     for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            module.__class__ = nn.Conv2d
-        elif isinstance(module, nn.BatchNorm2d):
-            module.__class__ = PlainBatchNorm2d
+        if isinstance(module, ConvBnRelu):
+            module.__class__ = PlainConvBnRelu
     network.extractor.layers["conv1"].register_forward_pre_hook(
         lambda _, inputs: (inputs[0].clone(memory_format=torch.contiguous_format), *inputs[1:]))
     return network.to(memory_format=torch.contiguous_format)
