@@ -13,7 +13,7 @@ def add_training_options(parser):
     parser.add_argument("--device", default="auto", choices=DEVICES,
                         help="auto takes a GPU when there is one (default: auto)")
     parser.add_argument("--precision", default="auto", choices=PRECISIONS,
-                        help="of training; auto is bf16 where the processor has it (default: auto)")
+                        help="of training and validation; auto is bf16 where the processor has it (default: auto)")
     parser.add_argument("--num-threads", type=natural, default=0,
                         help="CPU threads; 0 leaves torch's choice (default: 0)")
     parser.add_argument("--save-every", type=float, default=10.0, metavar="SECONDS",
@@ -31,7 +31,7 @@ def pick(args, several_processes=False):
                         "several folds at a time)")
     device = pick_device(args.device, args.num_threads)
     precision = pick_precision(args.precision, device)
-    log(f"training in {precision} on {device.type}" + _reasons(args, device, precision)
+    log(f"training and validation in {precision} on {device.type}" + _reasons(args, device, precision)
         + f", scoring in fp32, seed {args.seed}" + (f", {processes} processes" if processes > 1 else ""))
     return device, precision
 

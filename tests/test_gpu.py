@@ -1,6 +1,4 @@
-"""What only GPUs compute: kernels against torch's own, and captured steps against steps that are not."""
-
-import copy
+"""What only GPUs do: convolutions in blocks against torch's own, and captured steps against those that are not."""
 
 import pytest
 import torch
@@ -12,57 +10,9 @@ from ser.training_step import TrainingStep
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU")
 
-TOLERANCE = {torch.float32: 3e-5, torch.bfloat16: 3e-2}
 
-
-def error(result, exact):
-    return (result.double() - exact).abs().max() / exact.abs().max().clamp(min=1)
-
-
-def is_near(ours, exact, tolerance):
-    return error(ours, exact) <= tolerance
-
-
-@pytest.mark.parametrize("with_residual", [False, True])
-@pytest.mark.parametrize("turned", [False, True])
-@pytest.mark.parametrize("shape", [(3, 16, 7, 5), (1, 80, 2, 1), (8, 48, 60, 41), (5, 128, 19, 3), (2, 200, 9, 9)])
-@pytest.mark.parametrize("dtype", TOLERANCE)
-def test_fused_normalization_is_batch_norm_and_relu(dtype, shape, turned, with_residual):
-    from ser.fused_norm import batch_norm_relu, fits
-    generator = torch.Generator().manual_seed(0)
-
-    def a_map():
-        x = (2 * torch.randn(shape, generator=generator) + 5).to("cuda", dtype)
-        order = (0, 3, 2, 1) if turned else (0, 2, 3, 1)
-        back = (0, 3, 2, 1) if turned else (0, 3, 1, 2)
-        return x.permute(order).contiguous().permute(back).requires_grad_()
-
-    x, residual = a_map(), a_map() if with_residual else None
-    norm = torch.nn.BatchNorm2d(shape[1]).cuda()
-    torch.nn.init.normal_(norm.weight, 1, 0.3)
-    reference, repeated = copy.deepcopy(norm).double(), copy.deepcopy(norm)
-    assert fits(x, norm)
-    inputs = [x] if residual is None else [x, residual]
-    gradient = torch.randn(shape, generator=generator).to("cuda", dtype)
-
-    def kernels(norm, x, residual=None):
-        return batch_norm_relu(x, norm, residual)
-
-    def torchs(norm, x, residual=0):
-        return (norm(x) + residual).relu()
-
-    def with_gradients(function, norm, inputs):
-        y = function(norm, *inputs)
-        return [y, *torch.autograd.grad(y, [*inputs, norm.weight, norm.bias], gradient.to(y.dtype))]
-
-    single = copy.deepcopy(norm)
-    ours, again = with_gradients(kernels, norm, inputs), with_gradients(kernels, repeated, inputs)
-    assert all(torch.equal(*pair) for pair in zip(ours, again, strict=True))
-    exact = with_gradients(torchs, reference, [tensor.detach().double().requires_grad_() for tensor in inputs])
-    for our, their, wanted in zip(ours, with_gradients(torchs, single, inputs), exact, strict=True):
-        assert error(our, wanted) <= max(TOLERANCE[dtype], 4 * error(their, wanted))
-    for name, buffer in reference.named_buffers():
-        assert is_near(getattr(norm, name), buffer.double(), 1e-5)
+def is_near(ours, theirs, tolerance):
+    return (ours.double() - theirs).abs().max() <= tolerance * theirs.abs().max().clamp(min=1)
 
 
 @pytest.mark.parametrize("inputs, outputs, kernel, stride, frames", [

@@ -24,10 +24,11 @@ class AdaptedConv2d(Conv2d):
         self.adapter = nn.Conv2d(channels, channels, 1, bias=False)
         nn.init.zeros_(self.adapter.weight)
 
-    def forward(self, x, factor=None, summand=None):
-        """As Conv2d's; a factor and a summand are applied to the sum of both."""
-        y = self.adapter(x)
-        return super().forward(x, factor, summand) + (y if factor is None else y * factor[:, None, None])
+    def forward(self, x):
+        return super().forward(x) + self.adapter(x)
+
+    def scaled(self, x, factor, summand):
+        return super().scaled(x, factor, summand) + factor[:, None, None] * self.adapter(x)
 
 
 def add_adapters(layers):

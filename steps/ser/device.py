@@ -111,7 +111,7 @@ def has_bfloat16(device):
 
 
 def pick_precision(name, device):
-    """Turn `auto` into `bf16` where the processor has it, else `fp32`; only training uses it, scoring is fp32."""
+    """Turn `auto` into `bf16` where the processor has it, else `fp32`; scores do not depend on it."""
     if name != "auto":
         return name
     return "bf16" if has_bfloat16(device) else "fp32"

@@ -172,7 +172,7 @@ def finetune(task, *, device, precision, restart, save_every=10.0):
         return total if adversary is None else total + speaker_loss(adversary, speakers[positions])
 
     def validate():
-        hypotheses = posteriors(model, bank, valid).argmax(1)
+        hypotheses = posteriors(model, bank, valid, precision).argmax(1)
         return scores_of(confusion_matrix(emotions[valid].cpu(), hypotheses, num_classes)).wf1
 
     identity = digest(options, start, bank.fingerprint(), emotions.tolist(), speakers.tolist(), precision)

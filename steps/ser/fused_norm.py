@@ -6,42 +6,46 @@ import torch
 
 from ser.log import log
 
-try:
-    from ser import norm_kernels as kernels
-except ImportError:  # torch for the CPU comes without Triton
-    kernels = None
-
 _WIDTH = 128
 _ROWS = 32  # of a tile
 _REDUCED_ROWS = 16  # of a tile that is added to sums
-_PROGRAMS = 1024  # at most, that sum up a map; a power of two
+_PROGRAMS = 512  # at most, that sum up a map; a power of two
+_WARPS = 8  # of each of them
+
+
+@functools.cache
+def _kernels():
+    """The module of kernels, imported where they are needed: Triton takes a second, and torch for the CPU has none."""
+    from ser import norm_kernels
+    return norm_kernels
 
 
 @functools.cache
 def is_available():
     """Whether this machine has a GPU and what Triton needs to compile for it; a reason against it is logged once."""
-    if kernels is None or not torch.cuda.is_available():
+    if not torch.cuda.is_available():
         return False
     x = torch.ones(2, 16, 2, 2, device="cuda").to(memory_format=torch.channels_last).requires_grad_()
     norm = torch.nn.BatchNorm2d(16).cuda()
     try:
         batch_norm_relu(x, norm).sum().backward()
-    except Exception as error:  # Triton raises whatever its compiler does
-        log(f"normalizing with torch's kernels, Triton's do not compile: {str(error).strip().splitlines()[-1]}")
+    except Exception as error:  # there is no Triton, or it raises whatever its compiler does
+        log(f"normalizing with torch's kernels, Triton's cannot be had: {str(error).strip().splitlines()[-1]}")
         return False
     return True
 
 
 def fits(x, norm):
-    """Whether the kernels can take a map `[B, C, T, F]`: in training, channels side by side in dense memory."""
-    if not (norm.training and type(norm) is torch.nn.BatchNorm2d and x.is_cuda and x.numel() < 2**31):
+    """Whether the kernels can take a map `[B, C, T, F]`: channels lie side by side in dense memory, and in evaluation
+    there is no gradient."""
+    if torch.is_grad_enabled() and not norm.training or not x.is_cuda or x.numel() >= 2**31:
         return False
     order = (0, 3, 2, 1) if x.stride(2) < x.stride(3) else (0, 2, 3, 1)
     return x.permute(order).is_contiguous() and is_available()
 
 
 def batch_norm_relu(x, norm, residual=None):
-    """Compute `relu(norm(x) + residual)` with the statistics of the batch, and update the running ones.
+    """Compute `relu(norm(x) + residual)`; in training with the statistics of the batch, which go into the running ones.
 
     Parameters
     ----------
@@ -56,6 +60,9 @@ def batch_norm_relu(x, norm, residual=None):
     torch.Tensor
         As x.
     """
+    if not norm.training:
+        scale = torch.rsqrt(norm.running_var + norm.eps)
+        return _normalized(x, residual, torch.stack([norm.running_mean, scale, norm.weight * scale, norm.bias]))
     norm.num_batches_tracked.add_(1)
     return _BatchNormRelu.apply(x, residual, norm.weight, norm.bias, norm.running_mean, norm.running_var, norm.eps,
                                 norm.momentum)
@@ -64,18 +71,15 @@ def batch_norm_relu(x, norm, residual=None):
 class _BatchNormRelu(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, residual, weight, bias, running_mean, running_var, eps, momentum):
-        if residual is not None:
-            residual = _laid_out_as(residual, x)
         grid = _Grid(x)
-        partial = grid.partial_sums()
-        moments, y = torch.empty(4, grid.channels, device=x.device), torch.empty_like(x)
-        kernels.reduce_moments[grid.programs,](x, running_mean, partial, grid.elements, grid.rows, grid.width,
-                                               grid.channels, grid.block, _REDUCED_ROWS)
+        partial, moments = grid.partial_sums(), torch.empty(4, grid.channels, device=x.device)
+        kernels = _kernels()
+        kernels.reduce_moments[grid.programs,](x, partial, grid.elements, grid.rows, grid.width, grid.block,
+                                               _REDUCED_ROWS, num_warps=_WARPS)
         kernels.finish_moments[grid.channels,](partial, weight, bias, running_mean, running_var, moments, eps, momentum,
-                                               grid.elements // grid.channels, grid.programs, grid.width, grid.channels,
+                                               grid.elements, grid.rows, grid.programs, grid.width, grid.channels,
                                                grid.block, _PROGRAMS)
-        kernels.normalize[grid.tiles,](x, residual, moments, y, grid.elements, grid.width, grid.channels,
-                                       residual is not None, grid.block, _ROWS)
+        y = _normalized(x, residual, moments)
         ctx.save_for_backward(x, None if residual is None else y, moments)
         return y
 
@@ -87,13 +91,24 @@ class _BatchNormRelu(torch.autograd.Function):
         partial = grid.partial_sums()
         sums, of_x = torch.empty(2, grid.channels, device=x.device), torch.empty_like(x)
         of_residual = None if y is None else torch.empty_like(x)
+        kernels = _kernels()
         kernels.reduce_gradients[grid.programs,](x, y, gradient, moments, partial, grid.elements, grid.rows, grid.width,
-                                                 grid.channels, y is not None, grid.block, _REDUCED_ROWS)
+                                                 grid.channels, y is not None, grid.block, _REDUCED_ROWS,
+                                                 num_warps=_WARPS)
         kernels.finish_gradients[grid.channels,](partial, sums, grid.programs, grid.width, grid.channels, grid.block,
                                                  _PROGRAMS)
         kernels.propagate[grid.tiles,](x, y, gradient, moments, sums, of_x, of_residual, grid.elements, grid.width,
                                        grid.channels, y is not None, grid.block, _ROWS)
         return of_x, of_residual, sums[1], sums[0], None, None, None, None
+
+
+def _normalized(x, residual, moments):
+    """Subtract row 0 of `moments` `[4, C]`, multiply by row 2, add row 3 and the residual; ReLU."""
+    grid, y = _Grid(x), torch.empty_like(x)
+    residual = None if residual is None else _laid_out_as(residual, x)
+    _kernels().normalize[grid.tiles,](x, residual, moments, y, grid.elements, grid.width, grid.channels,
+                                      residual is not None, grid.block, _ROWS)
+    return y
 
 
 def _laid_out_as(tensor, like):

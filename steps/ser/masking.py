@@ -60,8 +60,8 @@ class ConvBnRelu(nn.Module):
 
     def forward(self, x, lengths, residual=None):
         """Map `[B, inputs, T, F]`, `[B]` to `[B, outputs, T', F']`, `[B]`; a residual is added in front of the ReLU."""
-        if not self.norm.training:
-            x = self.conv(x, *factor_and_summand(self.norm))
+        if not self.norm.training and not x.is_cuda:
+            x = self.conv.scaled(x, *factor_and_summand(self.norm))
             x = (x if residual is None else x.add_(residual)).relu_()
         elif fits(x := self.conv(x), self.norm):
             x = batch_norm_relu(x, self.norm, residual)

@@ -39,40 +39,70 @@ def _gather(partial, programs, width, channels, BLOCK: tl.constexpr, PROGRAMS: t
 
 
 @triton.jit
-def reduce_moments(x, running_mean, partial, elements, rows, width, channels, BLOCK: tl.constexpr, ROWS: tl.constexpr):
-    """Sums of deviations from the running mean, which keeps them small, and of their squares."""
-    near = tl.load(running_mean + tl.arange(0, BLOCK) % channels)[None, :]
-    deviations = tl.zeros([ROWS, BLOCK], tl.float32)
-    squares = tl.zeros([ROWS, BLOCK], tl.float32)
-    first = tl.program_id(0) * rows
-    for start in range(0, rows, ROWS):
-        place, inside = _tile(first + start, elements, width, BLOCK, ROWS)
-        deviation = tl.where(inside, tl.load(x + place, mask=inside, other=0).to(tl.float32) - near, 0)
-        deviations += deviation
-        squares += deviation * deviation
-    _leave(partial, deviations, squares, BLOCK)
+def _count(program, column, elements, rows, width):
+    """How many numbers of a column a program sums up."""
+    left = elements - program * rows * width - column
+    return tl.minimum(tl.maximum((left + width - 1) // width, 0), rows)
 
 
 @triton.jit
-def finish_moments(partial, weight, bias, running_mean, running_var, moments, eps, momentum, count, programs, width,
-                   channels, BLOCK: tl.constexpr, PROGRAMS: tl.constexpr):
-    """Of one channel: mean, 1 / deviation, and the factor and summand that normalize; running statistics."""
-    channel = tl.program_id(0)
-    deviations, squares = _gather(partial, programs, width, channels, BLOCK, PROGRAMS)
-    near = tl.load(running_mean + channel)
-    delta = deviations / count
-    mean = near + delta
-    variance = tl.maximum(squares / count - delta * delta, 0)
+def reduce_moments(x, partial, elements, rows, width, BLOCK: tl.constexpr, ROWS: tl.constexpr):
+    """Mean of each column, and the sum of the squared deviations from it.
+
+    Summed up are differences from the program's first row, so that a large mean takes no digits of a small deviation.
+    """
+    column = tl.arange(0, BLOCK)
+    first = tl.program_id(0) * rows
+    count = _count(tl.program_id(0), column, elements, rows, width)
+    near = tl.load(x + first * width + column, mask=(column < width) & (count > 0), other=0).to(tl.float32)
+    differences = tl.zeros([ROWS, BLOCK], tl.float32)
+    squares = tl.zeros([ROWS, BLOCK], tl.float32)
+    for start in range(0, rows, ROWS):
+        place, inside = _tile(first + start, elements, width, BLOCK, ROWS)
+        difference = tl.where(inside, tl.load(x + place, mask=inside, other=0).to(tl.float32) - near[None, :], 0)
+        differences += difference
+        squares += difference * difference
+    total = tl.sum(differences, 0)
+    offset = total / tl.maximum(count, 1)
+    place = partial + column * tl.num_programs(0) + tl.program_id(0)
+    tl.store(place, near + offset)
+    tl.store(place + BLOCK * tl.num_programs(0), tl.maximum(tl.sum(squares, 0) - total * offset, 0))
+
+
+@triton.jit
+def finish_moments(partial, weight, bias, running_mean, running_var, moments, eps, momentum, elements, rows, programs,
+                   width, channels, BLOCK: tl.constexpr, PROGRAMS: tl.constexpr):
+    """Of one channel: mean, 1 / deviation, weight / deviation and bias; running statistics.
+
+    Partial moments are joined as by Chan, Golub and LeVeque 1983, equation 2.1.
+    """
+    channel, program = tl.program_id(0), tl.arange(0, PROGRAMS)
+    exists, all_count = program < programs, elements // channels
+    near = tl.load(partial + channel * programs)
+    differences = tl.zeros([PROGRAMS], tl.float32)
+    for column in range(channel, width, channels):
+        count = _count(program, column, elements, rows, width)
+        mean = tl.load(partial + column * programs + program, mask=exists, other=0)
+        differences += tl.where(exists, count * (mean - near), 0)
+    all_mean = near + tl.sum(differences) / all_count
+    squares = tl.zeros([PROGRAMS], tl.float32)
+    for column in range(channel, width, channels):
+        count = _count(program, column, elements, rows, width)
+        place = partial + column * programs + program
+        difference = tl.load(place, mask=exists, other=0) - all_mean
+        squares += tl.where(exists, count * difference * difference, 0)
+        squares += tl.load(place + BLOCK * programs, mask=exists, other=0)
+    all_squares = tl.sum(squares)
+    variance = all_squares / all_count
     scale = 1 / tl.sqrt(variance + eps)
-    factor = tl.load(weight + channel) * scale
-    tl.store(moments + channel, mean)
+    tl.store(moments + channel, all_mean)
     tl.store(moments + channels + channel, scale)
-    tl.store(moments + 2 * channels + channel, factor)
-    tl.store(moments + 3 * channels + channel, tl.load(bias + channel) - mean * factor)
-    tl.store(running_mean + channel, near + momentum * delta)
-    unbiased = variance * (count / tl.maximum(count - 1, 1))
+    tl.store(moments + 2 * channels + channel, tl.load(weight + channel) * scale)
+    tl.store(moments + 3 * channels + channel, tl.load(bias + channel))
+    old = tl.load(running_mean + channel)
+    tl.store(running_mean + channel, old + momentum * (all_mean - old))
     old = tl.load(running_var + channel)
-    tl.store(running_var + channel, old + momentum * (unbiased - old))
+    tl.store(running_var + channel, old + momentum * (all_squares / tl.maximum(all_count - 1, 1) - old))
 
 
 @triton.jit
@@ -80,23 +110,24 @@ def normalize(x, residual, moments, y, elements, width, channels, HAS_RESIDUAL: 
               ROWS: tl.constexpr):
     place, inside = _tile(tl.program_id(0) * ROWS, elements, width, BLOCK, ROWS)
     channel = tl.arange(0, BLOCK) % channels
+    mean = tl.load(moments + channel)[None, :]
     factor = tl.load(moments + 2 * channels + channel)[None, :]
-    summand = tl.load(moments + 3 * channels + channel)[None, :]
-    value = tl.load(x + place, mask=inside, other=0).to(tl.float32) * factor + summand
+    bias = tl.load(moments + 3 * channels + channel)[None, :]
+    value = (tl.load(x + place, mask=inside, other=0).to(tl.float32) - mean) * factor + bias
     if HAS_RESIDUAL:
         value += tl.load(residual + place, mask=inside, other=0).to(tl.float32)
     tl.store(y + place, tl.maximum(value, 0), mask=inside)
 
 
 @triton.jit
-def _in_front_of_relu(x, y, gradient, place, inside, mean, scale, factor, summand, HAS_RESIDUAL: tl.constexpr):
+def _in_front_of_relu(x, y, gradient, place, inside, mean, scale, factor, bias, HAS_RESIDUAL: tl.constexpr):
     """Gradient in front of the ReLU, and the normalized input."""
     value = tl.load(x + place, mask=inside, other=0).to(tl.float32)
     slope = tl.load(gradient + place, mask=inside, other=0).to(tl.float32)
     if HAS_RESIDUAL:
         out = tl.load(y + place, mask=inside, other=0).to(tl.float32)
     else:
-        out = value * factor + summand
+        out = (value - mean) * factor + bias
     return tl.where(inside & (out > 0), slope, 0), (value - mean) * scale
 
 
@@ -108,13 +139,13 @@ def reduce_gradients(x, y, gradient, moments, partial, elements, rows, width, ch
     mean = tl.load(moments + channel)[None, :]
     scale = tl.load(moments + channels + channel)[None, :]
     factor = tl.load(moments + 2 * channels + channel)[None, :]
-    summand = tl.load(moments + 3 * channels + channel)[None, :]
+    bias = tl.load(moments + 3 * channels + channel)[None, :]
     of_bias = tl.zeros([ROWS, BLOCK], tl.float32)
     of_weight = tl.zeros([ROWS, BLOCK], tl.float32)
     first = tl.program_id(0) * rows
     for start in range(0, rows, ROWS):
         place, inside = _tile(first + start, elements, width, BLOCK, ROWS)
-        slope, normalized = _in_front_of_relu(x, y, gradient, place, inside, mean, scale, factor, summand, HAS_RESIDUAL)
+        slope, normalized = _in_front_of_relu(x, y, gradient, place, inside, mean, scale, factor, bias, HAS_RESIDUAL)
         of_bias += slope
         of_weight += slope * normalized
     _leave(partial, of_bias, of_weight, BLOCK)
@@ -135,8 +166,8 @@ def propagate(x, y, gradient, moments, sums, of_x, of_residual, elements, width,
     mean = tl.load(moments + channel)[None, :]
     scale = tl.load(moments + channels + channel)[None, :]
     factor = tl.load(moments + 2 * channels + channel)[None, :]
-    summand = tl.load(moments + 3 * channels + channel)[None, :]
-    slope, normalized = _in_front_of_relu(x, y, gradient, place, inside, mean, scale, factor, summand, HAS_RESIDUAL)
+    bias = tl.load(moments + 3 * channels + channel)[None, :]
+    slope, normalized = _in_front_of_relu(x, y, gradient, place, inside, mean, scale, factor, bias, HAS_RESIDUAL)
     count = elements // channels
     of_bias = tl.load(sums + channel)[None, :] / count
     of_weight = tl.load(sums + channels + channel)[None, :] / count

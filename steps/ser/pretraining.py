@@ -99,7 +99,7 @@ def pretrain(model_dir, data_dir, config, *, seed, device, precision, restart, s
         return cross_entropy(model(features).float(), speakers[positions])
 
     def validate():
-        hits = posteriors(model, bank, valid).argmax(1) == speakers[valid].cpu()
+        hits = posteriors(model, bank, valid, precision).argmax(1) == speakers[valid].cpu()
         return 100 * hits.float().mean().item()
 
     identity = digest(options, bank.fingerprint(), speakers.tolist(), precision)

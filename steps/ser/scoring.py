@@ -6,8 +6,8 @@ import torch
 _BATCH_FRAMES = {"cpu": 6000, "cuda": 200000}
 
 
-def posteriors(model, bank, which):
-    """Score whole utterances in float32.
+def posteriors(model, bank, which, precision="fp32"):
+    """Score whole utterances.
 
     Parameters
     ----------
@@ -17,6 +17,8 @@ def posteriors(model, bank, which):
     bank : FeatureBank
     which : torch.Tensor
         Positions of the utterances in the bank.
+    precision : str
+        `bf16` or `fp32`, in which convolutions and matrix products are computed.
 
     Returns
     -------
@@ -27,7 +29,7 @@ def posteriors(model, bank, which):
     model.eval()
     order = torch.argsort(bank.lengths[which], stable=True)
     rows, start, limit = [], 0, _BATCH_FRAMES[bank.device.type]
-    with torch.inference_mode():
+    with torch.inference_mode(), torch.autocast(bank.device.type, torch.bfloat16, enabled=precision == "bf16"):
         while start < len(order):
             longest = bank.lengths[which[order[start:]]]
             sizes = longest * torch.arange(1, len(longest) + 1, device=longest.device)

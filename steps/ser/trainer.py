@@ -69,7 +69,7 @@ class Trainer:
     loss : callable
         `(model, features [B, crop, dimension], positions [B])` to a scalar, a mean over the batch.
     validate : callable
-        No argument; percent, higher is better.
+        No argument; percent, higher is better. It leaves the model in the mode in which it was.
     plan : Plan
     model_dir : str or Path
     identity : str
@@ -113,6 +113,7 @@ class Trainer:
         self._resume()
         self.step = TrainingStep(distributed.distribute(self.model), self.loss, self.optimizer, self.plan.precision,
                                  self.captured)
+        self.model.train()
         saved = time.monotonic()
         epochs = range(self.epoch + 1, self.plan.epochs + 1)
         for epoch in progress(epochs, initial=self.epoch, total=self.plan.epochs, unit="epoch"):
@@ -145,7 +146,6 @@ class Trainer:
         self.state_path.unlink(missing_ok=True)
 
     def _train_epoch(self, epoch):
-        self.model.train()
         total = torch.zeros((), device=self.bank.device)
         for crops, positions, size, rate_factor in prefetch(self._batches(epoch), self.bank):
             self._set_rates(rate_factor)

@@ -87,7 +87,8 @@ def pretraining(folder, epochs, resident):
     marks = []
 
     def validate():
-        hits = posteriors(model, bank, places[: sizes["held_out"]]).argmax(1) == speakers[: sizes["held_out"]].cpu()
+        hypotheses = posteriors(model, bank, places[: sizes["held_out"]], "bf16").argmax(1)
+        hits = hypotheses == speakers[: sizes["held_out"]].cpu()
         marks.append(time.perf_counter())
         return 100 * hits.float().mean().item()
 
