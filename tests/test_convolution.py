@@ -17,8 +17,9 @@ def test_a_convolution_in_blocks_is_that_convolution(inputs, outputs, kernel, st
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(3, inputs, 24, 11, dtype=torch.float64, generator=generator).requires_grad_()
     weight = torch.randn(outputs, inputs, kernel, kernel, dtype=torch.float64, generator=generator).requires_grad_()
-    ours = conv_in_blocks(x, weight, shifts(kernel, stride, frames).double())
-    theirs = conv2d(x, weight, None, stride, kernel // 2)
+    bias = torch.randn(outputs, dtype=torch.float64, generator=generator)
+    ours = conv_in_blocks(x, weight, shifts(kernel, stride, frames).double(), bias)
+    theirs = conv2d(x, weight, bias, stride, kernel // 2)
     assert ours.stride(1) == 1 and torch.allclose(ours, theirs, atol=1e-12)
     gradient = torch.randn(theirs.shape, dtype=torch.float64, generator=generator)
     for our, their in zip(*(torch.autograd.grad(y, (x, weight), gradient) for y in (ours, theirs)), strict=True):

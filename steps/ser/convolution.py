@@ -24,15 +24,18 @@ class Conv2d(nn.Conv2d):
 
     def forward(self, x):
         """Map `[B, inputs, T, F]` to `[B, outputs, T', F']`; stride 2 halves T and F, rounding up."""
-        if not x.is_cuda:
-            return super().forward(x)
-        if self.frames > 1 and x.shape[2] % (self.frames * self.stride[0]) == 0:
-            return conv_in_blocks(x, self.weight, self.shifts)
-        return conv2d(x.transpose(2, 3), self.weight.transpose(2, 3), None, self.stride, self.padding).transpose(2, 3)
+        return self._convolve(x, self.weight)
 
     def scaled(self, x, factor, summand):
-        """`factor * self(x) + summand`, `[outputs]` each, in the time of a convolution on a CPU."""
-        return conv2d(x, self.weight * factor[:, None, None, None], summand, self.stride, self.padding)
+        """`factor * self(x) + summand` as one convolution; `[outputs]` each."""
+        return self._convolve(x, self.weight * factor[:, None, None, None], summand)
+
+    def _convolve(self, x, weight, bias=None):
+        if not x.is_cuda:
+            return conv2d(x, weight, bias, self.stride, self.padding)
+        if self.frames > 1 and x.shape[2] % (self.frames * self.stride[0]) == 0:
+            return conv_in_blocks(x, weight, self.shifts, bias)
+        return conv2d(x.transpose(2, 3), weight.transpose(2, 3), bias, self.stride, self.padding).transpose(2, 3)
 
 
 def shifts(kernel, stride, frames):
@@ -57,7 +60,7 @@ def shifts(kernel, stride, frames):
     return hits.float().view(frames, 2 * reach + 1, block, kernel)
 
 
-def conv_in_blocks(x, weight, shifts):
+def conv_in_blocks(x, weight, shifts, bias=None):
     """A convolution, padded by half its kernel, of which each position computes several output frames.
 
     A block of input frames lies side by side in memory with its channels, so it is one position of many channels;
@@ -72,6 +75,8 @@ def conv_in_blocks(x, weight, shifts):
         `[outputs, inputs, kernel, kernel]`, over time and frequency.
     shifts : torch.Tensor
         Of shifts().
+    bias : torch.Tensor, optional
+        `[outputs]`.
 
     Returns
     -------
@@ -84,7 +89,8 @@ def conv_in_blocks(x, weight, shifts):
     filters = torch.einsum("oitf,nrbt->nobifr", weight, shifts)
     filters = filters.reshape(frames * outputs, block * inputs, kernel, reached)
     blocks = x.permute(0, 3, 2, 1).contiguous().view(batch, frequencies, time // block, block * inputs)
-    y = conv2d(blocks.permute(0, 3, 1, 2), filters, None, (block // frames, 1), (kernel // 2, reached // 2))
+    bias = None if bias is None else bias.repeat(frames)
+    y = conv2d(blocks.permute(0, 3, 1, 2), filters, bias, (block // frames, 1), (kernel // 2, reached // 2))
     return y.permute(0, 2, 3, 1).reshape(batch, -1, time // block * frames, outputs).permute(0, 3, 2, 1)
 
 

@@ -25,10 +25,10 @@ def is_available():
     """Whether this machine has a GPU and what Triton needs to compile for it; a reason against it is logged once."""
     if not torch.cuda.is_available():
         return False
-    x = torch.ones(2, 16, 2, 2, device="cuda").to(memory_format=torch.channels_last).requires_grad_()
-    norm = torch.nn.BatchNorm2d(16).cuda()
     try:
-        batch_norm_relu(x, norm).sum().backward()
+        with torch.inference_mode(False), torch.enable_grad():
+            x = torch.ones(2, 16, 2, 2, device="cuda").to(memory_format=torch.channels_last).requires_grad_()
+            batch_norm_relu(x, torch.nn.BatchNorm2d(16).cuda()).sum().backward()
     except Exception as error:  # there is no Triton, or it raises whatever its compiler does
         log(f"normalizing with torch's kernels, Triton's cannot be had: {str(error).strip().splitlines()[-1]}")
         return False
@@ -36,16 +36,16 @@ def is_available():
 
 
 def fits(x, norm):
-    """Whether the kernels can take a map `[B, C, T, F]`: channels lie side by side in dense memory, and in evaluation
-    there is no gradient."""
-    if torch.is_grad_enabled() and not norm.training or not x.is_cuda or x.numel() >= 2**31:
+    """Whether the kernels can take a map `[B, C, T, F]`: in training, channels side by side in dense memory."""
+    of_one_process = type(norm) is torch.nn.BatchNorm2d  # and not what ser.distributed makes of it
+    if not (norm.training and of_one_process and x.is_cuda and x.numel() < 2**31):
         return False
     order = (0, 3, 2, 1) if x.stride(2) < x.stride(3) else (0, 2, 3, 1)
     return x.permute(order).is_contiguous() and is_available()
 
 
 def batch_norm_relu(x, norm, residual=None):
-    """Compute `relu(norm(x) + residual)`; in training with the statistics of the batch, which go into the running ones.
+    """Compute `relu(norm(x) + residual)` with the statistics of the batch, and update the running ones.
 
     Parameters
     ----------
@@ -60,9 +60,6 @@ def batch_norm_relu(x, norm, residual=None):
     torch.Tensor
         As x.
     """
-    if not norm.training:
-        scale = torch.rsqrt(norm.running_var + norm.eps)
-        return _normalized(x, residual, torch.stack([norm.running_mean, scale, norm.weight * scale, norm.bias]))
     norm.num_batches_tracked.add_(1)
     return _BatchNormRelu.apply(x, residual, norm.weight, norm.bias, norm.running_mean, norm.running_var, norm.eps,
                                 norm.momentum)
@@ -79,7 +76,10 @@ class _BatchNormRelu(torch.autograd.Function):
         kernels.finish_moments[grid.channels,](partial, weight, bias, running_mean, running_var, moments, eps, momentum,
                                                grid.elements, grid.rows, grid.programs, grid.width, grid.channels,
                                                grid.block, _PROGRAMS)
-        y = _normalized(x, residual, moments)
+        y = torch.empty_like(x)
+        residual = None if residual is None else _laid_out_as(residual, x)
+        kernels.normalize[grid.tiles,](x, residual, moments, y, grid.elements, grid.width, grid.channels,
+                                       residual is not None, grid.block, _ROWS)
         ctx.save_for_backward(x, None if residual is None else y, moments)
         return y
 
@@ -100,15 +100,6 @@ class _BatchNormRelu(torch.autograd.Function):
         kernels.propagate[grid.tiles,](x, y, gradient, moments, sums, of_x, of_residual, grid.elements, grid.width,
                                        grid.channels, y is not None, grid.block, _ROWS)
         return of_x, of_residual, sums[1], sums[0], None, None, None, None
-
-
-def _normalized(x, residual, moments):
-    """Subtract row 0 of `moments` `[4, C]`, multiply by row 2, add row 3 and the residual; ReLU."""
-    grid, y = _Grid(x), torch.empty_like(x)
-    residual = None if residual is None else _laid_out_as(residual, x)
-    _kernels().normalize[grid.tiles,](x, residual, moments, y, grid.elements, grid.width, grid.channels,
-                                      residual is not None, grid.block, _ROWS)
-    return y
 
 
 def _laid_out_as(tensor, like):

@@ -60,7 +60,7 @@ class ConvBnRelu(nn.Module):
 
     def forward(self, x, lengths, residual=None):
         """Map `[B, inputs, T, F]`, `[B]` to `[B, outputs, T', F']`, `[B]`; a residual is added in front of the ReLU."""
-        if not self.norm.training and not x.is_cuda:
+        if not self.norm.training:
             x = self.conv.scaled(x, *factor_and_summand(self.norm))
             x = (x if residual is None else x.add_(residual)).relu_()
         elif fits(x := self.conv(x), self.norm):
