@@ -169,6 +169,13 @@ def trained(tiny, make_once):
     return make_once("trained", train)
 
 
+@pytest.fixture(scope="session")
+def whole(tiny, make_once):
+    """Give the place in which a stage (stages.py) has done its work without any fault."""
+    from stages import place_of  # which imports this file
+    return lambda stage: place_of(stage, tiny, make_once)
+
+
 @pytest.fixture
 def outcome(record_property):
     """Put a row into the table of faults that ends the report: outcome(fault, stage, status, said)."""
@@ -176,7 +183,7 @@ def outcome(record_property):
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Print what became of each fault of tests/test_faults.py, whichever process ran it."""
+    """Print what became of each fault that a test has made, whichever process ran it."""
     reports = [report for word in ("passed", "failed", "skipped") for report in terminalreporter.stats.get(word, ())]
     rows = {tuple(value): report.outcome for report in reports for name, value in report.user_properties
             if name == "fault"}

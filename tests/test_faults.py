@@ -1,171 +1,44 @@
-"""Nothing breaks it: a table of faults, one row each, met by the stage that they are made for.
+"""Nothing that is read breaks it: a table of faults, one row each, met by the stage that they are made for.
 
-A row damages what a stage reads, or where it runs, and says how the stage must end: its exit status and the one line
-that it must say. Whatever the row, there is no traceback, what stood there before stands there still, nothing is
-half-written, and once the damage is mended the same command makes what it always makes. The report ends with the
-outcomes (conftest.py).
+A row damages what a stage reads, and says how the stage must end: its exit status and the one line that it must say.
+Whatever the row, there is no traceback, what stood there before stands there still, nothing is half-written, and once
+the damage is mended the same command makes what it always makes. The report ends with the outcomes (conftest.py).
 """
 
-import fcntl
 import json
 import os
 import re
 import shutil
-import signal
-import subprocess
-import sys
-import time
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import ROOT, read_matrices, run, tone
+from conftest import read_matrices, run
+from stages import (
+    CURVES,
+    DATA,
+    FBANK,
+    FOLD,
+    FOLDS,
+    IEMOCAP,
+    PRETRAIN,
+    RESULTS,
+    SCORE,
+    TRAIN,
+    TRAINING,
+    VAD,
+    check,
+    files_of,
+    made,
+    moved,
+    spoken,
+)
 
-import finetune as finetune_script
-import options
-import score as score_script
-from ser import evaluation, finetuning
 from ser.archives import write_archive
 from ser.checkpoint import load_tensors, save_tensors
 from ser.data_dir import read_table, write_table
 from ser.errors import UserError
-
-TRAINING = ("--backbone", "vgg5", "--epochs", "1", "--batch-size", "16", "--crop", "40", "--num-threads", "1",
-            "--device", "cpu", "--precision", "fp32")
-LOG_LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \(")
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A command of the recipe, and what it reads and makes in a place of its own.
-
-    Attributes
-    ----------
-    name : str
-        As in the README's table.
-    words : tuple of str
-        `{}` stands for the place.
-    makes : tuple of str
-        Files or folders below the place that must survive a failure as they were.
-    """
-
-    name: str
-    words: tuple
-    makes: tuple
-
-    def __call__(self, place, *more, **kwargs):
-        script, *words = self.words
-        words = [*more, *words] if script.endswith(".sh") else [*words, *more]
-        return run(script, *(word.replace("{}", str(place)) for word in words), check=False, **kwargs)
-
-
-DATA = Stage("1 data", ("local/kaldi_data_prep.py", "--emotion", "true", "{}/source", "{}/data"), ("data",))
-IEMOCAP = Stage("1 IEMOCAP", ("local/iemocap_data_prep.py", "{}/corpus", "{}/data"), ("data",))
-FBANK = Stage("2 features", ("steps/make_fbank.sh", "--nj", "1", "{}/data"),
-              ("data/feats.scp", "data/data/raw_fbank_data.1.ark"))
-VAD = Stage("2 VAD", ("steps/compute_vad.sh", "--nj", "1", "{}/data"), ("data/vad.scp", "data/data/vad_data.1.ark"))
-FOLDS = Stage("3 folds", ("local/make_folds.py", "--protocol", "loso", "{}/data"), ("data/folds",))
-PRETRAIN = Stage("4 pre-training", ("steps/pretrain.py", *TRAINING, "{}/data", "{}/exp/m"), ())
-TRAIN = Stage("5 training", ("steps/finetune.py", *TRAINING, "--data", "{}/data", "--fold", "fold_s1", "--dir",
-                             "{}/exp/m"), ())
-SCORE = Stage("5 scoring", ("steps/score.py", "--device", "cpu", "{}/exp/vgg5_baseline/fold_s1", "{}/data"),
-              ("exp/vgg5_baseline/fold_s1",))
-RESULTS = Stage("6 results", ("local/make_results.py", "--systems", "vgg5_baseline", "{}/data", "{}/exp"),
-                ("exp/RESULTS", "exp/vgg5_baseline/RESULT"))
-CURVES = Stage("7 analysis", ("local/make_curves.py", "--systems", "vgg5_baseline", "{}/data", "{}/exp"),
-               ("exp/analysis",))
-
-
-def files_of(folder):
-    """Every file below a folder as bytes."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
-
-
-def made(stage, place):
-    """What a stage has made in a place, wherever that place is: its files, or the weights and scores of its model."""
-    files = {name: content.replace(os.fsencode(place), b"{}") for name, content in files_of(place).items()}
-    if stage in (PRETRAIN, TRAIN):
-        model = "exp/m/" if "exp/m/RESULT" in files else f"{FOLD}/"
-        return [files[model + name] for name in ("best.safetensors", "last.safetensors", "score/per_utt")]
-    return {name: content for name, content in files.items()
-            if name.startswith(stage.makes) and "/tensorboard/" not in name}
-
-
-def moved(source, target):
-    """Copy a place; its text names the copy then."""
-    shutil.copytree(source, target)
-    for path in target.rglob("*"):
-        if path.suffix in (".scp", ".json") or path.name.startswith("RESULT"):
-            path.write_bytes(path.read_bytes().replace(os.fsencode(source), os.fsencode(target)))
-    return target
-
-
-def kaldi_source(folder):
-    """A data directory as users have them: four speakers with ten short utterances each, two labels."""
-    (folder / "audio").mkdir(parents=True)
-    utts = [f"s{speaker}-{number}" for speaker in (1, 2, 3, 4) for number in range(10)]
-    for number, utt in enumerate(utts):
-        soundfile.write(folder / "audio" / f"{utt}.wav", tone(np.random.default_rng(number), 150, 0.2), 16000)
-    write_table(folder / "wav.scp", {utt: f"audio/{utt}.wav" for utt in utts})
-    write_table(folder / "utt2spk", {utt: utt[:2] for utt in utts})
-    write_table(folder / "utt2emo", {utt: ("ang", "sad")[number % 2] for number, utt in enumerate(utts)})
-
-
-def iemocap_corpus(folder):
-    """One improvised dialog of 40 turns."""
-    dialog, session = "Ses01F_impro01", folder / "Session1"
-    labels = session / "dialog" / "EmoEvaluation" / f"{dialog}.txt"
-    labels.parent.mkdir(parents=True)
-    wavs = session / "sentences" / "wav" / dialog
-    wavs.mkdir(parents=True)
-    turns = [f"{dialog}_{voice}{number:03d}" for voice in "FM" for number in range(20)]
-    labels.write_text("".join(f"[1.0000 - 2.0000]\t{turn}\tneu\t[2.5, 2.5, 2.5]\n\n" for turn in turns))
-    for turn in turns:
-        soundfile.write(wavs / f"{turn}.wav", np.ones(1600, np.int16), 16000)
-
-
-@pytest.fixture(scope="module")
-def whole(tiny, tmp_path_factory):
-    """Give the place in which a stage has done its work without any fault."""
-    places = {}
-
-    def trained(place):
-        shutil.copytree(tiny, place / "data")
-        for table in ("feats.scp", "vad.scp"):
-            path = place / "data" / table
-            path.write_text(path.read_text().replace(str(tiny), str(place / "data")))
-        for fold in ("fold_s1", "fold_s2", "fold_s3", "fold_s4"):
-            run("steps/finetune.py", *TRAINING, "--data", place / "data", "--fold", fold, "--dir",
-                place / "exp" / "vgg5_baseline" / fold)
-        RESULTS(place)
-        CURVES(place)
-
-    def make(kind):
-        place = tmp_path_factory.mktemp("whole") / "place"
-        place.mkdir()
-        if kind == "trained":
-            trained(place)
-        elif kind == "corpus":
-            iemocap_corpus(place / "corpus")
-            IEMOCAP(place)
-        else:
-            kaldi_source(place / "source")
-            DATA(place)
-        if kind == "features":
-            FBANK(place)
-            VAD(place)
-        return place
-
-    def get(stage):
-        kind = {DATA: "source", IEMOCAP: "corpus", FBANK: "features", VAD: "features"}.get(stage, "trained")
-        if kind not in places:
-            places[kind] = make(kind)
-        return places[kind]
-
-    return get
 
 
 def edit(name, change):
@@ -259,7 +132,6 @@ def lines_lost(name):
 
 
 WAV = "source/audio/s1-0.wav"
-FOLD = "exp/vgg5_baseline/fold_s1"
 NOISE = np.random.default_rng(0).normal(0, 0.1, 3200)
 
 # stage, fault, damage, exit status, what must be said, words behind the command
@@ -401,24 +273,6 @@ def put_back(place, before, damaged):
             path.write_bytes(before[name])
 
 
-def spoken(result, said, place):
-    """The line of an output that has what it must say; else its last line, marked. Files are named from the place."""
-    lines = [LOG_LINE.sub("(", line) for line in (result.stderr + result.stdout).replace(f"{place}/", "").splitlines()]
-    return next((line for line in lines if re.search(said, line)), f"NOT EXPECTED: {''.join(lines[-1:])}")
-
-
-def check(stage, place, result, status, said, before):
-    """What holds of every fault; `before` is what the stage had made."""
-    assert result.returncode == status and re.search(said, result.stderr + result.stdout), result.stderr + result.stdout
-    assert "Traceback" not in result.stderr + result.stdout
-    if status:
-        own = [line for line in result.stderr.splitlines() if not LOG_LINE.match(line)]
-        assert len(own) == 1 or stage.words[0].endswith(".sh"), own
-        assert made(stage, place) == before
-        assert not (place / "exp" / "m" / "RESULT").exists()
-        assert not [path for path in place.rglob(".*.????????") if path.is_file()], "half-written"
-
-
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: f"{row[0].name}: {row[1]}")
 def test_table(row, whole, tmp_path, outcome):
     stage, fault, damage, status, said, *words = row
@@ -437,34 +291,6 @@ def test_table(row, whole, tmp_path, outcome):
     again = stage(place, *(["--restart", "true"] if (place / "exp" / "m").exists() else []))
     assert again.returncode == 0, again.stderr
     assert made(stage, place) == reference
-
-
-OUT_OF_MEMORY = ("CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a total capacity of 14.75 GiB of which "
-                 "12.71 GiB is free. If reserved but unallocated memory is large try setting something else.")
-
-
-@pytest.mark.parametrize(("stage", "where", "error", "said"), [
-    (TRAIN, (finetuning, "overall_loss"), torch.cuda.OutOfMemoryError(OUT_OF_MEMORY),
-     r"the GPU's memory is full; lower --batch-size or --crop, .* \(.*12.71 GiB is free.\)$"),
-    (TRAIN, (finetuning, "load_bank"), MemoryError("Unable to allocate 3 TiB"), r"the memory is full; lower --batch"),
-    (SCORE, (evaluation, "posteriors"), torch.cuda.OutOfMemoryError(OUT_OF_MEMORY), r"the GPU's memory is full; lower"),
-], ids=lambda value: getattr(value, "name", None))
-def test_out_of_memory(stage, where, error, said, whole, tmp_path, outcome, monkeypatch, capsys):
-    place = moved(whole(stage), tmp_path / "place")
-    before, script = made(stage, place), {TRAIN: finetune_script, SCORE: score_script}[stage]
-
-    def fill(*_, **__):
-        raise error
-
-    monkeypatch.setattr(*where, fill)
-    monkeypatch.setattr(sys, "argv", [word.replace("{}", str(place)) for word in stage.words])
-    with pytest.raises(SystemExit) as end:
-        options.run(script.main)
-    result = subprocess.CompletedProcess((), end.value.code, "", capsys.readouterr().err)
-    what = "out of memory on the GPU" if "CUDA" in str(error) else "out of memory"
-    outcome(what, stage.name, result.returncode, spoken(result, said, place))
-    check(stage, place, result, 1, said, before)
-    assert stage(place).returncode == 0
 
 
 def test_checkpoint_cut_at_every_tenth_byte(whole, tmp_path, outcome):
@@ -501,299 +327,6 @@ def test_state_to_resume_from(damage, whole, tmp_path, outcome):
     check(TRAIN, place, result, 1, rf"exp/m/state.safetensors: {said}", made(TRAIN, place))
     assert state.read_bytes() == before
     assert TRAIN(place, "--restart", "true").returncode == 0 and made(TRAIN, place) == made(TRAIN, whole(TRAIN))
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 64 MB of its own, whose options may be changed; skips where none may be mounted."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-
-    def mount(words):
-        done = subprocess.run(["mount", "-t", "tmpfs", "-o", words, "tmpfs", disk], capture_output=True, text=True)
-        if done.returncode:
-            pytest.skip(f"no file system may be mounted here: {done.stderr.strip()}")
-
-    mount("size=64m")
-    yield disk, lambda words: mount(f"remount,{words}")
-    subprocess.run(["umount", "--lazy", disk], check=True)
-
-
-def fill(disk):
-    """Leave no room on a disk; returns the file that takes it."""
-    free = os.statvfs(disk)
-    filler = disk / "filler"
-    filler.write_bytes(bytes(free.f_bavail * free.f_bsize))
-    return filler
-
-
-@pytest.mark.parametrize("stage", [DATA, FBANK, FOLDS, TRAIN, SCORE, RESULTS], ids=lambda stage: stage.name)
-def test_disk_full(stage, whole, small_disk, outcome):
-    disk, _ = small_disk
-    place = moved(whole(stage), disk / "place")
-    reference, filler = made(stage, place), fill(disk)
-    said = r"\S+.*No space left on device"
-    result = stage(place)
-    outcome("disk full", stage.name, result.returncode, spoken(result, said, place))
-    check(stage, place, result, 1, said, reference)
-    filler.unlink()
-    again = stage(place)
-    assert again.returncode == 0 and made(stage, place) == reference, again.stderr
-
-
-@pytest.mark.parametrize("stage", [DATA, FBANK, FOLDS, TRAIN, SCORE, RESULTS], ids=lambda stage: stage.name)
-def test_read_only_disk(stage, whole, small_disk, outcome):
-    disk, remount = small_disk
-    place = moved(whole(stage), disk / "place")
-    reference = made(stage, place)
-    remount("ro")
-    result = stage(place)
-    outcome("read-only disk", stage.name, result.returncode, spoken(result, "Read-only file system", place))
-    check(stage, place, result, 1, r"Read-only file system.*place|place.*Read-only file system", reference)
-    remount("rw")
-    assert stage(place).returncode == 0 and made(stage, place) == reference
-
-
-def test_read_only_data(whole, small_disk, tmp_path, outcome):
-    disk, remount = small_disk
-    place = moved(whole(TRAIN), disk / "place")
-    shutil.rmtree(place / "data" / "bank", ignore_errors=True)
-    remount("ro")
-    model = tmp_path / "m"
-    result = TRAIN(place, "--dir", str(model))
-    said = r"data/bank/.*: cannot be made \(Read-only file system\), so the archives are read each time"
-    outcome("data on a read-only disk", TRAIN.name, result.returncode, spoken(result, said, place))
-    assert result.returncode == 0 and re.search(said, result.stderr)
-    assert (model / "best.safetensors").read_bytes() == (place / FOLD / "best.safetensors").read_bytes()
-
-
-def kill_all(process):
-    """kill -9 of a process and everything that it has started."""
-    parents = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = path.read_text().rpartition(")")[2].split()
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        parents[int(path.parent.name)] = int(fields[1])
-    doomed, grown = {process.pid}, True
-    while grown:
-        grown = {pid for pid, parent in parents.items() if parent in doomed} - doomed
-        doomed |= grown
-    for pid in doomed:
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-    process.wait()
-
-
-# The corpora of stage 0 without most of their recordings.
-MINI = """import sys, mini_corpus, mini_iemocap, mini_voxceleb1
-def few(plan):
-    return lambda *words: (plan(*words)[0][:8], plan(*words)[1])
-mini_iemocap.plan_iemocap = few(mini_iemocap.plan_iemocap)
-mini_voxceleb1.plan_voxceleb1 = few(mini_voxceleb1.plan_voxceleb1)
-mini_corpus.main()
-"""
-# stage: command, what it has when it is killed, what must be there only later, where all that it makes is
-KILLED = {
-    "0 corpora": (("-c", MINI, "--nj", "1", "{}/mini"), "mini/.mini_corpus.*/new/*/*/*/*", "mini/VoxCeleb1", "mini"),
-    "4 pre-training": ((*PRETRAIN.words, "--epochs", "8", "--save-every", "0"), "exp/m/state.safetensors",
-                       "exp/m/RESULT", "exp/m"),
-}
-
-
-@pytest.mark.parametrize("stage", KILLED)
-def test_kill_of_a_script(stage, whole, tmp_path, outcome):
-    words, sign, later, makes = KILLED[stage]
-    places = [moved(whole(PRETRAIN), tmp_path / name) for name in ("killed", "whole")]
-    first, second = ([sys.executable, *(word.replace("{}", str(place)) for word in words)] for place in places)
-    local = {"env": os.environ | {"PYTHONPATH": f"{ROOT}/steps:{ROOT}/local"}, "cwd": ROOT, "stderr": subprocess.PIPE,
-             "text": True}
-    process = subprocess.Popen(first, **local)
-    while not list(places[0].glob(sign)):
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.005)
-    kill_all(process)
-    process.stderr.close()
-    unfinished = not (places[0] / later).exists()
-    again = subprocess.run(first, stdout=subprocess.DEVNULL, **local)
-    assert again.returncode == subprocess.run(second, stdout=subprocess.DEVNULL, **local).returncode == 0, again.stderr
-    files = [{name: content for name, content in files_of(place / makes).items()
-              if not name.endswith(("config.json", "RESULT"))} for place in places]
-    outcome("kill -9", stage, again.returncode, "the same command made the same")
-    assert unfinished and files[0] == files[1]
-
-
-def recipe(root, place, *words, **kwargs):
-    """The command line of a short run.sh over a data directory of one's own; all that it makes is below a place."""
-    (place / "own.conf").write_text("--epochs=1\n--batch-size=16\n--crop=15\n")
-    return [str(word) for word in (
-        root / "run.sh", "--ser-data", place / "source", "--systems", "vgg5_baseline", "--finetune-config",
-        place / "own.conf", "--data-dir", place / "data", "--exp-dir", place / "exp", "--nj", "2", "--stop-stage", "6",
-        *words)]
-
-
-@pytest.fixture(scope="module")
-def odd_clone(whole, tmp_path_factory):
-    """A clone whose path is odd, and how a run of it went that was started from another directory."""
-    root = tmp_path_factory.mktemp("clone") / "it's my clone, ä 語音#1"
-    names = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT,
-                           capture_output=True, text=True, check=True).stdout.split("\0")
-    for name in filter(None, names):
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, root / name)
-    (root / ".venv").symlink_to((ROOT / ".venv").resolve())
-    shutil.copytree(whole(DATA) / "source", root / "source")
-    return root, subprocess.run(recipe(root, root), cwd="/", capture_output=True, text=True)
-
-
-def scores(place):
-    return {path.parent.parent.name: path.read_text() for path in place.glob("exp/vgg5_baseline/fold_*/score/per_utt")}
-
-
-def test_clone_in_an_odd_path_from_another_directory(odd_clone, outcome):
-    root, result = odd_clone
-    said = "vgg5_baseline +VGG5"
-    for fault in ("clone in a path with blanks, quotes, unicode", "run from another directory"):
-        outcome(fault, "1 to 6", result.returncode, spoken(result, said, root))
-    assert result.returncode == 0, result.stderr
-    assert re.search(said, result.stdout) and len(scores(root)) == 4
-
-
-KILLS = {"1": 0.1, "2": 0.7, "3": 0.1, "5": 3.0, "6": 0.5}  # stage: seconds behind its line in the log
-
-
-def test_kill_in_every_stage(odd_clone, whole, tmp_path, outcome):
-    """Each run is killed with all of its jobs, in the stage behind that in which the one before it was killed."""
-    shutil.copytree(whole(DATA) / "source", tmp_path / "source")
-    words, killed = recipe(ROOT, tmp_path), {}
-    for stage, seconds in KILLS.items():
-        process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        reached = any(f"(run.sh) stage {stage}:" in line and "done" not in line for line in process.stdout)
-        time.sleep(seconds)
-        killed[stage] = reached and process.poll() is None
-        kill_all(process)
-        process.stdout.close()
-    result = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
-    for stage in KILLS:
-        outcome("kill -9", f"{stage}, of run.sh", result.returncode,
-                "the same command made the same" if killed[stage] else "NOT EXPECTED: not killed")
-    assert result.returncode == 0, result.stderr
-    assert all(killed.values()), killed
-    assert scores(tmp_path) == scores(odd_clone[0])
-    assert not list(tmp_path.glob("exp/*/*/.*")) and not list(tmp_path.glob("exp/*/*/state*"))
-
-
-def test_runs_at_once(whole, tmp_path, outcome):
-    """Two runs make the same data directory for experiments of their own; a third is not let into another's."""
-    shutil.copytree(whole(DATA) / "source", tmp_path / "source")
-    words, names = recipe(ROOT, tmp_path, "--stop-stage", "3"), ("exp1", "exp2", "exp3")
-    (tmp_path / "exp3").mkdir()
-    with open(tmp_path / "exp3" / ".lock", "w") as file:  # the first run into it
-        fcntl.flock(file, fcntl.LOCK_EX)
-        runs = [subprocess.Popen([*words, "--exp-dir", str(tmp_path / name)], cwd=ROOT, stdout=subprocess.PIPE,
-                                 stderr=subprocess.STDOUT, text=True) for name in names]
-        *said, refused = [process.communicate()[0] for process in runs]
-    assert [process.returncode for process in runs] == [0, 0, 1], said
-    waiting, = [line for text in said for line in text.splitlines() if "waiting for it" in line]
-    outcome("two runs make one data directory", "1 to 3", 0, LOG_LINE.sub("(", waiting).replace(f"{tmp_path}/", ""))
-    assert sum("already done" in text for text in said) == 1
-    outcome("two runs into one experiment", "run.sh", 1, refused.replace(f"{tmp_path}/", "").strip())
-    assert re.fullmatch("run.sh: another run.sh is working in .*exp3; wait for it or give another --exp-dir\n", refused)
-
-
-@pytest.fixture
-def path_without(tmp_path):
-    """Give an environment whose PATH has all programs but some."""
-    def make(*missing):
-        folder = tmp_path / "bin"
-        folder.mkdir()
-        for place in os.environ["PATH"].split(os.pathsep):
-            for program in Path(place).glob("*"):
-                if program.name not in missing and not (folder / program.name).is_symlink():
-                    (folder / program.name).symlink_to(program)
-        return os.environ | {"PATH": str(folder)}
-    return make
-
-
-def test_without_flock(whole, tmp_path, path_without, outcome):
-    shutil.copytree(whole(DATA) / "source", tmp_path / "source")
-    result = run(*recipe(ROOT, tmp_path), check=False, env=path_without("flock"))
-    outcome("flock missing", "run.sh", result.returncode, spoken(result, "flock", tmp_path))
-    assert result.returncode == 1 and result.stderr == "run.sh: no flock in PATH; install util-linux\n"
-
-
-def test_without_git(whole, tmp_path, path_without, outcome):
-    place = moved(whole(TRAIN), tmp_path / "place")
-    result = TRAIN(place, env=path_without("git"))
-    outcome("git missing", TRAIN.name, result.returncode, spoken(result, "%WF1", place))
-    assert result.returncode == 0 and made(TRAIN, place) == made(TRAIN, whole(TRAIN))
-
-
-def test_without_a_scheduler(tmp_path, path_without, outcome):
-    result = run("steps/parallel/slurm.py", tmp_path / "x.log", "true", check=False, env=path_without("sbatch"))
-    outcome("sbatch missing", "slurm.py", result.returncode, spoken(result, "sbatch", tmp_path))
-    assert result.returncode == 1 and result.stderr.count("\n") == 1 and "sbatch" in result.stderr
-
-
-PYTHONS = {
-    "Python missing": (None, r"install.sh: no own-python; install Python 3.10 or newer"),
-    "Python too old": ("case $1 in --version) echo Python 3.6.8;; *) exit 1;; esac", r"Python 3.6.8 is too old; set"),
-    "Python without venv": ("case $1 in -m) exit 1;; esac", r"install.sh: cannot make .venv; install the venv module"),
-    "Python of .venv removed": (None, r"install.sh: no own-python; install Python 3.10 or newer"),
-}
-
-
-@pytest.mark.parametrize("fault", PYTHONS)
-def test_python(fault, tmp_path, outcome):
-    program, said = PYTHONS[fault]
-    (tmp_path / "local").mkdir()
-    shutil.copy(ROOT / "local" / "install.sh", tmp_path / "local")
-    (tmp_path / "requirements.txt").write_text("numpy\n")
-    (tmp_path / "bin").mkdir()
-    if program:
-        (tmp_path / "bin" / "own-python").write_text(f"#!/bin/sh\n{program}\n")
-        (tmp_path / "bin" / "own-python").chmod(0o755)
-    if "removed" in fault:
-        (tmp_path / ".venv" / "bin").mkdir(parents=True)
-        (tmp_path / ".venv" / "bin" / "python").symlink_to(tmp_path / "gone")
-        (tmp_path / ".venv" / ".requirements.txt").write_text("numpy\n")
-    result = run(tmp_path / "local" / "install.sh", "requirements.txt", check=False, env=os.environ | {
-        "PYTHON": "own-python", "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"})
-    outcome(fault, "path.sh", result.returncode, spoken(result, said, tmp_path))
-    assert result.returncode == 1 and re.search(said, result.stderr) and result.stderr.count("\n") == 1
-
-
-PLACES = {
-    "Turkish locale": {"LC_ALL": "tr_TR.UTF-8", "LANG": "tr_TR.UTF-8"},
-    "POSIX locale": {"LC_ALL": "POSIX", "LANG": "", "PYTHONUTF8": ""},
-    "time zone of the Pacific": {"TZ": "Pacific/Kiritimati"},
-}
-
-
-@pytest.mark.parametrize("fault", PLACES)
-def test_locale_and_time_zone(fault, whole, tmp_path, outcome):
-    place = moved(whole(FBANK), tmp_path / "Iıİi ö")
-    for stage in (DATA, FBANK):
-        command = [word.replace("{}", str(place)) for word in stage.words]
-        command = [sys.executable, *command] if command[0].endswith(".py") else command
-        result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ | PLACES[fault])
-        outcome(fault, stage.name, result.returncode, spoken(result, "prepared|wrote features", place))
-        assert result.returncode == 0 and "Traceback" not in result.stderr, result.stderr
-    reference = made(FBANK, whole(FBANK))
-    assert made(FBANK, place) == reference
-
-
-def test_corpus_in_a_folder_that_is_not_utf8(whole, tmp_path, outcome):
-    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/fran\xe7ais"))
-    shutil.copytree(whole(DATA) / "source", folder)
-    result = run("local/kaldi_data_prep.py", "--emotion", "true", folder, tmp_path / "data", check=False)
-    said = r"wav.scp: cannot hold .*fran\\udce7ais.*, a name that is not UTF-8; rename"
-    outcome("folder whose name is not UTF-8", DATA.name, result.returncode, spoken(result, said, tmp_path))
-    assert result.returncode == 1 and re.search(said, result.stderr) and result.stderr.count("\n") == 1
-    assert not list((tmp_path / "data").iterdir())
 
 
 @pytest.mark.parametrize(("name", "status", "said"), [

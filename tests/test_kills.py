@@ -1,0 +1,152 @@
+"""run.sh and its stages that are killed and begun again, two runs at once, and a clone in an odd path."""
+
+import fcntl
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+from stages import DATA, LOG_LINE, PRETRAIN, files_of, moved, spoken
+
+
+def kill_all(process):
+    """kill -9 of a process and everything that it has started."""
+    parents = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        parents[int(path.parent.name)] = int(fields[1])
+    doomed, grown = {process.pid}, True
+    while grown:
+        grown = {pid for pid, parent in parents.items() if parent in doomed} - doomed
+        doomed |= grown
+    for pid in doomed:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+    process.wait()
+
+
+# The corpora of stage 0 without most of their recordings.
+MINI = """import sys, mini_corpus, mini_iemocap, mini_voxceleb1
+def few(plan):
+    return lambda *words: (plan(*words)[0][:8], plan(*words)[1])
+mini_iemocap.plan_iemocap = few(mini_iemocap.plan_iemocap)
+mini_voxceleb1.plan_voxceleb1 = few(mini_voxceleb1.plan_voxceleb1)
+mini_corpus.main()
+"""
+# stage: command, what it has when it is killed, what must be there only later, where all that it makes is
+KILLED = {
+    "0 corpora": (("-c", MINI, "--nj", "1", "{}/mini"), "mini/.mini_corpus.*/new/*/*/*/*", "mini/VoxCeleb1", "mini"),
+    "4 pre-training": ((*PRETRAIN.words, "--epochs", "8", "--save-every", "0"), "exp/m/state.safetensors",
+                       "exp/m/RESULT", "exp/m"),
+}
+
+
+@pytest.mark.parametrize("stage", KILLED)
+def test_kill_of_a_script(stage, whole, tmp_path, outcome):
+    words, sign, later, makes = KILLED[stage]
+    places = [moved(whole(PRETRAIN), tmp_path / name) for name in ("killed", "whole")]
+    first, second = ([sys.executable, *(word.replace("{}", str(place)) for word in words)] for place in places)
+    local = {"env": os.environ | {"PYTHONPATH": f"{ROOT}/steps:{ROOT}/local"}, "cwd": ROOT, "stderr": subprocess.PIPE,
+             "text": True}
+    process = subprocess.Popen(first, **local)
+    while not list(places[0].glob(sign)):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.005)
+    kill_all(process)
+    process.stderr.close()
+    unfinished = not (places[0] / later).exists()
+    again = subprocess.run(first, stdout=subprocess.DEVNULL, **local)
+    assert again.returncode == subprocess.run(second, stdout=subprocess.DEVNULL, **local).returncode == 0, again.stderr
+    files = [{name: content for name, content in files_of(place / makes).items()
+              if not name.endswith(("config.json", "RESULT"))} for place in places]
+    outcome("kill -9", stage, again.returncode, "the same command made the same")
+    assert unfinished and files[0] == files[1]
+
+
+def recipe(root, place, *words, **kwargs):
+    """The command line of a short run.sh over a data directory of one's own; all that it makes is below a place."""
+    (place / "own.conf").write_text("--epochs=1\n--batch-size=16\n--crop=15\n")
+    return [str(word) for word in (
+        root / "run.sh", "--ser-data", place / "source", "--systems", "vgg5_baseline", "--finetune-config",
+        place / "own.conf", "--data-dir", place / "data", "--exp-dir", place / "exp", "--nj", "2", "--stop-stage", "6",
+        *words)]
+
+
+@pytest.fixture(scope="module")
+def odd_clone(whole, tmp_path_factory):
+    """A clone whose path is odd, and how a run of it went that was started from another directory."""
+    root = tmp_path_factory.mktemp("clone") / "it's my clone, ä 語音#1"
+    names = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT,
+                           capture_output=True, text=True, check=True).stdout.split("\0")
+    for name in filter(None, names):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, root / name)
+    (root / ".venv").symlink_to((ROOT / ".venv").resolve())
+    shutil.copytree(whole(DATA) / "source", root / "source")
+    return root, subprocess.run(recipe(root, root), cwd="/", capture_output=True, text=True)
+
+
+def scores(place):
+    return {path.parent.parent.name: path.read_text() for path in place.glob("exp/vgg5_baseline/fold_*/score/per_utt")}
+
+
+def test_clone_in_an_odd_path_from_another_directory(odd_clone, outcome):
+    root, result = odd_clone
+    said = "vgg5_baseline +VGG5"
+    for fault in ("clone in a path with blanks, quotes, unicode", "run from another directory"):
+        outcome(fault, "1 to 6", result.returncode, spoken(result, said, root))
+    assert result.returncode == 0, result.stderr
+    assert re.search(said, result.stdout) and len(scores(root)) == 4
+
+
+KILLS = {"1": 0.1, "2": 0.7, "3": 0.1, "5": 3.0, "6": 0.5}  # stage: seconds behind its line in the log
+
+
+def test_kill_in_every_stage(odd_clone, whole, tmp_path, outcome):
+    """Each run is killed with all of its jobs, in the stage behind that in which the one before it was killed."""
+    shutil.copytree(whole(DATA) / "source", tmp_path / "source")
+    words, killed = recipe(ROOT, tmp_path), {}
+    for stage, seconds in KILLS.items():
+        process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        reached = any(f"(run.sh) stage {stage}:" in line and "done" not in line for line in process.stdout)
+        time.sleep(seconds)
+        killed[stage] = reached and process.poll() is None
+        kill_all(process)
+        process.stdout.close()
+    result = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+    for stage in KILLS:
+        outcome("kill -9", f"{stage}, of run.sh", result.returncode,
+                "the same command made the same" if killed[stage] else "NOT EXPECTED: not killed")
+    assert result.returncode == 0, result.stderr
+    assert all(killed.values()), killed
+    assert scores(tmp_path) == scores(odd_clone[0])
+    assert not list(tmp_path.glob("exp/*/*/.*")) and not list(tmp_path.glob("exp/*/*/state*"))
+
+
+def test_runs_at_once(whole, tmp_path, outcome):
+    """Two runs make the same data directory for experiments of their own; a third is not let into another's."""
+    shutil.copytree(whole(DATA) / "source", tmp_path / "source")
+    words, names = recipe(ROOT, tmp_path, "--stop-stage", "3"), ("exp1", "exp2", "exp3")
+    (tmp_path / "exp3").mkdir()
+    with open(tmp_path / "exp3" / ".lock", "w") as file:  # the first run into it
+        fcntl.flock(file, fcntl.LOCK_EX)
+        runs = [subprocess.Popen([*words, "--exp-dir", str(tmp_path / name)], cwd=ROOT, stdout=subprocess.PIPE,
+                                 stderr=subprocess.STDOUT, text=True) for name in names]
+        *said, refused = [process.communicate()[0] for process in runs]
+    assert [process.returncode for process in runs] == [0, 0, 1], said
+    waiting, = [line for text in said for line in text.splitlines() if "waiting for it" in line]
+    outcome("two runs make one data directory", "1 to 3", 0, LOG_LINE.sub("(", waiting).replace(f"{tmp_path}/", ""))
+    assert sum("already done" in text for text in said) == 1
+    outcome("two runs into one experiment", "run.sh", 1, refused.replace(f"{tmp_path}/", "").strip())
+    assert re.fullmatch("run.sh: another run.sh is working in .*exp3; wait for it or give another --exp-dir\n", refused)
