@@ -30,7 +30,7 @@ from mini_voxceleb1 import plan_voxceleb1  # noqa: E402
 
 CONFIG, VAD_CONFIG = FbankConfig(), VadConfig()
 SCRIPTS = "steps/make_fbank.sh", "steps/compute_vad.sh"
-COPIES = 20  # of the synthetic speech are two hours, enough for scripts that have to start
+COPIES = 60  # of the synthetic speech are six hours, beside which the start of scripts is short
 HOUR_MB = 3600 * SAMPLE_RATE * 4 / 2**20
 PEAK = ("import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, stdout=2); "
         "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)")
