@@ -111,7 +111,7 @@ def has_bfloat16(device):
 
 
 def pick_precision(name, device):
-    """Turn `auto` into `bf16` where the processor has it, else `fp32`; scores do not depend on it."""
+    """Turn `auto` into a precision of training and validation: `bf16` where the processor has it, else `fp32`."""
     if name != "auto":
         return name
     return "bf16" if has_bfloat16(device) else "fp32"
