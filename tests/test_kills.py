@@ -74,13 +74,15 @@ def test_kill_of_a_script(stage, whole, tmp_path, outcome):
     assert unfinished and files[0] == files[1]
 
 
-def recipe(root, place, *words, **kwargs):
+TO_THE_END = "--stop-stage", "8", "--ablations", "vgg5_ad_an"
+
+
+def recipe(root, place, *words):
     """The command line of a short run.sh over a data directory of one's own; all that it makes is below a place."""
     (place / "own.conf").write_text("--epochs=1\n--batch-size=16\n--crop=15\n")
     return [str(word) for word in (
-        root / "run.sh", "--ser-data", place / "source", "--systems", "vgg5_baseline", "--finetune-config",
-        place / "own.conf", "--data-dir", place / "data", "--exp-dir", place / "exp", "--nj", "2", "--stop-stage", "6",
-        *words)]
+        root / "run.sh", "--ser-data", place / "source", "--systems", "vgg5_ad", "--finetune-config",
+        place / "own.conf", "--data-dir", place / "data", "--exp-dir", place / "exp", "--nj", "2", *words)]
 
 
 @pytest.fixture(scope="module")
@@ -94,29 +96,33 @@ def odd_clone(whole, tmp_path_factory):
         shutil.copy(ROOT / name, root / name)
     (root / ".venv").symlink_to((ROOT / ".venv").resolve())
     shutil.copytree(whole(DATA) / "source", root / "source")
-    return root, subprocess.run(recipe(root, root), cwd="/", capture_output=True, text=True)
+    return root, subprocess.run(recipe(root, root, *TO_THE_END), cwd="/", capture_output=True, text=True)
 
 
-def scores(place):
-    return {path.parent.parent.name: path.read_text() for path in place.glob("exp/vgg5_baseline/fold_*/score/per_utt")}
+def outcomes(place):
+    """Scores of each fold, and the tables of the analysis and the ablations."""
+    patterns = "vgg5_*/fold_*/score/per_utt", "vgg5_*/fold_*/analysis/*.tsv", "analysis/*.tsv", "ABLATIONS"
+    return {str(path.relative_to(place)): path.read_text() for pattern in patterns
+            for path in (place / "exp").glob(pattern)}
 
 
 def test_clone_in_an_odd_path_from_another_directory(odd_clone, outcome):
     root, result = odd_clone
-    said = "vgg5_baseline +VGG5"
+    said = "vgg5_ad +VGG5"
     for fault in ("clone in a path with blanks, quotes, unicode", "run from another directory"):
-        outcome(fault, "1 to 6", result.returncode, spoken(result, said, root))
+        outcome(fault, "1 to 8", result.returncode, spoken(result, said, root))
     assert result.returncode == 0, result.stderr
-    assert re.search(said, result.stdout) and len(scores(root)) == 4
+    assert re.search(said, result.stdout) and len(outcomes(root)) > 8
 
 
-KILLS = {"1": 0.1, "2": 0.7, "3": 0.1, "5": 3.0, "6": 0.5}  # stage: seconds behind its line in the log
+# stage: seconds behind its line in the log
+KILLS = {"1": 0.1, "2": 0.7, "3": 0.1, "5": 3.0, "6": 0.5, "7": 3.0, "8": 3.0}
 
 
 def test_kill_in_every_stage(odd_clone, whole, tmp_path, outcome):
     """Each run is killed with all of its jobs, in the stage behind that in which the one before it was killed."""
     shutil.copytree(whole(DATA) / "source", tmp_path / "source")
-    words, killed = recipe(ROOT, tmp_path), {}
+    words, killed = recipe(ROOT, tmp_path, *TO_THE_END), {}
     for stage, seconds in KILLS.items():
         process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         reached = any(f"(run.sh) stage {stage}:" in line and "done" not in line for line in process.stdout)
@@ -130,7 +136,7 @@ def test_kill_in_every_stage(odd_clone, whole, tmp_path, outcome):
                 "the same command made the same" if killed[stage] else "NOT EXPECTED: not killed")
     assert result.returncode == 0, result.stderr
     assert all(killed.values()), killed
-    assert scores(tmp_path) == scores(odd_clone[0])
+    assert outcomes(tmp_path) == outcomes(odd_clone[0])
     assert not list(tmp_path.glob("exp/*/*/.*")) and not list(tmp_path.glob("exp/*/*/state*"))
 
 
