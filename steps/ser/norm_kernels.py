@@ -1,8 +1,8 @@
 """Triton kernels of batch normalization, the addition of a residual, and ReLU; ser.fused_norm calls them.
 
 A map that holds the channels of one position side by side is read as rows of `width` numbers, so that a column is
-always the same channel, `column % channels`. A program adds up its rows and leaves a partial sum of each column; a
-second kernel adds those up in a fixed order, so results repeat exactly.
+always the same channel, `column % channels`. A program reduces its rows to two numbers of each column, which it leaves
+in `partial` `[2, BLOCK, programs]`; a second kernel joins those in a fixed order, so results repeat exactly.
 """
 
 import triton
@@ -15,27 +15,6 @@ def _tile(first, elements, width, BLOCK: tl.constexpr, ROWS: tl.constexpr):
     column = tl.arange(0, BLOCK)[None, :]
     place = (first + tl.arange(0, ROWS)[:, None]) * width + column
     return place, (column < width) & (place < elements)
-
-
-@triton.jit
-def _leave(partial, first, second, BLOCK: tl.constexpr):
-    """Store two partial sums `[ROWS, BLOCK]` of a program in `[2, BLOCK, programs]`."""
-    place = partial + tl.arange(0, BLOCK) * tl.num_programs(0) + tl.program_id(0)
-    tl.store(place, tl.sum(first, 0))
-    tl.store(place + BLOCK * tl.num_programs(0), tl.sum(second, 0))
-
-
-@triton.jit
-def _gather(partial, programs, width, channels, BLOCK: tl.constexpr, PROGRAMS: tl.constexpr):
-    """The two sums of this program's channel, over all columns and programs of the kernel before."""
-    program = tl.arange(0, PROGRAMS)
-    first = tl.zeros([PROGRAMS], tl.float32)
-    second = tl.zeros([PROGRAMS], tl.float32)
-    for column in range(tl.program_id(0), width, channels):
-        place = partial + column * programs + program
-        first += tl.load(place, mask=program < programs, other=0)
-        second += tl.load(place + BLOCK * programs, mask=program < programs, other=0)
-    return tl.sum(first), tl.sum(second)
 
 
 @triton.jit
@@ -148,14 +127,24 @@ def reduce_gradients(x, y, gradient, moments, partial, elements, rows, width, ch
         slope, normalized = _in_front_of_relu(x, y, gradient, place, inside, mean, scale, factor, bias, HAS_RESIDUAL)
         of_bias += slope
         of_weight += slope * normalized
-    _leave(partial, of_bias, of_weight, BLOCK)
+    place = partial + tl.arange(0, BLOCK) * tl.num_programs(0) + tl.program_id(0)
+    tl.store(place, tl.sum(of_bias, 0))
+    tl.store(place + BLOCK * tl.num_programs(0), tl.sum(of_weight, 0))
 
 
 @triton.jit
 def finish_gradients(partial, sums, programs, width, channels, BLOCK: tl.constexpr, PROGRAMS: tl.constexpr):
-    of_bias, of_weight = _gather(partial, programs, width, channels, BLOCK, PROGRAMS)
-    tl.store(sums + tl.program_id(0), of_bias)
-    tl.store(sums + channels + tl.program_id(0), of_weight)
+    """Of one channel: those sums over all of its columns and all programs."""
+    channel, program = tl.program_id(0), tl.arange(0, PROGRAMS)
+    exists = program < programs
+    of_bias = tl.zeros([PROGRAMS], tl.float32)
+    of_weight = tl.zeros([PROGRAMS], tl.float32)
+    for column in range(channel, width, channels):
+        place = partial + column * programs + program
+        of_bias += tl.load(place, mask=exists, other=0)
+        of_weight += tl.load(place + BLOCK * programs, mask=exists, other=0)
+    tl.store(sums + channel, tl.sum(of_bias))
+    tl.store(sums + channels + channel, tl.sum(of_weight))
 
 
 @triton.jit
