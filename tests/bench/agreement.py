@@ -33,14 +33,15 @@ def plain_model(task, data, bank):
 
 
 def plain_step(network, loss, optimizer, precision, captured):
-    return TrainingStep(network, loss, optimizer, "fp32", False)
+    return TrainingStep(network, loss, optimizer, precision, False)
 
 
 def wf1(task, device, plainly):
     """Weighted F1 of the test speakers, in percent."""
     with mock.patch("ser.finetuning.initial_model", plain_model if plainly else initial_model), \
             mock.patch("ser.trainer.TrainingStep", plain_step if plainly else TrainingStep):
-        finetune(task, device=device, precision=pick_precision("auto", device), restart=True)
+        precision = "fp32" if plainly else pick_precision("auto", device)
+        finetune(task, device=device, precision=precision, restart=True)
     return float(score(task.model_dir, task.data_dir, device).split()[1])
 
 
