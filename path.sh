@@ -5,7 +5,7 @@
 SER_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 export SER_ROOT
 export PATH=$SER_ROOT/.venv/bin:$SER_ROOT/steps/parallel:$PATH
-export PYTHONPATH=$SER_ROOT/steps
+export PYTHONPATH=$SER_ROOT/steps:$SER_ROOT
 export LC_ALL=C PYTHONUTF8=1
 # glibc hands large freed buffers back to the kernel and page-faults them in again at the next batch, which
 # costs more than the convolutions; these thresholds make it keep them.

@@ -32,10 +32,10 @@ vad_config=conf/vad.conf               # options of steps/compute_vad.py
 pretrain_config=                       # options of steps/pretrain.py
 finetune_config=                       # options of steps/finetune.py
 # End configuration section.
-. local/run_functions.sh
-. local/run_corpora.sh
-. local/run_stages.sh
-. local/run_training.sh
+. local/run/functions.sh
+. local/run/corpora.sh
+. local/run/stages.sh
+. local/run/training.sh
 read_corpora  # makes the options --iemocap, --voxceleb1 … of conf/corpora.conf
 
 help_message="Usage: ./run.sh [options]
@@ -83,7 +83,7 @@ Of the experiment:
 "
 . ./path.sh
 # Ctrl-C, TERM and a kill end the jobs of this run with it.
-[ "${supervised-}" ] || supervised=true exec steps/parallel/supervise.py ./run.sh "$@"
+[ "${supervised-}" ] || supervised=true exec steps/parallel/kill_with_parent.py ./run.sh "$@"
 arguments=("$@")
 . steps/parse_options.sh
 . ./cmd.sh
@@ -93,7 +93,7 @@ claim "$exp_dir"
 wait_for_data "$data_dir"
 
 if begin 0 "synthetic mini corpora" "$mini_root/.done" mini-1; then
-  local/mini_corpus.py --nj "$nj" "$mini_root"
+  local/mini/make_mini_corpora.py --nj "$nj" "$mini_root"
   end
 fi
 
@@ -142,7 +142,7 @@ if begin_training 5 "fine-tuning and scoring"; then
 fi
 
 if begin_training 6 "results"; then
-  local/make_results.py --systems "$systems" --seeds "$seeds" "$ser" "$exp_dir"
+  local/results/make_results.py --systems "$systems" --seeds "$seeds" "$ser" "$exp_dir"
 fi
 
 if begin_training 7 "analysis"; then
@@ -150,13 +150,13 @@ if begin_training 7 "analysis"; then
   for script in make_probes make_figure1 make_confusions make_curves; do
     "local/$script.py" --systems "$systems" --seeds "$seeds" "$ser" "$exp_dir"
   done
-  local/make_report.py --systems "$systems" --seeds "$seeds" "$ser" "$exp_dir"
+  local/results/make_report.py --systems "$systems" --seeds "$seeds" "$ser" "$exp_dir"
 fi
 
 if begin_training 8 "ablations"; then
   finetune "$ablations"
-  local/make_results.py --systems "$systems $ablations" --seeds "$seeds" "$ser" "$exp_dir"
-  local/make_ablations.py --systems "$ablations" --seeds "$seeds" "$ser" "$exp_dir"
-  local/make_report.py --systems "$systems $ablations" --seeds "$seeds" "$ser" "$exp_dir"
+  local/results/make_results.py --systems "$systems $ablations" --seeds "$seeds" "$ser" "$exp_dir"
+  local/results/make_ablations.py --systems "$ablations" --seeds "$seeds" "$ser" "$exp_dir"
+  local/results/make_report.py --systems "$systems $ablations" --seeds "$seeds" "$ser" "$exp_dir"
 fi
 [ "$stop_stage" -lt 6 ] || summary

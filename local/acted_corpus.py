@@ -3,8 +3,7 @@
 import sys
 from pathlib import Path
 
-from options import OptionParser
-from prep_common import (
+from local.prep_common import (
     SYNTHETIC,
     find,
     keep_usable,
@@ -17,8 +16,9 @@ from prep_common import (
     wav_problem,
     with_totals,
 )
-from ser.data_dir import write_data_dir
-from ser.errors import UserError
+from options import OptionParser
+from ser.base.errors import UserError
+from ser.data.data_dir import write_data_dir
 
 FOUR = ("neu", "hap", "ang", "sad")
 OTHER_MEDIA = {".mp3", ".mp4", ".flv"}

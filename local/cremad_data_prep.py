@@ -11,10 +11,10 @@ ROOT or beside it, gives the genders.
 import csv
 import re
 
-from acted_corpus import get_args, prepare
+from local.acted_corpus import get_args, prepare
+from local.prep_common import find, list_files
 from options import run
-from prep_common import find, list_files
-from ser.errors import UserError
+from ser.base.errors import UserError
 
 SILENT = "1076_MTI_SAD_XX"
 EMOTION = {"NEU": "neu", "HAP": "hap", "ANG": "ang", "SAD": "sad", "DIS": "dis", "FEA": "fea"}

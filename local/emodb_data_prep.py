@@ -9,9 +9,9 @@ paper's (neu hap ang sad), all seven add bor dis fea.
 
 import re
 
-from acted_corpus import get_args, prepare
+from local.acted_corpus import get_args, prepare
+from local.prep_common import list_files
 from options import run
-from prep_common import list_files
 
 GENDER = {"03": "m", "08": "f", "09": "f", "10": "m", "11": "m", "12": "m", "13": "f", "14": "f", "15": "m", "16": "f"}
 EMOTION = {"N": "neu", "F": "hap", "W": "ang", "T": "sad", "L": "bor", "E": "dis", "A": "fea"}

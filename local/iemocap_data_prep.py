@@ -13,12 +13,20 @@ import hashlib
 import re
 from pathlib import Path
 
-from iemocap_published import CHECKSUMS, counts_of
+from local.iemocap_published import CHECKSUMS, counts_of
+from local.prep_common import (
+    keep_usable,
+    label_counts,
+    print_counts,
+    synthetic_prefix,
+    warn_of,
+    wav_problem,
+    with_totals,
+)
 from options import OptionParser, run, str2bool
-from prep_common import keep_usable, label_counts, print_counts, synthetic_prefix, warn_of, wav_problem, with_totals
-from ser.data_dir import write_data_dir
-from ser.errors import UserError
-from ser.log import log
+from ser.base.errors import UserError
+from ser.base.log import log
+from ser.data.data_dir import write_data_dir
 
 CLASSES = ("neu", "hap", "ang", "sad")
 CODES = {*CLASSES, "exc", "fru", "fea", "sur", "dis", "oth", "xxx"}

@@ -10,11 +10,11 @@ spk2utt are put right. An utterance that one table lacks, or whose audio cannot 
 import re
 from pathlib import Path
 
+from local.prep_common import keep_usable, label_counts, print_counts, wav_problem, with_totals
 from options import OptionParser, run, str2bool
-from prep_common import keep_usable, label_counts, print_counts, wav_problem, with_totals
-from ser.data_dir import read_dataset, read_table, write_data_dir
-from ser.errors import UserError
-from ser.log import log
+from ser.base.errors import UserError
+from ser.base.log import log
+from ser.data.data_dir import read_dataset, read_table, write_data_dir
 
 
 def read_optional(path, columns=None):

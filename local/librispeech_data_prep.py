@@ -12,8 +12,7 @@ of each speaker, in whole chapters where there are five.
 import re
 from pathlib import Path
 
-from options import OptionParser, run
-from prep_common import (
+from local.prep_common import (
     held_out_split,
     keep_usable,
     log_left_out,
@@ -24,8 +23,9 @@ from prep_common import (
     walk,
     warn_of,
 )
-from ser.data_dir import write_data_dir
-from ser.errors import UserError
+from options import OptionParser, run
+from ser.base.errors import UserError
+from ser.data.data_dir import write_data_dir
 
 PUBLISHED = {
     "train-clean-100": {"speakers": 251, "utterances": 28539},

@@ -19,10 +19,10 @@ from collections import Counter
 from pathlib import Path
 
 from options import OptionParser, run
-from ser.data_dir import read_table, write_list
-from ser.errors import UserError
-from ser.files import temporary_folder, write_text
-from ser.folds import read_fold, read_identification
+from ser.base.errors import UserError
+from ser.base.files import temporary_folder, write_text
+from ser.data.data_dir import read_table, write_list
+from ser.data.folds import read_fold, read_identification
 
 
 def sessions_of(speakers):

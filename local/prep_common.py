@@ -4,9 +4,9 @@ import os
 from collections import Counter
 from pathlib import Path
 
-from ser.audio import audio_problem
-from ser.errors import UserError
-from ser.log import log
+from ser.audio.waveform import audio_problem
+from ser.base.errors import UserError
+from ser.base.log import log
 
 ENOUGH = 0.95
 SYNTHETIC = "SYNTHETIC"

@@ -11,10 +11,10 @@ belongs to a video are left out, and so is the second copy of a corpus that hold
 
 import re
 
-from acted_corpus import get_args, prepare
+from local.acted_corpus import get_args, prepare
+from local.prep_common import list_files
 from options import run
-from prep_common import list_files
-from ser.errors import UserError
+from ser.base.errors import UserError
 
 EMOTION = {"01": "neu", "02": "cal", "03": "hap", "04": "sad", "05": "ang", "06": "fea", "07": "dis", "08": "sur"}
 PUBLISHED = {label: 96 if label == "neu" else 192 for label in EMOTION.values()}

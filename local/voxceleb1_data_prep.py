@@ -17,8 +17,7 @@ import csv
 import re
 from pathlib import Path
 
-from options import OptionParser, run
-from prep_common import (
+from local.prep_common import (
     find,
     held_out_split,
     keep_usable,
@@ -28,9 +27,10 @@ from prep_common import (
     synthetic_prefix,
     warn_of,
 )
-from ser.data_dir import read_list, write_data_dir
-from ser.errors import UserError
-from ser.log import log
+from options import OptionParser, run
+from ser.base.errors import UserError
+from ser.base.log import log
+from ser.data.data_dir import read_list, write_data_dir
 
 PUBLISHED = {"all": {"speakers": 1251, "utterances": 153516}, "dev": {"speakers": 1211, "utterances": 148642}}
 PUBLISHED_SPLIT = {"split": {"train": 138361, "valid": 6904, "test": 8251}}

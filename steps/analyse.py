@@ -13,16 +13,16 @@ from pathlib import Path
 import numpy as np
 
 from options import OptionParser, natural, run, str2bool
-from ser.device import DEVICES, enough_memory, pick_device
-from ser.errors import UserError
-from ser.evaluation import load_emotion_model
-from ser.feature_bank import load_bank
-from ser.files import atomic_path, write_text
-from ser.finetuning import finished_task, initial_model
-from ser.fold_data import FoldData
-from ser.log import log, progress
-from ser.probing import cross_probe, probe, silhouette
-from ser.spaces import pooled_spaces, vectors_of
+from ser.analysis.ad_features import pooled_spaces, vectors_of
+from ser.base.device import DEVICES, enough_memory, pick_device
+from ser.base.errors import UserError
+from ser.base.files import atomic_path, write_text
+from ser.base.log import log, progress
+from ser.data.feature_bank import load_bank
+from ser.data.fold_data import FoldData
+from ser.infer.evaluation import load_emotion_model
+from ser.stats.probes import cross_probe, probe, silhouette
+from ser.train.finetuning import finished_task, initial_model
 
 PROBES = ("moment", "space", "pooling", "target", "accuracy", "chance", "n_train", "n_test")
 DRAWN = ("before F", "after F", "after F+", "after F-")  # the panels of Figure 1

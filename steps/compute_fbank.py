@@ -6,10 +6,10 @@ samples). An utterance that cannot be read is named in the log and left out.
 """
 
 from options import OptionParser, run, share
-from ser.audio import SAMPLE_RATE
-from ser.data_dir import write_table
-from ser.extraction import Recordings, extract
-from ser.fbank import FbankConfig, FbankExtractor
+from ser.audio.extraction import Recordings, extract
+from ser.audio.fbank import FbankConfig, FbankExtractor
+from ser.audio.waveform import SAMPLE_RATE
+from ser.data.data_dir import write_table
 
 
 def main():

@@ -7,11 +7,11 @@ Writes PREFIX.ark and PREFIX.scp with one 0/1 vector an utterance of DATA/feats.
 from pathlib import Path
 
 from options import OptionParser, read_conf, run, share
-from ser.data_dir import read_table
-from ser.errors import UserError
-from ser.extraction import Recordings, extract
-from ser.fbank import FbankConfig
-from ser.vad import VadConfig, voiced_frames
+from ser.audio.extraction import Recordings, extract
+from ser.audio.fbank import FbankConfig
+from ser.audio.vad import VadConfig, voiced_frames
+from ser.base.errors import UserError
+from ser.data.data_dir import read_table
 
 
 def fbank_config_of(data_dir):

@@ -10,9 +10,9 @@ A folder of several folds becomes one network, the mean of their probabilities.
 from pathlib import Path
 
 from options import OptionParser, run
-from ser.exporting import FORMATS
-from ser.files import atomic_path
-from ser.prediction import load_model
+from ser.base.files import atomic_path
+from ser.infer.export import FORMATS
+from ser.infer.prediction import load_model
 
 
 def main():

@@ -8,11 +8,11 @@ again after a kill, it continues; run again when done, it does nothing.
 """
 
 from options import OptionParser, run
-from ser.device import enough_memory
-from ser.evaluation import score
-from ser.finetuning import FinetuneConfig, Task, finetune
-from ser.log import log
-from ser.models import EmotionModelConfig
+from ser.base.device import enough_memory
+from ser.base.log import log
+from ser.infer.evaluation import score
+from ser.nn.models import EmotionModelConfig
+from ser.train.finetuning import FinetuneConfig, Task, finetune
 from training_options import add_training_options, pick
 
 

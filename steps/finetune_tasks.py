@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Do a share of the trainings that local/plan_finetuning.py listed, one behind the other in one process.
+"""Do a share of the trainings that local/experiment/plan_finetuning.py listed, one behind the other in one process.
 
 On a GPU a training takes seconds, and so does starting a process. Each training has a log of its own,
 LOGS/finetune.N.log. One that fails takes no other down; the exit status is then 1.
@@ -13,8 +13,8 @@ from pathlib import Path
 from finetune import parse, train_and_score
 from options import OptionParser, run, share
 from parallel.job_log import end_log, start_log
-from ser.errors import UserError
-from ser.log import log, progress
+from ser.base.errors import UserError
+from ser.base.log import log, progress
 from training_options import pick
 
 

@@ -9,9 +9,9 @@ import shutil
 from pathlib import Path
 
 from options import OptionParser, run
-from ser.data_dir import read_table, spk2utt_of, write_table
-from ser.errors import UserError
-from ser.validation import TABLES
+from ser.base.errors import UserError
+from ser.data.check_data_dir import TABLES
+from ser.data.data_dir import read_table, spk2utt_of, write_table
 
 KINDS = {name: kind for name, (kind, _, _) in TABLES.items() if name != "spk2utt"} | {"utt2split": "utterances"}
 

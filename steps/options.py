@@ -9,9 +9,9 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from ser.conf import COMMENT, conf_words
-from ser.errors import UserError
-from ser.files import write_text
+from ser.base.conf import COMMENT, conf_words
+from ser.base.errors import UserError
+from ser.base.files import write_text
 
 
 def natural(value):

@@ -14,17 +14,17 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from options import OptionParser, run
-from ser.data_dir import read_table
-from ser.device import DEVICES, enough_memory, pick_device
-from ser.errors import UserError
-from ser.evaluation import load_emotion_model
-from ser.feature_bank import load_bank
-from ser.figures import PALETTE, WIDTH, put_title, save, title_of
-from ser.files import write_text
-from ser.finetuning import finished_task
-from ser.fold_data import FoldData
-from ser.log import log
-from ser.masks import attention_masks, last_module, step_size
+from ser.analysis.attention_maps import attention_masks, last_module, step_size
+from ser.analysis.figures import PALETTE, WIDTH, put_title, save, title_of
+from ser.base.device import DEVICES, enough_memory, pick_device
+from ser.base.errors import UserError
+from ser.base.files import write_text
+from ser.base.log import log
+from ser.data.data_dir import read_table
+from ser.data.feature_bank import load_bank
+from ser.data.fold_data import FoldData
+from ser.infer.evaluation import load_emotion_model
+from ser.train.finetuning import finished_task
 
 
 def median_utterances(labels, lengths):

@@ -18,10 +18,10 @@ import signal
 import sys
 
 from options import OptionParser, run
-from ser.errors import UserError
-from ser.log import progress
-from ser.prediction import load_model
-from ser.sounds import sounds_of
+from ser.audio.inputs import sounds_of
+from ser.base.errors import UserError
+from ser.base.log import progress
+from ser.infer.prediction import load_model
 
 
 def names(words):

@@ -4,13 +4,13 @@
 Reads DATA/feats.scp, vad.scp, utt2spk and identification/{train,valid}; writes a model directory with
 config.json, best.safetensors, last.safetensors, log/epochs.tsv and RESULT (identification accuracy on
 the held-out utterances). Run again after a kill, it continues; run again when done, it does nothing.
-Several GPUs, also of several nodes, train one model when steps/launch.py starts it.
+Several GPUs, also of several nodes, train one model when steps/launch_distributed.py starts it.
 """
 
 from options import OptionParser, run
-from ser import distributed
-from ser.log import log
-from ser.pretraining import PretrainConfig, pretrain
+from ser.base.log import log
+from ser.train import distributed
+from ser.train.pretraining import PretrainConfig, pretrain
 from training_options import add_training_options, pick
 
 

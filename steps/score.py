@@ -2,8 +2,8 @@
 """Score a trained fold again: writes DIR/score/per_utt, DIR/README.md and DIR/RESULT, prints the result line."""
 
 from options import OptionParser, run
-from ser.device import DEVICES, enough_memory, pick_device
-from ser.evaluation import score
+from ser.base.device import DEVICES, enough_memory, pick_device
+from ser.infer.evaluation import score
 
 
 def main():

@@ -1,10 +1,11 @@
 """Options that say where and how to run, shared by pretrain.py and finetune.py."""
 
 from options import natural, str2bool
-from ser import distributed, fused_norm
-from ser.device import DEVICES, PRECISIONS, pick_device, pick_precision
-from ser.errors import UserError
-from ser.log import log
+from ser.base.device import DEVICES, PRECISIONS, pick_device, pick_precision
+from ser.base.errors import UserError
+from ser.base.log import log
+from ser.nn import fused_norm
+from ser.train import distributed
 
 
 def add_training_options(parser):

@@ -5,9 +5,9 @@
 """
 
 from options import OptionParser, run
-from ser.data_dir import read_table
-from ser.log import log
-from ser.validation import data_dir_problems
+from ser.base.log import log
+from ser.data.check_data_dir import data_dir_problems
+from ser.data.data_dir import read_table
 
 
 def main():

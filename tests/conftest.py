@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from scripts import run_script
 
-from ser.archives import read_matrix, read_vector
+from scripts import run_script
+from ser.data.archives import read_matrix, read_vector
 
 ROOT = Path(__file__).resolve().parent.parent
-os.environ["PYTHONPATH"] = str(ROOT / "steps")
+os.environ["PYTHONPATH"] = f"{ROOT}/steps:{ROOT}"
 os.chdir(ROOT)
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # before anything imports Triton

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import soundfile
-from conftest import run, tone
 
-from ser.data_dir import write_table
+from conftest import run, tone
+from ser.data.data_dir import write_table
 
 TRAINING = ("--backbone", "vgg5", "--epochs", "1", "--batch-size", "16", "--crop", "40", "--num-threads", "1",
             "--device", "cpu", "--precision", "fp32")
@@ -52,9 +52,9 @@ TRAIN = Stage("5 training", ("steps/finetune.py", *TRAINING, "--data", "{}/data"
                              "{}/exp/m"), ())
 SCORE = Stage("5 scoring", ("steps/score.py", "--device", "cpu", "{}/exp/vgg5_baseline/fold_s1", "{}/data"),
               ("exp/vgg5_baseline/fold_s1",))
-RESULTS = Stage("6 results", ("local/make_results.py", "--systems", "vgg5_baseline", "{}/data", "{}/exp"),
+RESULTS = Stage("6 results", ("local/results/make_results.py", "--systems", "vgg5_baseline", "{}/data", "{}/exp"),
                 ("exp/RESULTS", "exp/vgg5_baseline/RESULT"))
-CURVES = Stage("7 analysis", ("local/make_curves.py", "--systems", "vgg5_baseline", "{}/data", "{}/exp"),
+CURVES = Stage("7 analysis", ("local/results/make_curves.py", "--systems", "vgg5_baseline", "{}/data", "{}/exp"),
                ("exp/analysis",))
 
 

@@ -14,7 +14,12 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+
 from conftest import read_matrices, run
+from ser.base.errors import UserError
+from ser.data.archives import write_archive
+from ser.data.data_dir import read_table, write_table
+from ser.model_dir.checkpoint import load_tensors, save_tensors
 from stages import (
     CURVES,
     DATA,
@@ -34,11 +39,6 @@ from stages import (
     moved,
     spoken,
 )
-
-from ser.archives import write_archive
-from ser.checkpoint import load_tensors, save_tensors
-from ser.data_dir import read_table, write_table
-from ser.errors import UserError
 
 
 def edit(name, change):
@@ -337,8 +337,8 @@ def test_comment_sign_in_a_path(name, status, said, whole, tmp_path, outcome):
     shutil.rmtree(place / name / "vgg5_baseline" / "fold_s2")
     words = [word for option in zip(TRAINING[::2], TRAINING[1::2], strict=True) for word in ("=".join(option),)]
     (place / "own.conf").write_text("\n".join(word for word in words if "device" not in word) + "\n")
-    result = run("local/plan_finetuning.py", "--systems", "vgg5_baseline", "--finetune-config", place / "own.conf",
-                 place / "data", place / name, place / name / "tasks", check=False)
+    result = run("local/experiment/plan_finetuning.py", "--systems", "vgg5_baseline", "--finetune-config",
+                 place / "own.conf", place / "data", place / name, place / name / "tasks", check=False)
     outcome(f"experiment in {name!r}", "5 training", result.returncode, spoken(result, said, place))
     assert result.returncode == status and re.search(said, result.stderr + result.stdout), result.stderr
     if status == 0:

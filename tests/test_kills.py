@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from conftest import ROOT
 from stages import DATA, LOG_LINE, PRETRAIN, files_of, moved, spoken
 
@@ -37,16 +38,17 @@ def kill_all(process):
 
 
 # The corpora of stage 0 without most of their recordings.
-MINI = """import sys, mini_corpus, mini_iemocap, mini_voxceleb1
+MINI = """from local.mini import iemocap, make_mini_corpora, voxceleb1
 def few(plan):
     return lambda *words: (plan(*words)[0][:8], plan(*words)[1])
-mini_iemocap.plan_iemocap = few(mini_iemocap.plan_iemocap)
-mini_voxceleb1.plan_voxceleb1 = few(mini_voxceleb1.plan_voxceleb1)
-mini_corpus.main()
+iemocap.plan_iemocap = few(iemocap.plan_iemocap)
+voxceleb1.plan_voxceleb1 = few(voxceleb1.plan_voxceleb1)
+make_mini_corpora.main()
 """
 # stage: command, what it has when it is killed, what must be there only later, where all that it makes is
 KILLED = {
-    "0 corpora": (("-c", MINI, "--nj", "1", "{}/mini"), "mini/.mini_corpus.*/new/*/*/*/*", "mini/VoxCeleb1", "mini"),
+    "0 corpora": (("-c", MINI, "--nj", "1", "{}/mini"), "mini/.make_mini_corpora.*/new/*/*/*/*", "mini/VoxCeleb1",
+                  "mini"),
     "4 pre-training": ((*PRETRAIN.words, "--epochs", "8", "--save-every", "0"), "exp/m/state.safetensors",
                        "exp/m/RESULT", "exp/m"),
 }
@@ -57,7 +59,7 @@ def test_kill_of_a_script(stage, whole, tmp_path, outcome):
     words, sign, later, makes = KILLED[stage]
     places = [moved(whole(PRETRAIN), tmp_path / name) for name in ("killed", "whole")]
     first, second = ([sys.executable, *(word.replace("{}", str(place)) for word in words)] for place in places)
-    local = {"env": os.environ | {"PYTHONPATH": f"{ROOT}/steps:{ROOT}/local"}, "cwd": ROOT, "stderr": subprocess.PIPE,
+    local = {"env": os.environ | {"PYTHONPATH": f"{ROOT}/steps:{ROOT}"}, "cwd": ROOT, "stderr": subprocess.PIPE,
              "text": True}
     process = subprocess.Popen(first, **local)
     while not list(places[0].glob(sign)):

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT, run
-from stages import DATA, FBANK, FOLD, FOLDS, RESULTS, SCORE, TRAIN, check, made, moved, spoken
 
 import finetune as finetune_script
 import options
 import score as score_script
-from ser import evaluation, finetuning
+from conftest import ROOT, run
+from ser.infer import evaluation
+from ser.train import finetuning
+from stages import DATA, FBANK, FOLD, FOLDS, RESULTS, SCORE, TRAIN, check, made, moved, spoken
 
 OUT_OF_MEMORY = ("CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a total capacity of 14.75 GiB of which "
                  "12.71 GiB is free. If reserved but unallocated memory is large try setting something else.")

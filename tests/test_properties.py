@@ -15,15 +15,15 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 import finetune
-from iemocap_data_prep import CODES, read_labels
+from local.iemocap_data_prep import CODES, read_labels
 from options import OptionParser, read_conf, write_conf
-from ser.audio import audio_problem, load_audio
-from ser.data_dir import read_list, read_table, spk2utt_of, write_table
-from ser.errors import UserError
-from ser.extraction import Recordings
-from ser.fbank import FbankConfig
-from ser.vad import VadConfig
-from ser.validation import data_dir_problems
+from ser.audio.extraction import Recordings
+from ser.audio.fbank import FbankConfig
+from ser.audio.vad import VadConfig
+from ser.audio.waveform import audio_problem, load_audio
+from ser.base.errors import UserError
+from ser.data.check_data_dir import data_dir_problems
+from ser.data.data_dir import read_list, read_table, spk2utt_of, write_table
 
 SETTINGS = {"derandomize": True, "deadline": None, "suppress_health_check": list(HealthCheck)}
 BLANKS = st.text(" \t", min_size=1, max_size=3)

@@ -7,10 +7,10 @@ import subprocess
 import numpy as np
 import pytest
 import soundfile
-from conftest import ROOT, run, short_schedule
 
-from expression import draw_recording, draw_speaker, rng_of
-from synthesis import SAMPLE_RATE
+from conftest import ROOT, run, short_schedule
+from local.mini.emotional_delivery import draw_recording, draw_speaker, rng_of
+from local.mini.synthesis import SAMPLE_RATE
 
 ACTORS, SENTENCES = ("1001", "1002", "1003"), ("IEO", "DFA")
 EMOTIONS = ("NEU", "HAP", "ANG", "SAD", "DIS", "FEA")

@@ -10,8 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, SHORT, recipe, results, run, short_schedule
 from sklearn.metrics import f1_score
+
+from conftest import ROOT, SHORT, recipe, results, run, short_schedule
 
 CORPORA = ROOT / "conf" / "corpora.conf"
 SYSTEMS = ("resnet18_baseline", "resnet18_pretrain", "resnet18_pretrain_ad", "vgg5_baseline", "vgg5_ad")
@@ -155,7 +156,7 @@ KALDI_LOGS = {
 def test_why_a_job_failed_is_read_from_the_log_of_any_runner(runner, tmp_path):
     text, reason = KALDI_LOGS[runner]
     (tmp_path / "x.log").write_text(text)
-    assert run("bash", "-c", ". local/run_training.sh; why $0", tmp_path / "x.log").stdout == f"{reason}\n"
+    assert run("bash", "-c", ". local/run/training.sh; why $0", tmp_path / "x.log").stdout == f"{reason}\n"
 
 
 WRONG = {

@@ -18,7 +18,7 @@ from collections import Counter, namedtuple
 
 import job_log
 import kaldi_convention as kaldi
-from guardian import stop_signals
+from process_groups import stop_signals
 from queue_conf import QueueConf
 
 HERE = os.path.dirname(os.path.abspath(__file__))

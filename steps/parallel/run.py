@@ -26,7 +26,7 @@ from collections import namedtuple
 
 import job_log
 import kaldi_convention as kaldi
-from guardian import Guardian, signal_group, stop_signals
+from process_groups import Guardian, signal_group, stop_signals
 
 OPTIONS = kaldi.OPTIONS | {"jobs-per-gpu": (kaldi.COUNT, "a number above 0", 1)}
 

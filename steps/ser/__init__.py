@@ -12,7 +12,7 @@ A trained model is used with::
 
 def __getattr__(name):
     if name == "load_model":  # torch takes seconds to import, and most of the package does without
-        from ser.prediction import load_model
+        from ser.infer.prediction import load_model
 
         return load_model
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -15,16 +15,16 @@ import tempfile
 from unittest import mock
 
 from finetune import parse
-from ser.data_dir import read_list
-from ser.device import pick_device, pick_precision
-from ser.evaluation import score
-from ser.finetuning import finetune, initial_model
-from ser.training_step import TrainingStep
+from ser.base.device import pick_device, pick_precision
+from ser.data.data_dir import read_list
+from ser.infer.evaluation import score
+from ser.train.finetuning import finetune, initial_model
+from ser.train.step import TrainingStep
 from table import ROOT
 from training import make_plain
 
-sys.path.insert(0, str(ROOT / "local"))
-from systems import find_systems  # noqa: E402
+sys.path.insert(0, str(ROOT))
+from local.experiment.systems import find_systems  # noqa: E402
 
 
 def plain_model(task, data, bank):
@@ -38,8 +38,8 @@ def plain_step(network, loss, optimizer, precision, captured):
 
 def wf1(task, device, plainly):
     """Weighted F1 of the test speakers, in percent."""
-    with mock.patch("ser.finetuning.initial_model", plain_model if plainly else initial_model), \
-            mock.patch("ser.trainer.TrainingStep", plain_step if plainly else TrainingStep):
+    with mock.patch("ser.train.finetuning.initial_model", plain_model if plainly else initial_model), \
+            mock.patch("ser.train.trainer.TrainingStep", plain_step if plainly else TrainingStep):
         precision = "fp32" if plainly else pick_precision("auto", device)
         finetune(task, device=device, precision=precision, restart=True)
     return float(score(task.model_dir, task.data_dir, device).split()[1])

@@ -18,15 +18,15 @@ import librosa
 import numpy as np
 import soundfile
 
-from ser.audio import SAMPLE_RATE
-from ser.data_dir import read_table, write_data_dir
-from ser.extraction import Recordings, extract
-from ser.fbank import FbankConfig, FbankExtractor
-from ser.vad import VadConfig, voiced_frames
+from ser.audio.extraction import Recordings, extract
+from ser.audio.fbank import FbankConfig, FbankExtractor
+from ser.audio.vad import VadConfig, voiced_frames
+from ser.audio.waveform import SAMPLE_RATE
+from ser.data.data_dir import read_table, write_data_dir
 from table import ROOT, cpu, row
 
-sys.path.insert(0, str(ROOT / "local"))
-from mini_voxceleb1 import plan_voxceleb1  # noqa: E402
+sys.path.insert(0, str(ROOT))
+from local.mini.voxceleb1 import plan_voxceleb1  # noqa: E402
 
 CONFIG, VAD_CONFIG = FbankConfig(), VadConfig()
 SCRIPTS = "steps/make_fbank.sh", "steps/compute_vad.sh"

@@ -1,4 +1,4 @@
-"""Time how a data directory is opened: the copy of ser.bank_cache against kaldiio, utterance by utterance.
+"""Time how a data directory is opened: the copy of ser.data.bank_cache against kaldiio, utterance by utterance.
 
 Both end with the voiced frames of every utterance; ours are normalized and compared with their checksums as well. The
 features are random, of speech-like size in the first rows, and of three frames where the number of utterances is
@@ -12,8 +12,8 @@ from pathlib import Path
 import kaldiio
 import numpy as np
 
-from ser.archives import write_archive
-from ser.feature_bank import load_bank
+from ser.data.archives import write_archive
+from ser.data.feature_bank import load_bank
 from table import cpu, row
 
 NORM = "utterance-mean"

@@ -11,8 +11,8 @@ import soundfile
 import torch
 
 from features import synthetic_speech
-from ser.models import EmotionModel, EmotionModelConfig
-from ser.prediction import EmotionRecognizer
+from ser.infer.prediction import EmotionRecognizer
+from ser.nn.models import EmotionModel, EmotionModelConfig
 from table import ROOT, cpu, row
 
 CONFIG = {"classes": ["ang", "hap", "neu", "sad"], "dimension": 41, "options": {"feature_norm": "utterance"},

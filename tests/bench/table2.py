@@ -15,15 +15,15 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
-import ser.feature_bank
-from ser.data_dir import write_list, write_table
-from ser.device import pick_device
-from ser.feature_bank import FeatureBank
-from ser.files import write_text
-from ser.models import SpeakerModel
-from ser.schedules import warmup_cosine
-from ser.scoring import posteriors
-from ser.trainer import Plan, Trainer
+import ser.data.feature_bank
+from ser.base.device import pick_device
+from ser.base.files import write_text
+from ser.data.data_dir import write_list, write_table
+from ser.data.feature_bank import FeatureBank
+from ser.infer.posteriors import posteriors
+from ser.nn.models import SpeakerModel
+from ser.train.schedules import warmup_cosine
+from ser.train.trainer import Plan, Trainer
 from table import ROOT, alone, gpu, row
 from training import DIMENSION, write_features
 
@@ -59,7 +59,7 @@ def rotations(folder):
     emotion_corpus(data)
     run("steps/pretrain.py", "--config", "conf/pretrain.conf", "--epochs", 1, data, exp / "pretrain_resnet18")
     for system in SYSTEMS.split():
-        run("local/plan_finetuning.py", "--systems", system, "--device", "cuda", data, exp, exp / "tasks")
+        run("local/experiment/plan_finetuning.py", "--systems", system, "--device", "cuda", data, exp, exp / "tasks")
         start = time.perf_counter()
         run("steps/finetune_tasks.py", exp / "tasks", exp / "log")
         yield system, time.perf_counter() - start
@@ -76,11 +76,11 @@ def pretraining(folder, epochs, resident):
     sizes, conf = VOXCELEB, options(ROOT / "conf" / "pretrain.conf")
     block = np.random.default_rng(0).standard_normal((100_000, DIMENSION)).astype(np.float16)
     frames = np.resize(block, (sizes["utterances"] * sizes["frames"], DIMENSION))
-    share = ser.feature_bank._SHARE_OF_FREE_MEMORY
-    ser.feature_bank._SHARE_OF_FREE_MEMORY = share if resident else 0
+    share = ser.data.feature_bank._SHARE_OF_FREE_MEMORY
+    ser.data.feature_bank._SHARE_OF_FREE_MEMORY = share if resident else 0
     bank = FeatureBank(range(sizes["utterances"]), [sizes["frames"]] * sizes["utterances"], frames, device,
                        checksums=[0] * sizes["utterances"])
-    ser.feature_bank._SHARE_OF_FREE_MEMORY = share
+    ser.data.feature_bank._SHARE_OF_FREE_MEMORY = share
     places = torch.arange(sizes["utterances"], device=bank.frames.device)
     speakers = torch.arange(sizes["utterances"], device=device) % sizes["speakers"]
     model = SpeakerModel("resnet18", DIMENSION, sizes["speakers"]).to(device, memory_format=torch.channels_last)

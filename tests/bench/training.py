@@ -20,15 +20,15 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from ser.archives import write_archive
-from ser.data_dir import read_table
-from ser.device import pick_device, pick_precision
-from ser.feature_bank import load_bank
-from ser.losses import overall_loss
-from ser.masking import ConvBnRelu, halved, mask_frames
-from ser.models import EmotionModel, EmotionModelConfig
-from ser.scoring import posteriors
-from ser.trainer import Plan, Trainer
+from ser.base.device import pick_device, pick_precision
+from ser.data.archives import write_archive
+from ser.data.data_dir import read_table
+from ser.data.feature_bank import load_bank
+from ser.infer.posteriors import posteriors
+from ser.nn.losses import overall_loss
+from ser.nn.models import EmotionModel, EmotionModelConfig
+from ser.nn.padding import ConvBnRelu, halved, mask_frames
+from ser.train.trainer import Plan, Trainer
 from table import cpu, gpu, row
 
 BATCH, FRAMES, SPEAKERS, EMOTIONS, DIMENSION = 128, 440, 8, 4, 41

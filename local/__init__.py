@@ -1,0 +1,1 @@
+"""What knows corpora and the paper."""

@@ -1,0 +1,40 @@
+#!/usr/bin/env python3
+"""List the model directories that are still to be analysed: one configuration file for each system and seed.
+
+Writes TASKS/analyse.1.conf, TASKS/analyse.2.conf, …, each the options of one steps/analyse.py, and prints how many. A
+model that has been analysed is left out.
+"""
+
+from pathlib import Path
+
+from analyse import is_analysed
+from local.experiment.experiment import add_experiment_options, open_experiment
+from options import OptionParser, run, str2bool, write_conf
+
+
+def main():
+    parser = OptionParser(__doc__, 'local/experiment/plan_analysis.py --systems "vgg5_baseline vgg5_ad" data/iemocap '
+                          "exp exp/tasks")
+    add_experiment_options(parser)
+    parser.add_argument("--device", default="cpu", help="for steps/analyse.py (default: cpu)")
+    parser.add_argument("--restart", type=str2bool, default=False, metavar="true|false",
+                        help="plan what is done, too (default: false)")
+    parser.add_argument("tasks", type=Path, help="folder for the configuration files; those of before are removed")
+    args = parser.parse_args()
+    experiment, planned = open_experiment(args), 0
+    for path in args.tasks.glob("analyse.*.conf"):
+        path.unlink()
+    for system in experiment.systems:
+        for directory in experiment.directories(system):
+            models = [f"{directory}/{fold}" for fold in experiment.folds]
+            todo = [model for model in models if args.restart or not is_analysed(model)]
+            if todo:
+                planned += 1
+                words = [f"--device={args.device}", "--num-threads=1", f"--restart={str(args.restart).lower()}",
+                         *(f"--dir={model}" for model in todo)]
+                write_conf(args.tasks / f"analyse.{planned}.conf", words)
+    print(planned)
+
+
+if __name__ == "__main__":
+    run(main)

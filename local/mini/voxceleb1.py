@@ -1,0 +1,61 @@
+"""A synthetic corpus in VoxCeleb1's split layout: many voices, several videos each, every video its own channel."""
+
+import string
+
+import numpy as np
+
+from local.mini.emotional_delivery import EMOTIONS, Channel, draw_recording, draw_speaker, rng_of
+
+ROOT = "VoxCeleb1"
+FIRST_TEST_ID = 10270
+META_HEADER = "VoxCeleb1 ID\tVGGFace1 ID\tGender\tNationality\tSet\n"
+NATIONS = ("Ireland", "New Zealand", "India", "USA")
+
+
+def plan_voxceleb1(seed, speakers, utterances):
+    """Draw the corpus.
+
+    Parameters
+    ----------
+    seed : int
+    speakers, utterances : int
+        Number of voices, at least two, and of utterances each has, at least two.
+
+    Returns
+    -------
+    recordings : list of Recording
+    files : dict of str to bytes
+        Everything else, by path relative to the corpora's root.
+    """
+    tested = max(1, speakers // 8)
+    ids = [10001 + n for n in range(speakers - tested)] + [FIRST_TEST_ID + n for n in range(tested)]
+    recordings, meta = [], META_HEADER
+    for number, identity in enumerate(ids):
+        part = "test" if identity >= FIRST_TEST_ID else "dev"
+        rng = rng_of(seed, "voxceleb1", identity)
+        female = number % 2 == 0
+        speaker = draw_speaker(f"id{identity}", female, rng)
+        meta += (f"id{identity}\tSynthetic_Voice_{number + 1}\t{'f' if female else 'm'}\t"
+                 f"{NATIONS[number % len(NATIONS)]}\t{part}\n")
+        videos = [(_video_id(number, rng), _draw_channel(rng)) for _ in range(2 + number % 2)]
+        for utterance in range(utterances):
+            video, channel = videos[utterance % len(videos)]
+            segment = f"{utterance // len(videos) + 1:05d}"
+            name = f"id{identity}-{video}-{segment}"
+            recordings.append(draw_recording(
+                f"{ROOT}/{part}/wav/id{identity}/{video}/{segment}.wav", name, "voxceleb1", speaker,
+                EMOTIONS[rng.integers(len(EMOTIONS))], (1.5, 2.0), seed, channel))
+    return recordings, {f"{ROOT}/vox1_meta.csv": meta.encode()}
+
+
+def _video_id(number, rng):
+    """Eleven characters of YouTube's alphabet; every fourth speaker's begin with a dash, the next one's with `_`."""
+    letters = list(string.ascii_letters + string.digits + "-_")
+    first = {0: "-", 1: "_"}.get(number % 4, "v")
+    return first + "".join(rng.choice(letters, 10))
+
+
+def _draw_channel(rng):
+    """A microphone and a room, drawn once a video."""
+    return Channel(noise_db=rng.uniform(-70, -56), low_hz=float(np.exp(rng.uniform(np.log(40), np.log(120)))),
+                   high_hz=rng.uniform(5000, 7600), gain_db=rng.uniform(-6, 4))

@@ -1,0 +1,1 @@
+"""Tables, tests, published numbers, figures and the report."""

@@ -1,0 +1,90 @@
+"""What a report says of its data: counts, folds, and checksums that tell whether models were trained on just that."""
+
+import hashlib
+from collections import Counter
+from pathlib import Path
+
+from local.results.blocks import Block
+from ser.data.data_dir import read_table
+from ser.data.folds import read_fold
+from ser.model_dir.record import data_stamp
+
+
+def sha256(path):
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def speaker_table(utt2spk, utt2emo):
+    """Utterances by speaker and class, with sums."""
+    classes, count = sorted(set(utt2emo.values())), Counter((utt2spk[utt], emotion) for utt, emotion in utt2emo.items())
+    rows = [[speaker, *(count[speaker, emotion] for emotion in classes)] for speaker in sorted(set(utt2spk.values()))]
+    rows.append(["all", *(sum(column) for column in list(zip(*rows, strict=True))[1:])])
+    return Block.table([["speaker", *classes, "all"], *([*row, sum(row[1:])] for row in rows)])
+
+
+def fold_table(experiment, utt2spk):
+    """Utterances and speakers of the parts of each fold; a few speakers by their names."""
+    def cells(utts):
+        speakers = sorted({utt2spk[utt] for utt in utts})
+        return [len(utts), " ".join(speakers) if len(speakers) <= 3 else f"{len(speakers)} speakers"]
+
+    folds = {fold: read_fold(f"{experiment.data}/folds/{fold}", utt2spk) for fold in experiment.folds}
+    rows = [[fold, *(cell for utts in parts.values() for cell in cells(utts))] for fold, parts in folds.items()]
+    return Block.table([["fold", "train", "speakers", "valid", "speakers", "test", "speakers"], *rows])
+
+
+def stamp_blocks(experiment, configs):
+    """The checksum over the data of each fold, and how many models were trained on just that."""
+    rows, changed = [], []
+    for fold in experiment.folds:
+        stamp = data_stamp(experiment.data, f"folds/{fold}")
+        models = [config for directory, config in configs.items() if Path(directory).name == fold]
+        same = sum(config["options"].get("data_stamp") == stamp for config in models)
+        rows.append([fold, stamp, f"{same} of {len(models)}"])
+        changed += [fold] * (same < len(models))
+    warning = Block("warning", [f"Models of {', '.join(changed)} were trained on other data than {experiment.data} "
+                                "holds now; its counts and checksums do not describe them."])
+    return [*([warning] if changed else []),
+            Block.paragraph("Of a fold: utt2spk, utt2emo, utt2num_frames, conf/fbank.conf, conf/vad.conf and the "
+                            "fold's lists; a model was trained on these when its config.json has the same data_stamp."),
+            Block.table([["fold", "sha256", "models trained on it"], *rows])]
+
+
+def pretraining_blocks(configs):
+    """The pre-trained models that fine-tuning started from, and how many models of each."""
+    starts = [(config["options"]["pretrained_dir"], config["pretraining"]) for config in configs.values()
+              if config["options"].get("pretrained_dir")]
+    rows = Counter((directory, start["dataset"], start["num_speakers"], start["identity"])
+                   for directory, start in starts)
+    heading = ["pre-trained model", "dataset", "speakers", "identity", "models that start from it"]
+    rows = [[*row, f"{number} of {len(configs)}"] for row, number in rows.items()]
+    return [Block.table([heading, *rows])] if rows else []
+
+
+def data_blocks(experiment, configs):
+    """What a report says of the data: counts, folds and checksums.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    configs : dict
+        The config.json of each model, by its directory.
+
+    Returns
+    -------
+    list of Block
+    """
+    data = Path(experiment.data)
+    utt2spk, utt2emo = (read_table(data / name, columns=2) for name in ("utt2spk", "utt2emo"))
+    hours = ""
+    if (data / "utt2dur").is_file():
+        hours = f", {sum(map(float, read_table(data / 'utt2dur', columns=2).values())) / 3600:.2f} hours"
+    files = [data / name for name in ("wav.scp", "utt2spk", "utt2emo", "utt2num_frames")]
+    files = [path for path in (*files, Path(experiment.exp, "RESULTS")) if path.is_file()]
+    return [
+        Block.paragraph(f"{experiment.data}: {experiment.dataset}, {len(utt2spk)} utterances of "
+                        f"{len(set(utt2spk.values()))} speakers{hours}."),
+        Block("heading", ["Utterances by speaker and class"]), speaker_table(utt2spk, utt2emo),
+        Block("heading", ["Folds"]), fold_table(experiment, utt2spk),
+        Block("heading", ["Checksums"]), Block.table([["file", "sha256"], *([path, sha256(path)] for path in files)]),
+        *stamp_blocks(experiment, configs), *pretraining_blocks(configs)]

@@ -1,0 +1,81 @@
+# shellcheck shell=bash disable=SC2034,SC2154
+# Messages of run.sh and the check of its options; sourced by it. The variables are run.sh's.
+
+log() { echo "$(date '+%Y-%m-%d %H:%M:%S') (run.sh) $*"; }
+die() { echo "run.sh: $*" >&2; exit 1; }
+
+# is_number NAME VALUE
+is_number() { [[ $2 =~ ^[0-9]+$ ]] || die "--$1 '$2' is not a number"; }
+
+# is_dir NAME VALUE: the option names a folder that is there.
+is_dir() {
+  [ -n "$2" ] || die "--corpus $corpus needs --$1 DIR (see ./run.sh --help)"
+  [ -d "$2" ] || die "--$1 $2: no such directory"
+}
+
+# check_options: everything that can be wrong on the command line, before any work; sets what follows from it.
+check_options() {
+  local name file
+  for name in stage stop_stage nj num_threads ngpu num_nodes jobs_per_gpu num_folds; do
+    [[ $name =~ ^(stage|num_threads)$ ]] && [ -z "${!name}" ] || is_number "${name//_/-}" "${!name}"
+  done
+  for name in nj num_nodes jobs_per_gpu; do
+    [ "${!name}" -ge 1 ] || die "--${name//_/-} must be 1 or more"
+  done
+  [[ $protocol =~ ^(|10fold|5fold|loso|kfold|auto)$ ]] ||
+    die "--protocol $protocol: expected 10fold, 5fold, loso, kfold or auto"
+  infer_corpus
+  set_corpus
+  if [ "$stop_stage" -ge 8 ]; then
+    ablations=$(local/experiment/choose_ablations.py --systems "$systems" --ablations "$ablations")
+  else
+    [ -z "$ablations" ] || die "--ablations are stage 8's; add --stop-stage 8"
+  fi
+  pretraining=$(local/experiment/systems_to_pretrain.py "$systems")
+  [ -z "$pretraining" ] || set_pretraining
+  local conf=conf
+  [ "$corpus" != mini ] || conf=conf/mini
+  pretrain_config=${pretrain_config:-$conf/pretrain.conf}
+  finetune_config=${finetune_config:-$conf/finetune.conf}
+  for file in "$fbank_config" "$vad_config" "$pretrain_config" "$finetune_config"; do
+    [ -f "$file" ] || die "$file: no such configuration file"
+  done
+  for name in data_dir exp_dir finetune_config; do
+    [[ ${!name} != *[[:blank:]]#* ]] ||
+      die "--${name//_/-} ${!name}: a comment of a configuration file begins like ' #'; take another name"
+  done
+  plan_training
+}
+
+# summary: the table, where everything is, and what to do next.
+summary() {
+  cat "$exp_dir/RESULTS"
+  cat <<TXT
+
+Table:             $exp_dir/RESULTS
+Result lines:      grep WF1 $exp_dir/*/*/RESULT
+Per utterance:     $exp_dir/<system>/<fold>/score/per_utt (utt ref hyp p1 …, classes in score/classes)
+Training curves:   $exp_dir/<system>/<fold>/log/epochs.tsv
+Logs:              $exp_dir/log/, $exp_dir/pretrain_*.log, $ser/log/
+TXT
+  if [ "$stop_stage" -ge 7 ]; then
+    cat <<TXT
+What AD does:      $exp_dir/analysis/PROBES, figure1.png, confusions.png, speakers.png, curves.png
+TensorBoard:       tensorboard --logdir $exp_dir/analysis/tensorboard
+Report:            $exp_dir/report.html (all of it on one page)
+TXT
+  fi
+  if [ "$stop_stage" -ge 8 ]; then
+    echo "Ablations:         $exp_dir/ABLATIONS"
+  fi
+  if [ "$corpus" = mini ]; then
+    cat <<TXT
+These corpora are synthetic: the table shows that the recipe works, not what the systems are worth. Next:
+  ./run.sh --corpus iemocap --iemocap DIR --voxceleb1 DIR --exp-dir exp/iemocap
+  ./run.sh --corpus cremad --cremad DIR --librispeech DIR --exp-dir exp/cremad   (corpora that are free to have)
+  ./run.sh --ser-data DIR --pretrain-data DIR --exp-dir exp/mine   (Kaldi data directories of your own)
+TXT
+  else
+    echo "Next: the spread over seeds, with --seeds \"0 1 2\" behind the same options; what is done is kept."
+  fi
+}

@@ -1,0 +1,86 @@
+# shellcheck shell=bash disable=SC2034,SC2154
+# The jobs of stages 4 to 8, and what is said of those that failed; sourced by run.sh, whose variables these are.
+
+# plan_training: what training jobs ask of the runner, and how pre-training starts.
+plan_training() {
+  launch=()
+  if [ "$ngpu" -eq 0 ]; then
+    [ "$num_nodes" -eq 1 ] || die "--num-nodes $num_nodes needs --ngpu"
+    device=cpu
+    num_threads=${num_threads:-$nj}
+    pretrain_resources=(--num-threads "$num_threads")
+    finetune_resources=(--max-jobs-run "$nj")
+    return
+  fi
+  device=cuda
+  num_threads=1
+  pretrain_resources=(--gpu "$ngpu" --num-threads "$ngpu")
+  finetune_resources=(--gpu 1 --max-jobs-run $((ngpu * num_nodes * jobs_per_gpu)))
+  [ "$num_nodes" -eq 1 ] || pretrain_resources+=(--num-nodes "$num_nodes")
+  [ "$jobs_per_gpu" -eq 1 ] || finetune_resources+=(--jobs-per-gpu "$jobs_per_gpu")
+  [ $((ngpu * num_nodes)) -eq 1 ] || launch=(steps/launch_distributed.py --nproc-per-node "$ngpu")
+}
+
+# finetune SYSTEMS: train and score what is not there of each fold of each system and seed.
+finetune() {
+  local num_tasks
+  num_tasks=$(local/experiment/plan_finetuning.py --systems "$1" --seeds "$seeds" --finetune-config "$finetune_config" \
+    --device "$device" --restart "$restart" "$ser" "$exp_dir" "$exp_dir/tasks")
+  log "$num_tasks trainings to do, what is done is kept; logs in $exp_dir/log/finetune.*.log"
+  [ "$num_tasks" -gt 0 ] || return 0
+  if [ "$device" = cuda ]; then  # where a training takes about as long as starting a process
+    local shares=$((ngpu * num_nodes * jobs_per_gpu))
+    shares=$((shares < num_tasks ? shares : num_tasks))
+    rm -f "$exp_dir"/log/finetune.*.log
+    $cuda_cmd "${finetune_resources[@]}" JOB=1:"$shares" "$exp_dir/log/finetune_share.JOB.log" \
+      steps/finetune_tasks.py --job JOB --num-jobs "$shares" "$exp_dir/tasks" "$exp_dir/log" ||
+      report_failed_tasks "$num_tasks"
+  else
+    $cuda_cmd "${finetune_resources[@]}" JOB=1:"$num_tasks" "$exp_dir/log/finetune.JOB.log" \
+      steps/finetune.py --config "$exp_dir/tasks/finetune.JOB.conf" || report_failed_tasks "$num_tasks"
+  fi
+}
+
+# analyse SYSTEMS: probe what is not yet probed of their models, and draw the attention of one of each.
+analyse() {
+  local num_tasks model models
+  num_tasks=$(local/experiment/plan_analysis.py --systems "$1" --seeds "$seeds" --device "$device" --restart "$restart" \
+    "$ser" "$exp_dir" "$exp_dir/tasks")
+  log "$num_tasks systems and seeds to probe, what is done is kept; logs in $exp_dir/log/analyse.*.log"
+  [ "$num_tasks" -eq 0 ] || $cuda_cmd "${finetune_resources[@]}" JOB=1:"$num_tasks" "$exp_dir/log/analyse.JOB.log" \
+    steps/analyse.py --config "$exp_dir/tasks/analyse.JOB.conf"
+  models=$(local/experiment/list_attention_models.py --systems "$1" --seeds "$seeds" "$ser" "$exp_dir")
+  [ -n "$models" ] || return 0
+  while read -r model; do
+    steps/plot_masks.py --device cpu --dir "$model"
+  done <<< "$models"
+}
+
+# why LOG: the last words of a job, and its code, from the closing lines of any runner.
+why() {
+  [ -f "$1" ] || { echo "it has no log"; return; }
+  local code
+  code=$(sed -nE 's/^# Ended \((code [^)]*)\) at .*/ (\1)/p; s/^# Finished at .* with status ([0-9]+)$/ (code \1)/p' "$1" |
+    tail -n 1)
+  echo "$(grep -Ev '^(# (Accounting:|Finished at|Ended \().*|#? *)$' "$1" | tail -n 1)$code"
+}
+
+# report_failed_tasks N: say which trainings failed, why, and how to do them again.
+report_failed_tasks() {
+  local n dir log
+  for n in $(seq "$1"); do
+    dir=$(sed -n 's/^--dir=//p' "$exp_dir/tasks/finetune.$n.conf")
+    log=$exp_dir/log/finetune.$n.log
+    [ -f "$dir/RESULT" ] || echo "run.sh: failed: $dir: $(why "$log"); log $log; alone, once mended:" \
+      "steps/finetune.py --config $(printf %q "$exp_dir/tasks/finetune.$n.conf")" >&2
+  done
+  die "not all trainings are done; do just what is missing with: ./run.sh$(without_stage "${arguments[@]}")"
+}
+
+# without_stage ARGUMENTS...: the options of this run, fit to be typed, but for --stage, which would redo what is done.
+without_stage() {
+  while [ $# -gt 0 ]; do
+    [ "$1" = --stage ] || printf ' %q' "${@:1:2}"
+    shift 2
+  done
+}

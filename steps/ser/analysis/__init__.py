@@ -1,0 +1,1 @@
+"""What a trained network does: attention maps, AD features, figures."""

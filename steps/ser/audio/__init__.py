@@ -1,0 +1,1 @@
+"""From sound to features: waveforms, filterbanks, voice activity, extraction."""

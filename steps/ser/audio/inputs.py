@@ -1,0 +1,75 @@
+"""The sounds that somebody names: files, folders of files, and Kaldi data directories. No command is run for them."""
+
+import functools
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ser.audio.extraction import Recordings
+from ser.audio.waveform import load_audio_file
+from ser.base.errors import UserError
+
+# What libsndfile reads, by the names that such files have.
+_SUFFIXES = {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".w64",
+             ".rf64", ".sph", ".nist", ".voc"}
+
+
+@dataclass(frozen=True)
+class Sound:
+    """A recording or an utterance.
+
+    Attributes
+    ----------
+    name : str
+        Path of a file, or id of an utterance.
+    read : callable
+        Returns its samples as ser.audio.waveform.load_audio() does; raises UserError.
+    """
+
+    name: str
+    read: Callable
+
+
+def sounds_of(places):
+    """Yield the Sounds of places one by one, those of a place in sorted order.
+
+    A place that holds none, or a data directory with a damaged table, is a Sound whose read() raises UserError.
+
+    Parameters
+    ----------
+    places : iterable of str
+        Each is a file; a folder, of which all files in it and below it are taken whose names end as those of sounds
+        do; or a data directory (a folder with wav.scp), of which all utterances are taken.
+    """
+    for place in places:
+        try:
+            yield from _sounds_of_place(place)
+        except (UserError, OSError) as error:
+            yield Sound(place, functools.partial(_fail, error))
+
+
+def _sounds_of_place(place):
+    if not os.path.isdir(place):
+        return [Sound(place, functools.partial(load_audio_file, place))]
+    if os.path.exists(os.path.join(place, "wav.scp")):
+        recordings = Recordings(place, functools.partial(_read_entry, Path(place)))
+        return [Sound(utt, functools.partial(recordings.__getitem__, utt)) for utt in recordings.utts]
+    paths = sorted(os.path.join(folder, name) for folder, _, names in os.walk(place) for name in names
+                   if Path(name).suffix.lower() in _SUFFIXES and not name.startswith("."))
+    if not paths:
+        raise UserError(f"{place}: a folder without a sound file (such as .wav or .flac)")
+    return [Sound(path, functools.partial(load_audio_file, path)) for path in paths]
+
+
+def _fail(error):
+    raise error
+
+
+def _read_entry(data_dir, entry):
+    """Read a wav.scp entry, whose path may be relative to the data directory."""
+    if entry.endswith("|"):
+        raise UserError(f"{data_dir}/wav.scp: {entry!r} is a command, and none is run here; write its output to a file "
+                        "and name that")
+    beside = data_dir / entry
+    return load_audio_file(beside if beside.exists() else entry)

@@ -1,0 +1,65 @@
+"""Voice activity per feature frame: webrtcvad decides on 10 ms hops, the frame follows its hops."""
+
+import struct
+from dataclasses import dataclass, field
+
+import _webrtcvad  # the extension alone: its wrapper adds a fifth to every hop
+import numpy as np
+
+from ser.audio.waveform import SAMPLE_RATE
+
+_HOP = SAMPLE_RATE // 100
+_BLOCK = 400 * _HOP
+
+
+@dataclass(frozen=True)
+class VadConfig:
+    """Options of the voice activity detection; raises ValueError when out of range."""
+
+    aggressiveness: int = field(default=2, metadata={"help": "webrtcvad's mode, 0 (keeps most) to 3 (drops most)"})
+    voiced_share: float = field(default=0.5, metadata={"help": "share of a frame's hops that must be voiced"})
+
+    def __post_init__(self):
+        if self.aggressiveness not in (0, 1, 2, 3):
+            raise ValueError(f"aggressiveness must be 0, 1, 2 or 3, not {self.aggressiveness}")
+        if not 0 < self.voiced_share <= 1:
+            raise ValueError(f"voiced-share must lie in (0, 1], not {self.voiced_share}")
+
+
+def _voiced_hops(samples, aggressiveness):
+    """Yield webrtcvad's decision for each whole hop."""
+    detector = _webrtcvad.create()
+    _webrtcvad.init(detector)
+    _webrtcvad.set_mode(detector, aggressiveness)
+    for start in range(0, len(samples), _BLOCK):
+        pcm = np.clip(np.rint(samples[start : start + _BLOCK]), -32768, 32767).astype("<i2")
+        for (hop,) in struct.iter_unpack(f"{2 * _HOP}s", pcm[: len(pcm) // _HOP * _HOP]):
+            yield _webrtcvad.process(detector, SAMPLE_RATE, hop, _HOP)
+
+
+def voiced_frames(samples, fbank_config, vad_config):
+    """Decide for each frame of an utterance whether it is voiced.
+
+    Parameters
+    ----------
+    samples : numpy.ndarray
+        float32 `[samples]` at 16 kHz and int16 scale.
+    fbank_config : FbankConfig
+        Gives the frame grid: frame t covers `window_samples` from `t * shift_samples`.
+    vad_config : VadConfig
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 `[frames]` of 0 and 1, as many as FbankExtractor makes.
+    """
+    frames = fbank_config.num_frames(len(samples))
+    if not frames:
+        return np.empty(0, np.float32)
+    hops = np.fromiter(_voiced_hops(samples, vad_config.aggressiveness), np.int64)
+    voiced_before = np.concatenate([[0], np.cumsum(hops)])
+    begin = np.arange(frames) * fbank_config.shift_samples
+    first = begin // _HOP
+    last = np.clip((begin + fbank_config.window_samples) // _HOP, first + 1, len(hops))
+    share = (voiced_before[last] - voiced_before[first]) / (last - first)
+    return (share >= vad_config.voiced_share).astype(np.float32)

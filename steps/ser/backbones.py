@@ -1,9 +1,0 @@
-"""The table of backbones. A new one is a file with a function like `resnet18()` and a line here."""
-
-from ser.resnet import resnet18
-from ser.vgg import vgg5
-
-BACKBONES = {
-    "resnet18": resnet18,
-    "vgg5": vgg5,
-}

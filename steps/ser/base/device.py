@@ -1,0 +1,124 @@
+"""Where and in which precision to compute, and what makes it repeatable."""
+
+import contextlib
+import fcntl
+import os
+import tempfile
+from pathlib import Path
+
+import torch
+
+from ser.base.errors import UserError
+from ser.train.distributed import local_rank, local_world_size
+
+DEVICES = ("auto", "cpu", "cuda")
+PRECISIONS = ("auto", "bf16", "fp32")
+
+
+def pick_device(name, num_threads=0):
+    """Turn `auto`, `cpu` or `cuda` into a torch.device and make its results repeatable.
+
+    Of several visible GPUs the process takes one that no other process has claimed.
+
+    Parameters
+    ----------
+    name : str
+        `auto` takes a GPU when there is one.
+    num_threads : int
+        CPU threads; 0 leaves torch's choice.
+
+    Raises
+    ------
+    UserError
+        A GPU was asked for and there is none, or fewer than this node has processes.
+    """
+    if num_threads:
+        torch.set_num_threads(num_threads)
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError("device cuda: this machine shows no GPU; use --device cpu (run.sh: --ngpu 0)")
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.set_deterministic_debug_mode("error")  # use_deterministic_algorithms() would import torch's compilers first
+    torch.utils.deterministic.fill_uninitialized_memory = False  # a debugging aid: 3 to 11 % of a GPU's time
+    torch.backends.cudnn.benchmark = False
+    if name == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    count = torch.cuda.device_count()
+    if count < local_world_size():
+        raise UserError(f"device cuda: {local_world_size()} processes on this machine, visible GPUs: {count}; "
+                        "give launch.py a smaller --nproc-per-node")
+    if count > 1:
+        names = [str(torch.cuda.get_device_properties(number).uuid) for number in range(count)]
+        torch.cuda.set_device(claim_first_free(names, local_rank(), tempfile.gettempdir()))
+    return torch.device("cuda")
+
+
+@contextlib.contextmanager
+def enough_memory():
+    """Say what to lower when a block, or as a decorator a function, finds no memory; raises UserError."""
+    try:
+        yield
+    except torch.cuda.OutOfMemoryError as error:
+        said = " ".join(str(error).split()).partition(" If reserved")[0]  # behind it stands advice of torch's
+        raise UserError(f"the GPU's memory is full; lower --batch-size or --crop, let fewer jobs share it (run.sh: "
+                        f"--jobs-per-gpu) or use --device cpu ({said})") from None
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "DefaultCPUAllocator" not in str(error):
+            raise
+        raise UserError("the memory is full; lower --batch-size or --crop, or run fewer jobs at a time (run.sh: --nj) "
+                        "and give each more memory (cmd.sh: --mem)") from None
+
+
+def claim_first_free(names, start, folder):
+    """Claim the first device that no process of this machine has claimed, for as long as this process lives.
+
+    Parameters
+    ----------
+    names : list of str
+        Names of the devices that hold for every process and user, such as UUIDs.
+    start : int
+        Position in `names` from which to look, around the end.
+    folder : str or Path
+        For the lock files.
+
+    Returns
+    -------
+    int
+        Position of the device in `names`; that of `start` when all are claimed or no file can be locked.
+    """
+    order = [(start + number) % len(names) for number in range(len(names))]
+    return next((number for number in order if _claim(Path(folder) / f"ser-gpu-{names[number]}.lock")), order[0])
+
+
+def _claim(path):
+    """Lock a file until the process ends, and return whether that was possible."""
+    try:
+        try:  # another user's file in a sticky directory opens only without O_CREAT (fs.protected_regular)
+            file = os.open(path, os.O_RDONLY)
+        except FileNotFoundError:
+            file = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL, 0o666)
+            os.fchmod(file, 0o666)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def has_bfloat16(device):
+    """Whether the processor multiplies bfloat16 in hardware."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def pick_precision(name, device):
+    """Turn `auto` into a precision of training and validation: `bf16` where the processor has it, else `fp32`."""
+    if name != "auto":
+        return name
+    return "bf16" if has_bfloat16(device) else "fp32"
+
+
+def send(tensor, device):
+    """Bring a tensor from the host's memory to a device, without waiting for what a GPU is doing."""
+    if torch.device(device).type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)

@@ -1,0 +1,1 @@
+"""Kaldi data directories, archives, folds, and the features that a training reads."""

@@ -1,0 +1,150 @@
+"""Kaldi data directories: tables of `key value` lines, sorted as LC_ALL=C sorts.
+
+Layout and rules: https://kaldi-asr.org/doc/data_prep.html. Python compares strings by code point,
+which for UTF-8 is the byte order of LC_ALL=C, so `sorted()` is Kaldi's sort.
+"""
+
+import re
+import shutil
+from pathlib import Path
+
+from ser.base.errors import UserError
+from ser.base.files import temporary_folder, write_text
+
+# Blanks to Kaldi and the shell; str.split() would split an id at a no-break space, too.
+_BLANKS = " \t\r\v\f"
+
+
+def read_text(path):
+    """Read a file of UTF-8; raises UserError when it is missing or something else."""
+    path = Path(path)
+    try:
+        return path.read_text(encoding="utf-8-sig")  # without the mark that some editors put in front
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 text (byte {error.start}); convert it") from None
+
+
+def read_table(path, columns=None):
+    """Read a `key value…` table.
+
+    Parameters
+    ----------
+    path : str or Path
+    columns : int, optional
+        Exact number of blank-separated fields that every line must have.
+
+    Returns
+    -------
+    dict of str to str
+        In the order of the file; the value is the rest of the line, without blanks at its ends.
+
+    Raises
+    ------
+    UserError
+        The file is missing, not UTF-8, or has an empty line, a key without a value, a repeated key, one with a blank
+        that is no space or tab, or another number of fields than `columns`. The message names file and line.
+    """
+    text = read_text(path)
+    table = {}
+    for number, line in enumerate(text.removesuffix("\n").split("\n") if text else [], 1):
+        fields = re.split(f"[{_BLANKS}]+", line.strip(_BLANKS), maxsplit=1)
+        if not (len(fields) == 2 and fields[1].split()):
+            raise UserError(f"{path}:{number}: expected 'key value', found {line!r}")
+        key, value = fields
+        if key.split() != [key]:
+            raise UserError(f"{path}:{number}: {key!r} holds a blank that is no space; take it out")
+        if columns and 1 + len(value.split()) != columns:
+            raise UserError(f"{path}:{number}: expected {columns} fields, found {line!r}")
+        if key in table:
+            raise UserError(f"{path}:{number}: {key} stands here for the second time")
+        table[key] = value
+    return table
+
+
+def write_table(path, table):
+    """Write a table sorted by key, atomically."""
+    write_text(path, "".join(f"{key} {table[key]}\n" for key in sorted(table)))
+
+
+def read_list(path):
+    """Read a file of one id a line, in order; raises UserError when missing, or an id is repeated."""
+    ids = read_text(path).split()
+    if len(set(ids)) != len(ids):
+        raise UserError(f"{path}: holds an id twice")
+    return ids
+
+
+def write_list(path, ids):
+    """Write one id a line, sorted, atomically."""
+    write_text(path, "".join(f"{key}\n" for key in sorted(ids)))
+
+
+def spk2utt_of(utt2spk):
+    """Invert utt2spk into `{speaker: "utt utt …"}`, utterances sorted, as utt2spk_to_spk2utt.pl does."""
+    utterances = {}
+    for utt in sorted(utt2spk):
+        utterances.setdefault(utt2spk[utt], []).append(utt)
+    return {speaker: " ".join(utts) for speaker, utts in utterances.items()}
+
+
+def write_data_dir(data_dir, *, wav, utt2spk, spk2gender=None, utt2emo=None, text=None, dataset, extra=None):
+    """Write a new data directory, replacing the tables that it names.
+
+    Parameters
+    ----------
+    data_dir : str or Path
+    wav : dict
+        Utterance to absolute path of its audio, or to a `command |`.
+    utt2spk : dict
+        Utterance to speaker; the utterance id must begin with the speaker's.
+    spk2gender : dict, optional
+        Speaker to `m` or `f`; left out unless every speaker has one.
+    utt2emo : dict, optional
+        Utterance to one-word label; also written as `text` unless `text` is given, because every
+        Kaldi tool carries `text` along.
+    text : dict, optional
+        Utterance to transcript.
+    dataset : str
+        One word that names corpus, scope and labels, for example `iemocap-impro-4`; every result
+        made from the directory carries it.
+    extra : dict of str to dict, optional
+        Further tables by file name.
+
+    Notes
+    -----
+    Features, lists and tables of an earlier preparation describe other utterances, so they are removed, once all of
+    the new tables are on the disk.
+    """
+    data_dir = Path(data_dir)
+    data_dir.mkdir(parents=True, exist_ok=True)
+    tables = {"wav.scp": wav, "utt2spk": utt2spk, "spk2utt": spk2utt_of(utt2spk)}
+    if spk2gender and set(utt2spk.values()) <= set(spk2gender):
+        tables["spk2gender"] = {spk: spk2gender[spk] for spk in set(utt2spk.values())}
+    if utt2emo:
+        tables["utt2emo"] = utt2emo
+    if text or utt2emo:
+        tables["text"] = text or utt2emo
+    with temporary_folder(data_dir, ".new.") as aside:
+        for name, table in {**tables, **(extra or {})}.items():
+            write_table(aside / name, table)
+        write_text(aside / "dataset", dataset + "\n")
+        for stale in ("feats.scp", "vad.scp", "cmvn.scp", "utt2dur", "utt2num_frames", "frame_shift", "spk2gender",
+                      "utt2emo", "utt2split", "text", "segments"):
+            (data_dir / stale).unlink(missing_ok=True)
+        for stale in ("folds", "identification", "bank"):
+            shutil.rmtree(data_dir / stale, ignore_errors=True)
+        for path in aside.iterdir():
+            path.replace(data_dir / path.name)
+
+
+def read_dataset(data_dir):
+    """The one word in `dataset`, or the directory's own name for a directory that has none."""
+    path = Path(data_dir) / "dataset"
+    return read_text(path).strip() if path.is_file() else Path(data_dir).resolve().name
+
+
+def is_synthetic(dataset):
+    """Whether a dataset's name says that its corpus is made up."""
+    return dataset.startswith("synthetic-")

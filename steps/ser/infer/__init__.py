@@ -1,0 +1,1 @@
+"""Posteriors, evaluation, prediction, export."""

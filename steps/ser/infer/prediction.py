@@ -1,0 +1,217 @@
+"""The emotion of recordings by a trained model, or by the mean of several: from sound to probabilities."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ser.audio.fbank import FbankConfig, FbankExtractor
+from ser.audio.vad import VadConfig, voiced_frames
+from ser.audio.waveform import SAMPLE_RATE, load_audio_file
+from ser.base.conf import config_from
+from ser.base.errors import UserError
+from ser.data.voiced_features import voiced_and_normalized
+from ser.infer.evaluation import load_emotion_model
+
+_LONGEST = 600  # seconds as one utterance: more take gigabytes, and one label says little of them
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of a part of a recording.
+
+    Attributes
+    ----------
+    start, end : float
+        Seconds from the beginning of the recording.
+    label : str
+        The most probable class.
+    probabilities : dict of str to float
+        Of every class, in the order of the model; they sum to 1.
+    """
+
+    start: float
+    end: float
+    label: str
+    probabilities: dict
+
+
+class EmotionRecognizer:
+    """Networks of the same classes and features, whose probabilities are averaged; made by load_model().
+
+    Parameters
+    ----------
+    networks : list of EmotionModel
+        On the CPU, in evaluation mode.
+    config : dict
+        A checked config.json that holds for all of them.
+    where : str or Path
+        What messages call the configuration.
+
+    Attributes
+    ----------
+    classes : list of str
+    networks : list of EmotionModel
+    feature_configuration : dict of str to str
+        What makes the networks' input out of 16 kHz sound: the texts of `fbank.conf` and `vad.conf`, and `feature_norm`
+        (ser.data.normalization.PER_UTTERANCE).
+    dimension : int
+        Features a frame.
+
+    Raises
+    ------
+    UserError
+        The configuration does not say how the features were made.
+    """
+
+    def __init__(self, networks, config, where):
+        self.networks, self.classes, self.dimension = networks, config["classes"], config["dimension"]
+        for name in ("fbank.conf", "vad.conf"):
+            if name not in config["features"]:
+                raise UserError(f"{where}: does not say with which {name} the features were made; make them with "
+                                "steps/make_fbank.sh and steps/compute_vad.sh, and train again")
+        texts = {name: config["features"][name] for name in ("fbank.conf", "vad.conf")}
+        self.feature_configuration = {**texts, "feature_norm": config["options"]["feature_norm"]}
+        self._fbank = config_from(FbankConfig, texts["fbank.conf"], f"{where}: fbank.conf")
+        self._vad = config_from(VadConfig, texts["vad.conf"], f"{where}: vad.conf")
+        if self._fbank.dimension != self.dimension:
+            raise UserError(f"{where}: fbank.conf makes {self._fbank.dimension} features a frame, "
+                            f"the network takes {self.dimension}")
+        self._extract = FbankExtractor(self._fbank)
+
+    def predict(self, source):
+        """Recognize the emotion of a recording as one utterance.
+
+        Parameters
+        ----------
+        source : str, Path or numpy.ndarray
+            A file that libsndfile reads, or float32 samples at 16 kHz in units of 1/32768 of full scale.
+
+        Returns
+        -------
+        Prediction
+
+        Raises
+        ------
+        UserError
+            The file cannot be read, or it is shorter than a window of the features or longer than ten minutes.
+        """
+        samples, seconds = self._samples_of(source)
+        if seconds > _LONGEST:
+            raise UserError(f"{_prefix(source)}{seconds:.0f} s are too long for one utterance; take it in segments "
+                            "(steps/predict.py --segment 4)")
+        return self._prediction(samples, 0.0)
+
+    def time_line(self, source, segment, hop=None):
+        """Recognize the emotion of a recording piece by piece, each as if it were an utterance.
+
+        Parameters
+        ----------
+        source
+            As in predict(), of any length.
+        segment : float
+            Seconds of a piece; the last one ends with the recording, and is left out when it is shorter than a window
+            of the features.
+        hop : float, optional
+            Seconds from the beginning of one piece to that of the next; by default `segment`.
+
+        Returns
+        -------
+        list of Prediction
+
+        Raises
+        ------
+        UserError
+            As for predict(), or a segment is shorter than a window or longer than ten minutes, or the hop not positive.
+        """
+        hop = segment if hop is None else hop
+        self.require_segments(segment, hop)
+        samples, seconds = self._samples_of(source)
+        steps = 1 + max(0, int(np.ceil((seconds - segment) / hop)))
+        bounds = [(round(step * hop * SAMPLE_RATE), round((step * hop + segment) * SAMPLE_RATE))
+                  for step in range(steps)]
+        return [self._prediction(samples[start:end], start / SAMPLE_RATE) for start, end in bounds
+                if self._fbank.num_frames(len(samples[start:end]))]
+
+    def require_segments(self, segment, hop):
+        """Raise UserError unless time_line() takes these lengths."""
+        window = self._fbank.window_samples / SAMPLE_RATE
+        if not (window <= segment <= _LONGEST and 1 <= hop * SAMPLE_RATE < np.inf):
+            raise UserError(f"segments of {segment:g} s every {hop:g} s cannot be; give {window:g} to {_LONGEST} s "
+                            "and a hop above 0")
+
+    def features(self, samples):
+        """The networks' input for an utterance: voiced and normalized frames, float32 `[frames, dimension]`.
+
+        Parameters
+        ----------
+        samples : numpy.ndarray
+            As in predict().
+        """
+        voiced = voiced_frames(samples, self._fbank, self._vad) > 0
+        return voiced_and_normalized(self._extract(samples), voiced, self.feature_configuration["feature_norm"])
+
+    def _samples_of(self, source):
+        samples = source if isinstance(source, np.ndarray) else load_audio_file(source)
+        seconds = len(samples) / SAMPLE_RATE
+        if not self._fbank.num_frames(len(samples)):
+            raise UserError(f"{_prefix(source)}{seconds:.3f} s are shorter than a window of the features")
+        return samples, seconds
+
+    def _prediction(self, samples, start):
+        features = torch.from_numpy(self.features(samples))[None]
+        lengths = torch.tensor([features.shape[1]])
+        with torch.inference_mode():
+            probabilities = sum(torch.softmax(network(features, lengths)[0][0], 0) for network in self.networks)
+        probabilities = (probabilities / len(self.networks)).tolist()
+        return Prediction(start, start + len(samples) / SAMPLE_RATE, self.classes[int(np.argmax(probabilities))],
+                          dict(zip(self.classes, probabilities, strict=True)))
+
+
+def _prefix(source):
+    return "" if isinstance(source, np.ndarray) else f"{source}: "
+
+
+def load_model(model_dir):
+    """Load a trained model to use it; nothing in the directory is executed.
+
+    Parameters
+    ----------
+    model_dir : str or Path
+        A model directory of steps/finetune.py, or a folder of such, as one for each fold of a system: their
+        probabilities are averaged.
+
+    Returns
+    -------
+    EmotionRecognizer
+
+    Raises
+    ------
+    UserError
+        A file is missing or damaged, a training is not finished, or the folds differ in classes or features.
+
+    Examples
+    --------
+    >>> load_model("exp/vgg5_ad").predict("x.wav").probabilities  # doctest: +SKIP
+    {'ang': 0.81, 'hap': 0.11, 'neu': 0.05, 'sad': 0.03}
+    """
+    model_dir = Path(model_dir)
+    folds = sorted(path.parent for path in model_dir.glob("*/config.json"))
+    members = [model_dir] if (model_dir / "config.json").exists() else folds
+    if not members:
+        raise UserError(f"{model_dir}: not a model directory: there is no config.json in it or in a folder of it")
+    networks, common = [], None
+    for member in members:
+        network, config = load_emotion_model(member)
+        if (member / "state.safetensors").exists():
+            raise UserError(f"{member}: its training is not finished; run steps/finetune.py again, it continues")
+        mine = {key: config[key] for key in ("classes", "dimension", "features")}
+        mine["feature_norm"] = config["options"]["feature_norm"]
+        common = common or mine
+        differing = [key for key in mine if mine[key] != common[key]]
+        if differing:
+            raise UserError(f"{member}/config.json: {differing[0]} differs from that of {members[0]}, so their "
+                            "probabilities cannot be averaged; name one of them")
+        networks.append(network)
+    return EmotionRecognizer(networks, config, members[0] / "config.json")

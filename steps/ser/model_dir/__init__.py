@@ -1,0 +1,1 @@
+"""What a model directory holds: configuration, weights, stamp, card."""

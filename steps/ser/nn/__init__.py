@@ -1,0 +1,1 @@
+"""The networks, written as the paper writes them."""

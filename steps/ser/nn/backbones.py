@@ -1,0 +1,9 @@
+"""The table of backbones. A new one is a file with a function like `resnet18()` and a line here."""
+
+from ser.nn.resnet import resnet18
+from ser.nn.vgg import vgg5
+
+BACKBONES = {
+    "resnet18": resnet18,
+    "vgg5": vgg5,
+}

@@ -1,0 +1,196 @@
+"""The two networks: speaker identification for pre-training, emotion recognition for fine-tuning."""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+from ser.base.errors import UserError
+from ser.nn.adapters import add_adapters
+from ser.nn.adversary import SpeakerAdversary
+from ser.nn.attention import ATTENTIONS
+from ser.nn.backbones import BACKBONES
+from ser.nn.disentanglement import AttributeDisentanglement
+from ser.nn.padding import mask_frames, mean_over_time_and_frequency
+
+
+@dataclass(frozen=True)
+class EmotionModelConfig:
+    """What fixes the shape of an emotion model, and which part of it learns."""
+
+    backbone: str = field(default="resnet18", metadata={"help": "feature extractor", "choices": tuple(BACKBONES)})
+    ad_after: str = field(default="none", metadata={
+        "help": "layer of the extractor behind which an AD module sits, several with commas, 'last', or 'none'"})
+    attention: str = field(default="tf", metadata={
+        "help": "attention of the attribute reconstruction; none is attribute normalization alone",
+        "choices": (*ATTENTIONS, "none")})
+    attention_dim: int = field(default=8, metadata={"help": "D of equation 5"})
+    ad_head: str = field(default="own", metadata={
+        "help": "emotion head of L_AD+: its own, or shared with the classifier", "choices": ("own", "shared")})
+    train_extractor: str = field(default="all", metadata={
+        "help": "what learns of the extractor beside its AD modules: all; residual adapters and batch normalization; "
+        "none, where batch normalization keeps its statistics, too", "choices": ("all", "adapters", "none")})
+    adversary_weight: float = field(default=0.0, metadata={
+        "help": "factor on the reversed gradient of a speaker classifier on the embedding; 0 is without"})
+
+    def __post_init__(self):
+        if self.adversary_weight < 0:
+            raise ValueError(f"adversary-weight must be 0 or more, not {self.adversary_weight}")
+
+
+class Extractor(nn.Module):
+    """A backbone with AD modules behind any of its layers.
+
+    Parameters
+    ----------
+    backbone : str
+        Key of BACKBONES.
+    dimension : int
+        Features a frame.
+    ad_after : str
+        As in EmotionModelConfig.
+    attention, attention_dim
+        As in EmotionModelConfig.
+    learns : str
+        `train_extractor` of EmotionModelConfig.
+
+    Raises
+    ------
+    UserError
+        `ad_after` names a layer that the backbone does not have, or the backbone takes no adapters.
+    """
+
+    def __init__(self, backbone, dimension, ad_after="none", attention="tf", attention_dim=8, learns="all"):
+        super().__init__()
+        table = BACKBONES[backbone]()
+        self.layers = nn.ModuleDict({name: layer for name, (layer, _) in table.items()})
+        channels = {name: count for name, (_, count) in table.items()}
+        last = list(table)[-1]
+        self.channels = channels[last]
+        self.register_buffer("feature_mean", torch.zeros(dimension))
+        self.register_buffer("feature_std", torch.ones(dimension))
+        self.ad = nn.ModuleDict()
+        for name in [] if ad_after == "none" else ad_after.split(","):
+            name = last if name == "last" else name
+            if name not in channels:
+                raise UserError(f"ad-after: {backbone} has no layer {name!r}; it has {', '.join(channels)}")
+            mask = None if attention == "none" else ATTENTIONS[attention](channels[name], attention_dim)
+            self.ad[name] = AttributeDisentanglement(channels[name], mask)
+        self.ad_channels = {name: channels[name] for name in self.ad}
+        self.frozen = learns == "none"
+        if self.frozen:
+            self.layers.requires_grad_(False)
+        elif learns == "adapters":
+            add_adapters(self.layers)
+
+    @property
+    def last_ad(self):
+        """Name of the layer behind which the last AD module sits, or None."""
+        return next((name for name in reversed(list(self.layers)) if name in self.ad), None)
+
+    def train(self, mode=True):
+        """Set training mode, but for frozen layers: they keep the batch statistics of the pre-training."""
+        super().train(mode)
+        if self.frozen:
+            self.layers.eval()
+        return self
+
+    def set_feature_statistics(self, mean, std):
+        """Normalize every input by these, float32 `[dimension]` each, from now on."""
+        self.feature_mean.copy_(mean)
+        self.feature_std.copy_(std)
+
+    def forward(self, features, lengths=None):
+        """Embed a batch.
+
+        Parameters
+        ----------
+        features : torch.Tensor
+            `[B, T, dimension]`.
+        lengths : torch.Tensor, optional
+            `[B]` valid frames; None when all are.
+
+        Returns
+        -------
+        embedding : torch.Tensor
+            Mean over time and frequency of the last map, `[B, channels]`.
+        spaces : dict of str to tuple of torch.Tensor
+            For each AD module the pooled F+ and F-, `[B, C]` each.
+        """
+        x = mask_frames(((features - self.feature_mean) / self.feature_std)[:, None], lengths)
+        x = x.contiguous(memory_format=torch.channels_last)
+        spaces = {}
+        for name, layer in self.layers.items():
+            x, lengths = layer(x, lengths)
+            if name in self.ad:
+                x, rejected = self.ad[name](x, lengths)
+                spaces[name] = (mean_over_time_and_frequency(x, lengths),
+                                mean_over_time_and_frequency(rejected, lengths))
+        return mean_over_time_and_frequency(x, lengths), spaces
+
+
+class SpeakerModel(nn.Module):
+    """Extractor and a linear speaker classifier, trained with cross entropy (section 2)."""
+
+    def __init__(self, backbone, dimension, num_speakers):
+        super().__init__()
+        self.extractor = Extractor(backbone, dimension)
+        self.classifier = nn.Linear(self.extractor.channels, num_speakers)
+
+    def forward(self, features, lengths=None):
+        """Map `[B, T, dimension]` to speaker logits `[B, num_speakers]`."""
+        return self.classifier(self.extractor(features, lengths)[0])
+
+
+class EmotionModel(nn.Module):
+    """Extractor, emotion classifier, the two heads of equation 4 on each AD module, and the speaker adversary.
+
+    Parameters
+    ----------
+    config : EmotionModelConfig
+    dimension : int
+        Features a frame.
+    num_emotions, num_speakers : int
+        Sizes of the heads; the speakers are those of the training part.
+    """
+
+    def __init__(self, config, dimension, num_emotions, num_speakers):
+        super().__init__()
+        self.extractor = Extractor(config.backbone, dimension, config.ad_after, config.attention, config.attention_dim,
+                                   config.train_extractor)
+        self.classifier = nn.Linear(self.extractor.channels, num_emotions)
+        self.shared_head = config.ad_head == "shared"
+        channels = self.extractor.ad_channels
+        if self.shared_head and any(count != self.extractor.channels for count in channels.values()):
+            raise UserError("ad-head shared needs AD modules with as many channels as the classifier; use own")
+        self.emotion_heads = nn.ModuleDict(
+            {} if self.shared_head else {name: nn.Linear(count, num_emotions) for name, count in channels.items()})
+        self.speaker_heads = nn.ModuleDict({name: nn.Linear(count, num_speakers) for name, count in channels.items()})
+        self.adversary = SpeakerAdversary(self.extractor.channels, num_speakers,
+                                          config.adversary_weight) if config.adversary_weight else None
+
+    def forward(self, features, lengths=None):
+        """Score a batch.
+
+        Parameters
+        ----------
+        features : torch.Tensor
+            `[B, T, dimension]`.
+        lengths : torch.Tensor, optional
+            `[B]` valid frames.
+
+        Returns
+        -------
+        logits : torch.Tensor
+            `[B, num_emotions]`.
+        dual : list of tuple of torch.Tensor
+            For each AD module f+ `[B, num_emotions]` and f- `[B, num_speakers]` (equation 4).
+        adversary : torch.Tensor or None
+            Speaker logits `[B, num_speakers]` whose gradient is reversed behind the embedding.
+        """
+        embedding, spaces = self.extractor(features, lengths)
+        dual = []
+        for name, (relevant, rejected) in spaces.items():
+            head = self.classifier if self.shared_head else self.emotion_heads[name]
+            dual.append((head(relevant), self.speaker_heads[name](rejected)))
+        return self.classifier(embedding), dual, self.adversary(embedding) if self.adversary else None

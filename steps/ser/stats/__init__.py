@@ -1,0 +1,1 @@
+"""Metrics, significance tests and probes: numbers in, numbers out."""

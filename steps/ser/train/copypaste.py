@@ -1,0 +1,81 @@
+"""CopyPaste augmentation, the paper's reference [6]: training examples joined from two utterances.
+
+Half of the examples of each step are joined. Such an example is two crops of half the length, one of the
+utterance whose turn it is and one of a partner, in random order, and has the utterance's label. The partner
+is, with probability 1/2 each, a neutral utterance or one of the same emotion (the N-CP and SE-CP of [6],
+mixed). It is drawn from the training utterances of the same speaker, so that speaker labels hold; a speaker
+without neutral utterances gets one of the same emotion, which may be the utterance itself.
+
+Crops are joined as features, behind VAD and the normalization of each utterance. Of [6] its abstract alone is
+at hand. Not known are: whether its utterances are joined whole and as audio, whether they share the speaker,
+and how many examples are joined.
+"""
+
+import torch
+
+from ser.base.device import send
+from ser.base.errors import UserError
+
+SHARE = 0.5  # of the examples of a step
+
+
+class CopyPaste:
+    """The crops of a bank's training utterances, some of them joined; stands in for the bank in training.
+
+    Parameters
+    ----------
+    bank : FeatureBank
+    data : FoldData
+    neutral : str
+        The class that goes with any other.
+
+    Raises
+    ------
+    UserError
+        The corpus has no such class.
+    """
+
+    def __init__(self, bank, data, neutral):
+        if neutral not in data.classes:
+            raise UserError(f"{data.data_dir}/utt2emo: has no class {neutral!r} for CopyPaste, but "
+                            f"{' '.join(data.classes)}; name the neutral one with --neutral-class")
+        self.bank, self.device, self.is_resident = bank, bank.device, bank.is_resident
+        self.num_classes, self.neutral = len(data.classes), data.classes.index(neutral)
+        groups = data.speaker_targets(bank.utts) * self.num_classes + data.emotions(bank.utts)
+        self.groups = groups.to(bank.lengths.device)  # of one speaker and one emotion each
+        train = bank.indices(data.parts["train"])
+        self.members = train[torch.argsort(self.groups[train], stable=True)]
+        self.counts = torch.bincount(self.groups[train], minlength=len(data.training_speakers) * self.num_classes)
+        self.starts = torch.cumsum(self.counts, 0) - self.counts
+
+    def partners(self, which, want_neutral, places):
+        """Choose what to join with.
+
+        Parameters
+        ----------
+        which : torch.Tensor
+            Positions of training utterances, `[B]`.
+        want_neutral : torch.Tensor
+            Boolean `[B]`.
+        places : torch.Tensor
+            Which of the candidates, in [0, 1), `[B]`.
+
+        Returns
+        -------
+        torch.Tensor
+            Positions of utterances of the same speakers, `[B]`.
+        """
+        own = self.groups[which]
+        neutral = own - own % self.num_classes + self.neutral
+        group = torch.where(want_neutral & (self.counts[neutral] > 0), neutral, own)
+        return self.members[self.starts[group] + (places * self.counts[group]).long()]
+
+    def crops(self, which, size, generator, part=slice(None)):
+        """Gather crops as FeatureBank.crops does, of training utterances only."""
+        joined, want_neutral, places, order = send(torch.rand(4, len(which), generator=generator), which.device)
+        partners = self.partners(which, want_neutral < 0.5, places)
+        first, second = torch.where(order < 0.5, which, partners), torch.where(order < 0.5, partners, which)
+        pasted = torch.cat([self.bank.crops(first, size // 2, generator, part),
+                            self.bank.crops(second, size - size // 2, generator, part)], dim=1)
+        whole = self.bank.crops(which, size, generator, part)
+        return torch.where((joined[part] < SHARE)[:, None, None].to(self.device), pasted, whole)

@@ -1,0 +1,249 @@
+"""Fine-tuning of one fold (section 4.2): from a data directory to a model directory with weights."""
+
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+import torch
+
+from ser.base.errors import UserError
+from ser.data.data_dir import read_dataset
+from ser.data.feature_bank import load_bank
+from ser.data.fold_data import FoldData
+from ser.data.normalization import PER_UTTERANCE, corpus_statistics
+from ser.infer.posteriors import posteriors
+from ser.model_dir.checkpoint import load_config, load_tensors
+from ser.model_dir.record import data_stamp, digest, environment, feature_configuration, open_model_dir, record
+from ser.nn.losses import AD_LOSSES, overall_loss, speaker_loss
+from ser.nn.models import EmotionModel, EmotionModelConfig
+from ser.stats.metrics import confusion_matrix, scores_of
+from ser.train.copypaste import CopyPaste
+from ser.train.schedules import step_decay
+from ser.train.trainer import Plan, Trainer
+
+AUGMENTATIONS = {
+    "none": lambda bank, data, neutral: bank,
+    "copypaste": CopyPaste,
+}
+
+
+def _option(default, text, **metadata):
+    return field(default=default, metadata={"help": text, **metadata})
+
+
+@dataclass(frozen=True)
+class FinetuneConfig:
+    """Training as section 4.2 prints it; conf/finetune.conf holds what it leaves open."""
+
+    epochs: int = _option(50, "epochs")
+    batch_size: int = _option(128, "utterances a step")
+    lr: float = _option(0.01, "Adam's learning rate of the classifier and the heads of L_AD")
+    extractor_lr_factor: float = _option(0.01, "learning rate of a pre-trained extractor with its AD modules, as a "
+                                         "factor on --lr")
+    scratch_lr_factor: float = _option(0.01, "the same for an extractor that starts at random")
+    lr_milestones: str = _option("21,31,41", "epochs from which on the learning rate is multiplied by --lr-decay")
+    lr_decay: float = _option(0.1, "see --lr-milestones")
+    ad_weight: float = _option(0.5, "lambda, the weight of L_AD")
+    ad_loss: str = _option("both", "what L_AD consists of: L_AD+, L_AD-, both or none", choices=tuple(AD_LOSSES))
+    crop: int = _option(300, "frames of a training crop")
+    feature_norm: str = _option("utterance-mean", "feature normalization", choices=tuple(PER_UTTERANCE))
+    class_weights: str = _option("none", "weights of the emotion losses", choices=("none", "balanced"))
+    augment: str = _option("none", "training examples that are made from others", choices=tuple(AUGMENTATIONS))
+    neutral_class: str = _option("neu", "label of neutral utterances, for --augment copypaste")
+    select: str = _option("best", "epoch that is scored: best on the validation speaker, or last",
+                          choices=("best", "last"))
+
+    def __post_init__(self):
+        if min(self.epochs, self.batch_size, self.crop) < 1:
+            raise ValueError("epochs, batch-size and crop must be 1 or more")
+        if not min(self.lr, self.extractor_lr_factor, self.scratch_lr_factor) >= 0:
+            raise ValueError("lr and its factors must not lie below 0")
+        if not all(word.isdecimal() for word in self.lr_milestones.split(",")):
+            raise ValueError(f"lr-milestones must be epochs with commas between, not {self.lr_milestones!r}")
+
+    @property
+    def milestones(self):
+        return [int(word) for word in self.lr_milestones.split(",")]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One training: a system on a fold with a seed.
+
+    Attributes
+    ----------
+    model_dir, data_dir : str
+    fold : str
+        Name under data_dir/folds.
+    model : EmotionModelConfig
+    config : FinetuneConfig
+    pretrained_dir : str or None
+        Model directory of a speaker model whose extractor is the start.
+    seed : int
+
+    Raises
+    ------
+    UserError
+        Part of the extractor is to stay as pre-trained, and there is no pretrained_dir.
+    """
+
+    model_dir: str
+    data_dir: str
+    fold: str
+    model: EmotionModelConfig
+    config: FinetuneConfig
+    pretrained_dir: str
+    seed: int
+
+    def __post_init__(self):
+        if self.model.train_extractor != "all" and not self.pretrained_dir:
+            raise UserError(f"train-extractor {self.model.train_extractor} keeps weights of a pre-training; "
+                            "give --pretrained-dir")
+
+    def options(self):
+        """Everything that the result depends on, as config.json keeps it; raises UserError."""
+        start = load_config(self.pretrained_dir)["identity"] if self.pretrained_dir else None
+        return {**asdict(self.model), **asdict(self.config), "fold": self.fold, "seed": self.seed,
+                "data_dir": self.data_dir, "data_stamp": data_stamp(self.data_dir, f"folds/{self.fold}"),
+                "pretrained_dir": self.pretrained_dir, "pretrained_identity": start}
+
+
+def finished_task(model_dir):
+    """The Task that a finished model directory was made from.
+
+    Raises
+    ------
+    UserError
+        The training is not finished, or the data is no longer what it was.
+    """
+    options = load_config(model_dir)["options"]
+    if not (Path(model_dir) / "RESULT").exists():
+        raise UserError(f"{model_dir}/RESULT: not there; train the model first (run.sh: stage 5)")
+    if data_stamp(options["data_dir"], f"folds/{options['fold']}") != options["data_stamp"]:
+        raise UserError(f"{model_dir}: {options['data_dir']} has changed since it was trained; "
+                        "train it again (run.sh: --stage 5)")
+    model, config = (kind(**{each.name: options[each.name] for each in fields(kind)})
+                     for kind in (EmotionModelConfig, FinetuneConfig))
+    return Task(str(model_dir), options["data_dir"], options["fold"], model, config, options["pretrained_dir"],
+                options["seed"])
+
+
+def finetune(task, *, device, precision, restart, save_every=10.0):
+    """Train one fold; no feature or label of its test speakers is used.
+
+    Parameters
+    ----------
+    task : Task
+    device : torch.device
+    precision : str
+        `bf16` or `fp32`.
+    restart : bool
+        Begin anew whatever the directory holds.
+    save_every : float
+        Seconds between two states to resume from.
+
+    Returns
+    -------
+    Trainer or None
+        The finished trainer, whose state is to be forgotten once the scores are written; None when
+        the directory already holds the RESULT of these options.
+
+    Raises
+    ------
+    UserError
+        Data, options or what the directory holds do not fit together.
+    """
+    options, config = task.options(), task.config
+    if open_model_dir(task.model_dir, options, restart):
+        return None
+    data_dir = task.data_dir
+    data = FoldData.read(data_dir, task.fold)
+    bank = load_bank(data_dir, data.parts["train"] + data.parts["valid"], config.feature_norm, device)
+    train, valid = bank.indices(data.parts["train"]), bank.indices(data.parts["valid"])
+    emotions, speakers = data.emotions(bank.utts).to(device), data.speaker_targets(bank.utts).to(device)
+    num_classes = len(data.classes)
+    source = AUGMENTATIONS[config.augment](bank, data, config.neutral_class)
+    model, start = initial_model(task, data, bank)
+    weights = _balanced_weights(emotions[train], num_classes) if config.class_weights == "balanced" else None
+
+    def loss(model, features, positions):
+        logits, dual, adversary = model(features)
+        total = overall_loss(logits, dual, emotions[positions], speakers[positions], config.ad_weight, weights,
+                             config.ad_loss)
+        return total if adversary is None else total + speaker_loss(adversary, speakers[positions])
+
+    def validate():
+        hypotheses = posteriors(model, bank, valid, precision).argmax(1)
+        return scores_of(confusion_matrix(emotions[valid].cpu(), hypotheses, num_classes)).wf1
+
+    identity = digest(options, start, bank.fingerprint(), emotions.tolist(), speakers.tolist(), precision)
+    record(task.model_dir, options, identity=identity, environment=environment(device, precision), classes=data.classes,
+           training_speakers=data.training_speakers, dimension=bank.dimension, dataset=read_dataset(data_dir),
+           protocol=data.protocol, features=feature_configuration(data_dir), pretraining=start,
+           utterances={part: len(utts) for part, utts in data.parts.items()})
+    extractor_factor = config.extractor_lr_factor if task.pretrained_dir else config.scratch_lr_factor
+    rates = {"": config.lr, "extractor": config.lr * extractor_factor}
+    plan = Plan(config.epochs, config.batch_size, config.crop, task.seed, rates,
+                step_decay(config.milestones, config.lr_decay), precision, save_every)
+    trainer = Trainer(model, source, train, loss, validate, plan, task.model_dir, identity)
+    trainer.run()
+    return trainer
+
+
+def initial_model(task, data, bank):
+    """Build the network of a Task as it is before the first step of training.
+
+    Parameters
+    ----------
+    task : Task
+    data : FoldData
+    bank : FeatureBank
+        Holds at least the utterances that train; its device is the model's.
+
+    Returns
+    -------
+    model : EmotionModel
+    start : dict
+        Identity, dataset and num_speakers of the pre-training; empty for an extractor that starts at random.
+
+    Raises
+    ------
+    UserError
+        The pre-trained model does not fit.
+    """
+    torch.manual_seed(task.seed)
+    model = EmotionModel(task.model, bank.dimension, len(data.classes), len(data.training_speakers))
+    start = _load_extractor(model, task) if task.pretrained_dir else {}
+    model.to(bank.device, memory_format=torch.channels_last)
+    if task.config.feature_norm == "corpus":
+        model.extractor.set_feature_statistics(*corpus_statistics(bank, bank.indices(data.parts["train"])))
+    return model, start
+
+
+def _balanced_weights(emotions, num_classes):
+    counts = torch.bincount(emotions, minlength=num_classes).clamp(min=1)
+    return counts.sum() / (num_classes * counts.float())
+
+
+def _load_extractor(model, task):
+    """Copy a speaker model's extractor into an emotion model; say what it was trained on."""
+    pretrained_dir, data_dir = task.pretrained_dir, task.data_dir
+    pretrained = load_config(pretrained_dir)
+    wanted = {"backbone": task.model.backbone, "feature_norm": task.config.feature_norm}
+    for key, value in wanted.items():
+        if pretrained["options"][key] != value:
+            raise UserError(f"{pretrained_dir}: pre-trained with {key}={pretrained['options'][key]}, "
+                            f"fine-tuning asks for {value}; pre-train again or give --{key.replace('_', '-')}")
+    if pretrained["features"].get("fbank.conf") != feature_configuration(data_dir).get("fbank.conf"):
+        raise UserError(f"{pretrained_dir}: pre-trained on features of another conf/fbank.conf than {data_dir}; "
+                        "extract both with the same one (run.sh: --stage 2)")
+    tensors, _ = load_tensors(f"{pretrained_dir}/best.safetensors")
+    extractor = {name.removeprefix("extractor."): value for name, value in tensors.items()
+                 if name.startswith("extractor.")}
+    try:
+        missing, unexpected = model.extractor.load_state_dict(extractor, strict=False)
+    except RuntimeError:  # a tensor of another shape
+        raise UserError(f"{pretrained_dir}: takes features of dimension {pretrained['dimension']}, those of {data_dir} "
+                        f"have {len(model.extractor.feature_mean)}; pre-train again on such features") from None
+    if unexpected or any(not name.startswith("ad.") and ".adapter." not in name for name in missing):
+        raise UserError(f"{pretrained_dir}/best.safetensors: does not fit the extractor {task.model.backbone}")
+    return {key: pretrained[key] for key in ("identity", "dataset", "num_speakers")}

@@ -1,0 +1,374 @@
+"""local/results/make_report.py and blocks.read_blocks: what stands in the page, and how a browser shows it."""
+
+import base64
+import contextlib
+import functools
+import hashlib
+import html
+import http.server
+import json
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from html.parser import HTMLParser
+
+import pytest
+from matplotlib.figure import Figure
+from test_compare import CLASSES, write_data, write_run
+
+import options
+from local.results import make_report, make_results
+from local.results.blocks import Block, read_blocks
+from local.results.make_probes import DEFINITION, RULE
+from local.results.tables import as_table
+from ser.model_dir.record import data_stamp
+
+SYSTEMS = ("vgg5_baseline", "vgg5_ad", "vgg5_ad_se")
+NASTY = 'a<b>&"c'
+VOID = {"meta", "link", "img", "br", "hr"}
+
+
+class Page(HTMLParser):
+    """A page as its elements, its visible text, and the tables as rows of cells."""
+
+    def __init__(self, text):
+        super().__init__(convert_charrefs=True)
+        self.elements, self.open, self.tables, self.text, self.doctype = [], [], [], "", None
+        self.feed(text)
+        self.close()
+        assert not self.open, self.open
+
+    def handle_decl(self, decl):
+        self.doctype = decl
+
+    def handle_starttag(self, tag, attrs):
+        assert len(dict(attrs)) == len(attrs), (tag, attrs)
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in ("th", "td"):
+            self.tables[-1][-1].append("")
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if {"th", "td"} & set(self.open):
+            self.tables[-1][-1][-1] += data
+        if "style" not in self.open:
+            self.text += data
+
+    def table(self, *heading):
+        """The rows below a heading; its further columns are not asked for."""
+        return next(table[1:] for table in self.tables if table[0][:len(heading)] == list(heading))
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+def picture(path, size=(7, 3)):
+    figure = Figure(figsize=size)
+    figure.subplots().plot([1, 3, 2])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=200)
+
+
+def complete(data, exp, fold, config):
+    """Make the config.json of a model as steps/finetune.py writes it."""
+    config["options"] |= {"data_stamp": data_stamp(data, f"folds/{fold}"), "fold": fold, "note": NASTY}
+    config["features"] = {"fbank.conf": "--num-mel-bins=41\n", "vad.conf": "--mode=2  # 0 to 3\n"}
+    config["environment"] = {"torch": "2.13.0", "device": "cpu x 1" if fold == "fold_s0" else "NVIDIA H100",
+                             "precision": "fp32", "commit": "04f0a02"}
+    return config
+
+
+def call(script, data, exp, systems=SYSTEMS):
+    """Run a script on some systems in this process; returns its status."""
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as exit_of:
+        patch.setattr(sys, "argv", [script.__name__, "--systems", " ".join(systems), str(data), str(exp)])
+        options.run(script.main)
+    return exit_of.value.code or 0
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A data directory of six speakers with a class whose name is no HTML, and an experiment with all that is shown."""
+    place = tmp_path_factory.mktemp("a report")
+    data, exp = place / "data", place / "exp"
+    utt2spk = write_data(data, "synthetic-tests-4")
+    labels = dict(zip(CLASSES, (NASTY, *CLASSES[1:]), strict=True))
+    (data / "utt2emo").write_text("".join(f"{utt} {labels[CLASSES[number % 4]]}\n"
+                                          for number, utt in enumerate(utt2spk)))
+    (data / "utt2dur").write_text("".join(f"{utt} 2.0\n" for utt in utt2spk))
+    folds = sorted({f"fold_{speaker}" for speaker in utt2spk.values()})
+    for number, fold in enumerate(folds):
+        (data / "folds" / fold).mkdir()
+        parts = {"test": folds[number], "valid": folds[(number + 1) % 6]}
+        for part in ("train", "valid", "test"):
+            utts = [utt for utt, speaker in utt2spk.items()
+                    if (f"fold_{speaker}" == parts.get(part)) or (part == "train" and
+                                                                  f"fold_{speaker}" not in parts.values())]
+            (data / "folds" / fold / part).write_text("".join(f"{utt}\n" for utt in utts))
+    for system, accuracy in zip(SYSTEMS, (0.5, 0.7, 0.6), strict=True):
+        write_run(exp / system, data, utt2spk, accuracy, 0, "synthetic-tests-4")
+        for fold in folds:
+            path = exp / system / fold / "config.json"
+            path.write_text(json.dumps(complete(data, exp, fold, json.loads(path.read_text()))))
+    call(make_results, data, exp)
+    wide = ["system", *(f"a long heading {number}" for number in range(12))]
+    (exp / "ABLATIONS").write_text("title of ablations\n\n" + as_table([wide, ["vgg5_ad_se", *["1.25"] * 12]]))
+    (exp / "commands").write_text(f"2026-11-24T05:00:00+00:00\t./run.sh --ser-data '{NASTY}' --seeds 0\n")
+    (exp / "analysis").mkdir()
+    table = as_table([["system", "emotion"], ["chance", "25.00"], ["vgg5_ad", "61.50 ± 2.00"]])
+    (exp / "analysis" / "PROBES").write_text(f"title of probes\n\n{RULE}\nvgg5_ad: NOT\n  DISENTANGLED.\n\n"
+                                             f"Pooling 'mean'\n{table}\n{DEFINITION}")
+    for name, size in (("figure1", (10, 10.4)), ("confusions", (7, 3)), ("speakers", (7, 3)), ("curves", (2, 2))):
+        picture(exp / "analysis" / f"{name}.png", size)
+    picture(exp / "vgg5_ad" / "fold_s0" / "analysis" / "masks.png")
+    return data, exp
+
+
+@pytest.fixture
+def report(capsys):
+    """Run make_report.py: status, the text of the page, and its error message."""
+    def made(data, exp):
+        status, page = call(make_report, data, exp), exp / "report.html"
+        return status, page.read_text() if page.is_file() else "", capsys.readouterr().err
+
+    return made
+
+
+@pytest.fixture
+def copy(finished, tmp_path):
+    """The finished experiment, to be changed."""
+    for path, name in zip(finished, ("data", "exp"), strict=True):
+        shutil.copytree(path, tmp_path / name, ignore=shutil.ignore_patterns("report.html"))
+    return tmp_path / "data", tmp_path / "exp"
+
+
+def test_tables_are_read_back_as_they_were_written():
+    rows = [["system", "WF1 pooled", "paper, Table 2"], ["vgg5_ad", "64.34 ± 1.00", ""], ["ICON [25]", "", "of 63.0"]]
+    text = f"{as_table(rows)}\nTable of\ntwo lines\n{as_table([['only'], ['a  b']])}"
+    assert read_blocks(text) == [Block("table", rows), Block("table", [["only"], ["a  b"]], "Table of two lines")]
+
+
+def test_words_are_read_as_what_they_are():
+    blocks = read_blocks("title\n*** CAREFUL: made up. ***\n\n" + "\n".join([RULE, "a: NOT\n  SO.\nb: SO.", "",
+                         DEFINITION]) + "\n\na   1\n b  c   2\n    d\n\nx   3\ny\n")
+    kinds = [block.kind for block in blocks]
+    assert kinds == ["paragraph", "warning", "paragraph", "list", "paragraph", "definitions", "paragraph",
+                     "definitions", "definitions", "definitions", "preformatted"]
+    assert blocks[1].content == ["CAREFUL: made up."] and blocks[3].content == ["a: NOT SO.", "b: SO."]
+    assert "\n" not in blocks[2].content[0] and blocks[2].content[0].endswith("how much better, the figures tell.")
+    assert [term for term, _ in blocks[7].content] == ["before", "after", "F", "IN(F)"]
+    assert blocks[8].content[0] == ("mean", "pooled over time and frequency as in the network: all that its heads see. "
+                                    "R differs from F by the constant beta and reads alike; IN(F) is beta in every "
+                                    "utterance, so it tells nothing.")
+    assert blocks[-1].content == ["x   3", "y"]
+
+
+def test_every_figure_of_the_text_files_stands_in_a_table_of_the_page(finished, report):
+    data, exp = finished
+    status, text, _ = report(data, exp)
+    assert status == 0
+    page = Page(text)
+    lines = (exp / "RESULTS").read_text().splitlines()
+    rows = {row[0]: row for row in page.table("system", "backbone", "method", "WF1 pooled")}
+    for system in SYSTEMS:
+        line = next(line for line in lines if line.startswith(f"{system} "))
+        assert line.split() == " ".join(rows[system]).split() and len(re.findall(r"\d+\.\d", line)) == 6
+    assert page.table("system", "emotion") == [["chance", "25.00"], ["vgg5_ad", "61.50 ± 2.00"]]
+    assert page.table("system", "a long heading 0") == [["vgg5_ad_se", *["1.25"] * 12]]
+    assert "WF1 is the F1 of each class" in page.text and "vgg5_ad: NOT DISENTANGLED." in page.text
+    assert "SYNTHETIC: these figures show" in page.text and "banner" in [
+        attributes.get("class") for attributes in page.all("p")]
+
+
+def test_how_it_was_made_and_from_which_data(finished, report):
+    data, exp = finished
+    page = Page(report(data, exp)[1])
+    assert re.search(re.escape(f"2026-11-24T05:00:00+00:00./run.sh --ser-data '{NASTY}' --seeds 0\n"), page.text)
+    systems = page.table("system", "backbone", "method", "options of steps/finetune.py")
+    assert ["vgg5_ad", "VGG5", "AD", "--backbone=vgg5 --ad-after=last"] in systems
+    assert [row[0] for row in systems] == list(SYSTEMS)
+    assert ["note", NASTY] in page.table("option", "value") and "--num-mel-bins=41" in page.text
+    assert [row[:3] for row in page.table("models", "commit", "device")] == [["15", "04f0a02", "NVIDIA H100"],
+                                                                            ["3", "04f0a02", "cpu x 1"]]
+    packages = dict(page.table("package", "version"))
+    assert packages["torch"].startswith("2.") and "jinja2" in packages
+    assert "180 utterances of 6 speakers, 0.10 hours" in page.text
+    counts = page.table("speaker", NASTY, *CLASSES[1:], "all")
+    assert counts[0] == ["s0", "8", "8", "7", "7", "30"] and counts[-1] == ["all", "45", "45", "45", "45", "180"]
+    assert page.table("fold", "train")[0] == ["fold_s0", "120", "4 speakers", "30", "s1", "30", "s0"]
+    sums = dict(page.table("file", "sha256"))
+    for path in (data / "utt2emo", exp / "RESULTS"):
+        assert sums[str(path)] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert page.table("fold", "sha256")[5] == ["fold_s5", data_stamp(data, "folds/fold_s5"), "3 of 3"]
+    assert "were trained on other data" not in page.text
+
+
+def test_the_page_needs_nothing_but_itself(finished, report):
+    data, exp = finished
+    text = report(data, exp)[1]
+    page = Page(text)
+    assert page.doctype == "DOCTYPE html" and not re.search("https?://|@import|url\\(", text, re.IGNORECASE)
+    tags = {tag for tag, _ in page.elements}
+    assert not tags & {"script", "iframe", "object", "embed", "form", "base", "video", "audio"}
+    for tag, attributes in page.elements:
+        assert not any(name.startswith("on") for name in attributes)
+        for name in ("src", "href", "srcset", "poster", "background", "action"):
+            value = attributes.get(name, "data:")
+            assert value.startswith("data:") or (tag, value[0]) == ("a", "#"), (tag, value)
+    pictures = [base64.b64decode(image["src"].partition("base64,")[2]) for image in page.all("img")]
+    files = [*(exp / "analysis" / f"{name}.png" for name in ("figure1", "confusions", "speakers", "curves")),
+             exp / "vgg5_ad" / "fold_s0" / "analysis" / "masks.png"]
+    assert pictures == [path.read_bytes() for path in files]
+    assert all(image["alt"] and int(image["width"]) > 100 for image in page.all("img"))
+    anchors = {attributes["id"] for _, attributes in page.elements if "id" in attributes}
+    assert {link["href"][1:] for link in page.all("a")} == anchors and len(anchors) >= 8
+    assert "Attention masks of vgg5_ad, fold_s0, seed 0" in page.text
+
+
+def test_the_same_bytes_again(finished, report):
+    first = report(*finished)[1]
+    assert first and report(*finished)[1] == first
+
+
+def test_what_is_missing_is_left_out_and_named(finished, copy, report):
+    assert "Not in this report" not in report(*finished)[1]
+    data, exp = copy
+    for path in (exp / "ABLATIONS", exp / "analysis" / "figure1.png", exp / "commands",
+                 exp / "vgg5_ad" / "fold_s0" / "analysis" / "masks.png"):
+        path.unlink()
+    page = Page(report(data, exp)[1])
+    left_out = page.text.split("Left out")[-1]
+    assert "ABLATIONS (./run.sh --stop-stage 8 makes it)" in left_out
+    assert "analysis/figure1.png, attention masks of vgg5_ad (./run.sh --stage 7 makes them)" in left_out
+    assert "confusions.png" not in left_out and "PROBES" not in left_out
+    assert f"{exp}/commands is not there" in page.text
+    headings = page.text.split("Results")[0]
+    assert "Ablations" not in headings and "Figure 1" not in headings and "Attention masks" not in headings
+    assert len(page.all("img")) == 3
+
+
+def test_ablations_of_an_earlier_run_are_not_shown(copy):
+    data, exp = copy
+    assert call(make_report, data, exp, SYSTEMS[:2]) == 0
+    text = (exp / "report.html").read_text()
+    assert "title of ablations" not in text and "ABLATIONS (./run.sh --stop-stage 8 makes it)" in text
+
+
+def test_models_of_other_data_are_named(copy, report):
+    data, exp = copy
+    path = exp / "vgg5_ad" / "fold_s3" / "config.json"
+    path.write_text(path.read_text().replace('"data_stamp": "', '"data_stamp": "0'))
+    page = Page(report(data, exp)[1])
+    assert page.table("fold", "sha256")[3][2] == "2 of 3"
+    assert "Models of fold_s3 were trained on other data" in page.text
+
+
+@pytest.mark.parametrize("break_it, message", [
+    (lambda exp: (exp / "RESULTS").unlink(), "RESULTS: not there; run ./run.sh --stage 6"),
+    (lambda exp: (exp / "analysis" / "curves.png").write_text("GIF89a"), "curves.png: no PNG picture; make it again"),
+    (lambda exp: (exp / "vgg5_ad" / "fold_s0" / "config.json").unlink(), "config.json: no such file"),
+])
+def test_errors_name_the_file_and_leave_no_page(copy, report, break_it, message):
+    data, exp = copy
+    break_it(exp)
+    status, page, said = report(data, exp)
+    assert status == 1 and not page and said.count("\n") == 1 and message in said
+
+
+MEASURE = """<!DOCTYPE html><link rel="icon" href="data:,"><pre id="out"></pre><script>
+const widths = [1280, 390];
+Promise.all(widths.map(width => new Promise(done => {
+  const frame = document.createElement("iframe");
+  frame.style.cssText = `width: ${width}px; height: 900px; border: 0`;
+  frame.onload = () => {
+    const page = frame.contentDocument, root = page.documentElement, view = frame.contentWindow;
+    const sizes = [...page.querySelectorAll("p, td, th, li, dd, dt, a, figcaption, pre, summary")]
+      .filter(element => element.getClientRects().length)
+      .map(element => parseFloat(view.getComputedStyle(element).fontSize));
+    done({width: view.innerWidth, scroll: root.scrollWidth, sizes: [Math.min(...sizes), Math.max(...sizes)],
+      images: [...page.images].map(image => [image.naturalWidth, image.getBoundingClientRect().width]),
+      figures: view.getComputedStyle(page.querySelector("td")).fontVariantNumeric,
+      boxes: [...page.querySelectorAll(".scroll")].map(box => [box.clientWidth, box.scrollWidth]),
+      outside: [...page.querySelectorAll("body *")].filter(element => !element.closest(".scroll, pre")
+        && element.getBoundingClientRect().right > width + 0.5).map(element => element.outerHTML.slice(0, 80))});
+  };
+  frame.src = "report.html";
+  document.body.append(frame);
+}))).then(found => { document.getElementById("out").textContent = JSON.stringify(found); });
+</script>"""
+
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *words):
+        pass
+
+    def do_GET(self):
+        self.server.requested.append(self.path)
+        super().do_GET()
+
+
+@contextlib.contextmanager
+def served(folder):
+    """Serve a folder on this machine: its address, and the paths that were asked for."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=folder)) as server:
+        server.requested = []
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}", server.requested
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def look(folder, profile):
+    """What a browser says of report.html in a folder at two widths, and the paths that it asked for."""
+    if not (chromium := shutil.which("chromium")):
+        pytest.skip("chromium is not installed: tests/install_packages.sh as root installs it, where it can")
+    (folder / "measure.html").write_text(MEASURE)
+    with served(folder) as (address, requested):
+        result = subprocess.run(
+            [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+             "--disable-background-networking", "--disable-component-update", "--disable-sync",
+             f"--user-data-dir={profile}", "--window-size=1400,1000", "--timeout=20000", "--dump-dom",
+             f"{address}/measure.html"], capture_output=True, text=True, timeout=60)
+    found = re.search(r'<pre id="out">(\[.*\])</pre>', result.stdout, re.DOTALL)
+    assert found, result.stdout[-2000:] + result.stderr[-2000:]
+    return json.loads(html.unescape(found[1])), requested
+
+
+def test_a_browser_shows_it_on_a_laptop_and_on_a_telephone(copy, report, tmp_path):
+    data, exp = copy
+    report(data, exp)
+    folder = tmp_path / "site"
+    folder.mkdir()
+    shutil.copy(exp / "report.html", folder)
+    (laptop, telephone), requested = look(folder, tmp_path / "profile")
+    assert set(requested) == {"/measure.html", "/report.html"}
+    for view, width in ((laptop, 1280), (telephone, 390)):
+        assert view["width"] == width and view["scroll"] <= width and view["outside"] == []
+        assert len(view["images"]) == 5 and all(natural > 0 for natural, _ in view["images"])
+        assert view["sizes"][0] >= 13 and view["sizes"][1] <= 20
+        assert "tabular-nums" in view["figures"]
+    assert any(inside > box for box, inside in telephone["boxes"])  # wide tables scroll in their own box
+    assert 600 < laptop["images"][1][1] <= 960 and telephone["images"][1][1] > 500  # text of figures can be read
+
+
+def test_the_browser_sees_what_would_be_wrong(tmp_path):
+    wrong = ('<p style="font-size: 9px">small</p><nav></nav><table><tr><td>1</td></tr></table>'
+             '<div style="width: 900px">wide</div><img src="elsewhere.png">')
+    (tmp_path / "report.html").write_text(f'<!DOCTYPE html><meta name="viewport" content="width=device-width">{wrong}')
+    (laptop, telephone), requested = look(tmp_path, tmp_path / "profile")
+    assert "/elsewhere.png" in requested and telephone["scroll"] > 390 and laptop["scroll"] <= 1280
+    assert telephone["outside"] and telephone["sizes"][0] == 9 and telephone["images"][0][0] == 0
+    assert telephone["figures"] == "normal"

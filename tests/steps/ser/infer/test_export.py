@@ -1,0 +1,75 @@
+"""Exported networks, run by onnxruntime and by torch.export.load(): the probabilities of the model directory."""
+
+import io
+import json
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from conftest import run, tone
+from ser.infer.export import as_program
+from ser.infer.prediction import load_model
+
+SHAPES = ((1, 1), (1, 2), (1, 15), (3, 16), (1, 17), (4, 33), (2, 300), (7, 100))  # batch, frames
+MODELS = ("vgg5_ad/fold_s1", "vgg5_ad", "resnet18_ad")
+
+
+def batches():
+    """Features with noise behind each end, and lengths of which one is the longest."""
+    rng = np.random.default_rng(0)
+    for batch, frames in SHAPES:
+        lengths = rng.integers(1, frames + 1, batch)
+        lengths[-1] = frames
+        yield rng.normal(size=(batch, frames, 41)).astype(np.float32), lengths
+
+
+def alone(recognizer, features, lengths):
+    """Probabilities of each utterance of a batch by itself."""
+    with torch.inference_mode():
+        return np.array([np.mean([network(torch.from_numpy(utterance[None, :length]))[0].softmax(1)[0].numpy()
+                                  for network in recognizer.networks], axis=0)
+                         for utterance, length in zip(features, lengths, strict=True)])
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_onnxruntime_says_the_same(name, trained, tmp_path):
+    run("steps/export.py", trained / name, tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    assert [(each.name, each.shape, each.type) for each in session.get_inputs()] == [
+        ("features", ["batch", "frames", 41], "tensor(float)"), ("lengths", ["batch"], "tensor(int64)")]
+    assert [(each.name, each.shape) for each in session.get_outputs()] == [("probabilities", ["batch", 2])]
+    recognizer = load_model(trained / name)
+    for features, lengths in batches():
+        (found,) = session.run(None, {"features": features, "lengths": lengths})
+        assert np.allclose(found, alone(recognizer, features, lengths), atol=1e-4)
+    said = session.get_modelmeta().custom_metadata_map
+    assert json.loads(said.pop("classes")) == ["ang", "sad"] and said == recognizer.feature_configuration
+    assert "--frame-length=40" in said["fbank.conf"]
+    samples = tone(np.random.default_rng(4), 130).astype(np.float32)
+    features = recognizer.features(samples)
+    (found,) = session.run(None, {"features": features[None], "lengths": np.array([len(features)])})
+    assert np.allclose(found[0], list(recognizer.predict(samples).probabilities.values()), atol=1e-4)
+
+
+def test_torch_export_says_the_same(trained):
+    recognizer = load_model(trained / "vgg5_ad" / "fold_s1")
+    more = {"metadata.json": ""}
+    program = torch.export.load(io.BytesIO(as_program(recognizer)), extra_files=more).module()
+    for features, lengths in batches():
+        found = program(torch.from_numpy(features), torch.from_numpy(lengths))
+        assert np.allclose(found.detach(), alone(recognizer, features, lengths), atol=1e-4)
+    said = json.loads(more["metadata.json"])
+    assert json.loads(said.pop("classes")) == ["ang", "sad"] and said == recognizer.feature_configuration
+
+
+@pytest.mark.parametrize("words, message", [
+    (["model.tflite"], "model.tflite ends with no format; end it with .onnx or .pt2, or give --format"),
+    (["--format", "onnx", "/proc/model"], "/proc"), (["--format", "xml", "x"], "invalid choice: 'xml'")])
+def test_one_clear_line(words, message, trained, tmp_path):
+    place = [str(tmp_path / word) if word.startswith("model") else word for word in words]
+    result = run("steps/export.py", *place[:-1], trained / "vgg5_ad" / "fold_s1", place[-1], check=False)
+    lines = result.stderr.splitlines()
+    assert result.returncode == 1 and len(lines) == 1 and message in lines[0]
+    assert not list(tmp_path.iterdir())

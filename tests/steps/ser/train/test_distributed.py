@@ -1,0 +1,215 @@
+"""Pre-training as several processes: the weights of one, resuming, failing, ending, devices and Slurm's nodes."""
+
+import multiprocessing
+import os
+import re
+import signal
+import stat
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from conftest import ROOT, run
+from ser.base.device import claim_first_free
+from ser.model_dir.checkpoint import load_tensors
+
+LAUNCH = ("steps/launch_distributed.py", "--nproc-per-node", "2")
+PRETRAIN = ("--backbone", "vgg5", "--crop", "40", "--num-threads", "1", "--precision", "fp32", "--device", "cpu")
+
+
+def start(*words, **kwargs):
+    return subprocess.Popen([sys.executable, *map(str, words)], cwd=ROOT, text=True, **kwargs)
+
+
+@pytest.fixture
+def write_script(tmp_path):
+    """Write a script whose main() the processes run as those of the recipe do."""
+    def write(name, body):
+        path = tmp_path / name
+        path.write_text("import os, signal, sys, time, torch\nfrom options import run\nfrom ser import distributed\n"
+                        f"from ser.base.errors import UserError\n{body}\nrun(main)\n")
+        return path
+    return write
+
+
+def assert_same_training(directory, reference, tolerance):
+    """The same weights, running statistics and losses."""
+    weights, expected = (load_tensors(d / "last.safetensors")[0] for d in (directory, reference))
+    assert weights.keys() == expected.keys()
+    for name in expected:
+        torch.testing.assert_close(weights[name], expected[name], rtol=tolerance, atol=tolerance,
+                                   msg=lambda text, name=name: f"{name}: {text}")
+    rows, expected = ([line.split("\t") for line in (d / "log" / "epochs.tsv").read_text().splitlines()[1:]]
+                      for d in (directory, reference))
+    for row, wanted in zip(rows, expected, strict=True):
+        assert [float(x) for x in row] == pytest.approx([float(x) for x in wanted], abs=max(tolerance, 2e-6))
+
+
+def test_two_processes_train_what_one_trains(tiny, tmp_path):
+    """44 utterances: three steps of 7 + 6 and one of 3 + 2. Adam makes a step of a gradient that is rounding alone."""
+    words = ("steps/pretrain.py", *PRETRAIN, "--epochs", "1", "--batch-size", "13", tiny)
+    run(*words, tmp_path / "one")
+    run(*LAUNCH, *words, tmp_path / "two")
+    assert_same_training(tmp_path / "two", tmp_path / "one", 1e-4)
+    assert '"processes": 2' in (tmp_path / "two" / "config.json").read_text()
+    result = (tmp_path / "one" / "RESULT").read_text().replace(f"{tmp_path}/one", f"{tmp_path}/two")
+    assert (tmp_path / "two" / "RESULT").read_text() == result
+    assert {path.name for path in (tmp_path / "two").iterdir()} == {path.name for path in (tmp_path / "one").iterdir()}
+
+
+def test_killed_and_continued_by_one_process_in_float64(tiny, tmp_path, write_script):
+    """A step of 22 + 21 utterances and one of a single utterance; float64 hides no wrong factor behind rounding."""
+    script = write_script("pretrain64.py", "torch.set_default_dtype(torch.float64)\n"
+                          "torch.Tensor.float = torch.Tensor.double\nfrom pretrain import main")
+    words = (script, *PRETRAIN, "--epochs", "6", "--batch-size", "43", "--save-every", "0", tiny)
+    run(*words, tmp_path / "one")
+    with start(*LAUNCH, *words, tmp_path / "two", stderr=subprocess.PIPE) as launcher:
+        for line in launcher.stderr:
+            if " epoch 3/" in line:
+                break
+        launcher.kill()
+        launcher.stderr.read()  # to its end, which is that of the processes, too
+    assert not (tmp_path / "two" / "last.safetensors").exists(), "the processes have trained on"
+    assert "continuing behind epoch" in run(*words, tmp_path / "two").stderr
+    assert_same_training(tmp_path / "two", tmp_path / "one", 1e-10)
+
+
+NORMALIZATION = """
+def main():
+    with distributed.group(torch.device("cpu")):
+        torch.manual_seed(0)
+        torch.set_default_dtype(torch.float64)
+        reference, model = (torch.nn.Sequential(torch.nn.BatchNorm2d(3)) for _ in range(2))
+        x, factors = torch.randn(5, 3, 4, 2) * 5 + 30, torch.randn(5, 3, 4, 2)
+        with torch.no_grad():
+            reference[0].weight.uniform_(), reference[0].bias.normal_()
+        model.load_state_dict(reference.state_dict())
+        distributed.distribute(model)
+        distributed.synchronize(model, len(x))
+        part, weight = distributed.share(len(x))
+        assert weight == len(x[part]) * 2 / 5 and len(x[part]) == 3 - distributed.rank()
+        whole, mine = x.clone().requires_grad_(), x[part].clone().requires_grad_()
+        for _ in range(2):
+            (reference(whole) * factors).sum().backward()
+            (model(mine) * factors[part]).sum().backward()
+        close = lambda a, b: torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-11)
+        close(model(mine), reference(whole)[part])
+        close(mine.grad, whole.grad[part])
+        for name in ("weight", "bias"):
+            close(2 * distributed.average(getattr(model[0], name).grad), getattr(reference[0], name).grad)
+        assert model.state_dict().keys() == reference.state_dict().keys()
+        for name, value in reference.state_dict().items():
+            close(model.state_dict()[name], value)
+        assert distributed.share(1) == (slice(None), 1.0)
+        distributed.synchronize(model, 1)
+        close(model(x[:1]), reference(x[:1]))
+        close(model[0].running_var, reference[0].running_var)
+        close(model.eval()(x), reference.eval()(x))
+        half = model.train().float()(x.bfloat16())
+        assert half.dtype == torch.bfloat16
+"""
+
+
+def test_batch_normalization_is_torchs_over_all_processes_on_two_nodes(write_script):
+    """What Slurm's srun sets on each of two nodes, here both on this machine."""
+    slurm = {"SLURM_JOB_NUM_NODES": "2", "SLURM_STEP_ID": "0", "SLURM_STEP_NUM_NODES": "2", "SLURM_STEP_NUM_TASKS": "2",
+             "SLURM_JOB_ID": str(os.getpid()), "SLURM_LAUNCH_NODE_IPADDR": "127.0.0.1"}
+    nodes = [start("steps/launch_distributed.py", "--nproc-per-node", "1", write_script("norm.py", NORMALIZATION),
+                   stderr=subprocess.PIPE, env={**os.environ, **slurm, "SLURM_NODEID": str(node)}) for node in (0, 1)]
+    reports = [node.communicate(timeout=60)[1] for node in nodes]
+    assert [node.returncode for node in nodes] == [0, 0] and reports == ["", ""], "".join(reports)
+
+
+def test_a_batch_script_of_several_nodes_calls_srun(tmp_path):
+    srun = tmp_path / "srun"
+    srun.write_text('#!/bin/sh\nfor word; do echo "$word"; done\n')
+    srun.chmod(0o755)
+    slurm = {"SLURM_JOB_NUM_NODES": "3", "SLURM_CPUS_PER_TASK": "4", "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    words = ["steps/launch_distributed.py", "--nproc-per-node", "2", "steps/pretrain.py", "--config", "x.conf", "a b"]
+    called = run(*words, env={**os.environ, **slurm}).stdout.splitlines()
+    assert called[-len(words):] == words
+    assert {"--nodes=3", "--ntasks=3", "--ntasks-per-node=1", "--cpus-per-task=4"} <= set(called)
+
+
+def failure(*words):
+    """Exit status and all that is said but the log."""
+    result = run(*LAUNCH, *words, check=False)
+    said = [line for line in result.stderr.splitlines() if not re.match(r"\d{4}-.* \(\w+\.py\) ", line)]
+    return result.returncode, said
+
+
+def test_what_all_find_wrong_is_said_once(tiny, tmp_path):
+    status, said = failure("steps/pretrain.py", *PRETRAIN, "--epochs", "2", "--batch-size", "13", "--lr", "1e30", tiny,
+                           tmp_path / "m")
+    assert status == 1 and len(said) == 1, said
+    assert re.fullmatch(r"pretrain.py: .*/m: the loss is \w+ in epoch \d; .*", said[0])
+    assert not (tmp_path / "m" / "RESULT").exists()
+
+
+FAULTS = {  # what process 1 does, exit status, what is said
+    "raise UserError('x: no such file')": (1, ["job.py: x: no such file"]),
+    "os.kill(os.getpid(), signal.SIGKILL)": (137, ["launch.py: process 1 was killed by SIGKILL"]),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_one_process_fails(fault, write_script):
+    job = write_script("job.py", "def main():\n    with distributed.group(torch.device('cpu')):\n"
+                       f"        if distributed.rank() == 1:\n            {fault}\n"
+                       "        while True:\n            distributed.average(torch.ones(1))")
+    status, said = failure(job)
+    lost = "job.py: lost the connection to another process, which was killed or is out of reach"
+    assert (status, [line for line in said if line != lost]) == FAULTS[fault]
+
+
+def test_term_ends_the_processes(write_script):
+    job = write_script("job.py", "def main():\n    with distributed.group(torch.device('cpu')):\n"
+                       "        os.write(1, b'running\\n')\n        time.sleep(100)")
+    launcher = start(*LAUNCH, job, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert [launcher.stdout.readline() for _ in range(2)] == ["running\n"] * 2
+    launcher.terminate()
+    _, said = launcher.communicate(timeout=10)  # to the end of what the processes write to, too
+    assert launcher.returncode == 143
+    assert said == "launch.py: stopped by SIGTERM, its processes were ended\n"
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    (["steps/pretrain.py"], "required: --nproc-per-node"),
+    (["--nproc-per-node", "0", "steps/pretrain.py"], "--nproc-per-node must be 1 or more"),
+    (["--nproc-per-node", "2"], "COMMAND is missing, a Python script and its options"),
+    (["--nproc-per-node", "2", "nothing.py"], "nothing.py: no such script"),
+])
+def test_wrong_calls(words, message):
+    result = run("steps/launch_distributed.py", *words, check=False)
+    assert result.returncode == 1 and message in result.stderr and len(result.stderr.splitlines()) == 1
+
+
+def claim(names, start, folder):
+    """Start a process that claims a device; returns it and the device's position."""
+    def work(end):
+        os.umask(0o077)
+        end.send(claim_first_free(names, start, folder))
+        signal.pause()
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=work, args=(theirs,), daemon=True)
+    process.start()
+    return process, ours.recv()
+
+
+def test_processes_claim_devices_of_their_own(tmp_path):
+    names = ["a", "b", "c"]
+    claims = [claim(names, first, tmp_path) for first in (0, 0, 2, 1)]
+    assert [position for _, position in claims] == [0, 1, 2, 1], "the fourth comes to claimed devices only"
+    assert all(stat.S_IMODE(path.stat().st_mode) == 0o666 for path in tmp_path.iterdir())
+    claims[2][0].kill()
+    claims[2][0].join()
+    claims.append(claim(names, 0, tmp_path))
+    assert claims[-1][1] == 2, "a process that has ended holds nothing"
+    claims += [claim(names, first, tmp_path / "nowhere") for first in (1, 5)]
+    assert [position for _, position in claims[-2:]] == [1, 2]
+    for process, _ in claims:
+        process.kill()
+        process.join()
