@@ -20,7 +20,7 @@ from ser.base.files import atomic_path, write_text
 from ser.base.log import log, progress
 from ser.data.feature_bank import load_bank
 from ser.data.fold_data import FoldData
-from ser.infer.evaluation import load_emotion_model
+from ser.model_dir.emotion_model import load_emotion_model
 from ser.stats.probes import cross_probe, probe, silhouette
 from ser.train.finetuning import finished_task, initial_model
 

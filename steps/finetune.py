@@ -11,8 +11,9 @@ from options import OptionParser, run
 from ser.base.device import enough_memory
 from ser.base.log import log
 from ser.infer.evaluation import score
+from ser.model_dir.finetune_config import FinetuneConfig
 from ser.nn.models import EmotionModelConfig
-from ser.train.finetuning import FinetuneConfig, Task, finetune
+from ser.train.finetuning import Task, finetune
 from training_options import add_training_options, pick
 
 

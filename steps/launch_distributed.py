@@ -66,10 +66,11 @@ def meeting_place():
     tasks, job, node, address = (os.environ[f"SLURM_{name}"] for name in (
         "STEP_NUM_TASKS", "JOB_ID", "NODEID", "LAUNCH_NODE_IPADDR"))
     if int(tasks) != nodes:
-        raise UserError(f"srun runs {tasks} tasks on {nodes} nodes; start one launch.py a node (--ntasks-per-node=1)")
+        raise UserError(f"srun runs {tasks} tasks on {nodes} nodes; start one launch_distributed.py a node "
+                        "(--ntasks-per-node=1)")
     if node == "0" and not is_own(address):
         raise UserError(f"srun was called on {address}, which is not the first node of the job; "
-                        "call launch.py from a batch script (sbatch)")
+                        "call launch_distributed.py from a batch script (sbatch)")
     return {"min_nodes": nodes, "max_nodes": nodes, "run_id": job, "rdzv_backend": "static",
             "rdzv_endpoint": f"{address}:{20000 + int(job) % 30000}", "rdzv_configs": {"rank": int(node)}}
 
@@ -108,10 +109,10 @@ def supervise(processes, command, meeting):
         number, failure = error.get_first_failure()
         if failure.exitcode > 0:
             return failure.exitcode
-        print(f"launch.py: process {number} was killed by {failure.signal_name()}", file=sys.stderr)
+        print(f"launch_distributed.py: process {number} was killed by {failure.signal_name()}", file=sys.stderr)
         return 128 - failure.exitcode
     except SignalException as error:
-        print(f"launch.py: stopped by {error.sigval.name}, its processes were ended", file=sys.stderr)
+        print(f"launch_distributed.py: stopped by {error.sigval.name}, its processes were ended", file=sys.stderr)
         return 128 + error.sigval
     except DistError as error:
         raise UserError(f"the nodes cannot meet at {meeting['rdzv_endpoint']}: {str(error).splitlines()[0]}") from None

@@ -4,6 +4,7 @@ from options import natural, str2bool
 from ser.base.device import DEVICES, PRECISIONS, pick_device, pick_precision
 from ser.base.errors import UserError
 from ser.base.log import log
+from ser.base.processes import world_size
 from ser.nn import fused_norm
 from ser.train import distributed
 
@@ -25,11 +26,11 @@ def add_training_options(parser):
 
 def pick(args, several_processes=False):
     """Device and precision for parsed options; raises UserError, also for several processes where there must be one."""
-    processes = distributed.world_size()
+    processes = world_size()
     if processes > 1 and not several_processes:
         distributed.begin()
-        raise UserError(f"trains in one process, not in {processes}; start it without launch.py (run.sh --ngpu trains "
-                        "several folds at a time)")
+        raise UserError(f"trains in one process, not in {processes}; start it without launch_distributed.py "
+                        "(run.sh --ngpu trains several folds at a time)")
     device = pick_device(args.device, args.num_threads)
     precision = pick_precision(args.precision, device)
     log(f"training and validation in {precision} on {device.type}" + _reasons(args, device, precision)

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from ser.base.errors import UserError
-from ser.train.distributed import local_rank, local_world_size
+from ser.base.processes import local_rank, local_world_size
 
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "bf16", "fp32")
@@ -45,7 +45,7 @@ def pick_device(name, num_threads=0):
     count = torch.cuda.device_count()
     if count < local_world_size():
         raise UserError(f"device cuda: {local_world_size()} processes on this machine, visible GPUs: {count}; "
-                        "give launch.py a smaller --nproc-per-node")
+                        "give launch_distributed.py a smaller --nproc-per-node")
     if count > 1:
         names = [str(torch.cuda.get_device_properties(number).uuid) for number in range(count)]
         torch.cuda.set_device(claim_first_free(names, local_rank(), tempfile.gettempdir()))

@@ -4,47 +4,16 @@ import re
 from dataclasses import asdict
 from pathlib import Path
 
-import torch
-
 from ser.base.errors import UserError
 from ser.base.files import write_text
 from ser.data.feature_bank import load_bank
 from ser.data.fold_data import FoldData
 from ser.infer.posteriors import posteriors
-from ser.model_dir.checkpoint import load_tensors
-from ser.model_dir.emotion_config import load_emotion_config
+from ser.model_dir.emotion_model import load_emotion_model
+from ser.model_dir.finetune_config import FinetuneConfig
 from ser.model_dir.model_card import write_card
-from ser.nn.models import EmotionModel, EmotionModelConfig
+from ser.nn.models import EmotionModelConfig
 from ser.stats.metrics import confusion_matrix, scores_of
-from ser.train.finetuning import FinetuneConfig
-
-
-def load_emotion_model(model_dir, device="cpu"):
-    """Build the network that a model directory describes, with the weights of the selected epoch.
-
-    Returns
-    -------
-    tuple
-        The EmotionModel in evaluation mode, and the directory's configuration.
-
-    Raises
-    ------
-    UserError
-        The directory is incomplete, damaged, or of another version of the recipe.
-    """
-    config = load_emotion_config(model_dir)
-    options = config["options"]
-    shape = EmotionModelConfig(**{key: options[key] for key in EmotionModelConfig.__dataclass_fields__})
-    model = EmotionModel(shape, config["dimension"], len(config["classes"]), len(config["training_speakers"]))
-    path = Path(model_dir) / f"{options['select']}.safetensors"
-    tensors, _ = load_tensors(path)
-    try:
-        model.load_state_dict(tensors)
-    except RuntimeError:
-        raise UserError(f"{path}: does not fit the network of config.json; train again") from None
-    if not all(tensor.isfinite().all() for tensor in model.state_dict().values()):
-        raise UserError(f"{path}: holds a value that is not finite; train again")
-    return model.to(device, memory_format=torch.channels_last).eval(), config
 
 
 def choices(config):

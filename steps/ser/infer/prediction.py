@@ -12,7 +12,7 @@ from ser.audio.waveform import SAMPLE_RATE, load_audio_file
 from ser.base.conf import config_from
 from ser.base.errors import UserError
 from ser.data.voiced_features import voiced_and_normalized
-from ser.infer.evaluation import load_emotion_model
+from ser.model_dir.emotion_model import load_emotion_model
 
 _LONGEST = 600  # seconds as one utterance: more take gigabytes, and one label says little of them
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from ser.base.errors import UserError
 from ser.model_dir.checkpoint import load_config
+from ser.model_dir.finetune_config import FinetuneConfig
 from ser.nn.models import EmotionModelConfig
-from ser.train.finetuning import FinetuneConfig
 
 _LARGEST = 2**16  # of a number that becomes the size of a tensor
 _KINDS = {int: "a whole number", float: "a number", str: "text", dict: "a table"}

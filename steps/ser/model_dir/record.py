@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 
 from ser.base.errors import UserError
+from ser.base.processes import world_size
 from ser.model_dir.checkpoint import load_config, save_config
-from ser.train.distributed import world_size
 
 # Options that are checksums, in words.
 _CHANGED = {

@@ -8,7 +8,6 @@ import atexit
 import contextlib
 import ctypes
 import functools
-import os
 import re
 import signal
 import sys
@@ -23,6 +22,7 @@ from torch.nn.modules._functions import SyncBatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from ser.base.errors import UserError
+from ser.base.processes import is_main, rank, world_size
 
 # How long a process waits for the others. The first one validates and writes while they wait, and the one that
 # reads the features from the slowest disk comes last; a process that ends sooner is noticed by the launcher.
@@ -30,31 +30,6 @@ TIMEOUT = timedelta(hours=2)
 
 # A broken connection of gloo's is a RuntimeError like any other but for its text.
 _LOST = re.compile(r"by peer|Broken pipe|Timed out waiting")
-
-
-def rank():
-    """Number of this process among all, from 0."""
-    return int(os.environ.get("RANK", 0))
-
-
-def world_size():
-    """How many processes train the model."""
-    return int(os.environ.get("WORLD_SIZE", 1))
-
-
-def local_rank():
-    """Number of this process among those of its node, from 0."""
-    return int(os.environ.get("LOCAL_RANK", 0))
-
-
-def local_world_size():
-    """How many processes of this node train the model."""
-    return int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-
-
-def is_main():
-    """Whether this is the first process, which reads and writes for all."""
-    return rank() == 0
 
 
 @functools.cache

@@ -1,6 +1,6 @@
 """Fine-tuning of one fold (section 4.2): from a data directory to a model directory with weights."""
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import torch
@@ -9,11 +9,12 @@ from ser.base.errors import UserError
 from ser.data.data_dir import read_dataset
 from ser.data.feature_bank import load_bank
 from ser.data.fold_data import FoldData
-from ser.data.normalization import PER_UTTERANCE, corpus_statistics
+from ser.data.normalization import corpus_statistics
 from ser.infer.posteriors import posteriors
 from ser.model_dir.checkpoint import load_config, load_tensors
+from ser.model_dir.finetune_config import FinetuneConfig
 from ser.model_dir.record import data_stamp, digest, environment, feature_configuration, open_model_dir, record
-from ser.nn.losses import AD_LOSSES, overall_loss, speaker_loss
+from ser.nn.losses import overall_loss, speaker_loss
 from ser.nn.models import EmotionModel, EmotionModelConfig
 from ser.stats.metrics import confusion_matrix, scores_of
 from ser.train.copypaste import CopyPaste
@@ -24,45 +25,6 @@ AUGMENTATIONS = {
     "none": lambda bank, data, neutral: bank,
     "copypaste": CopyPaste,
 }
-
-
-def _option(default, text, **metadata):
-    return field(default=default, metadata={"help": text, **metadata})
-
-
-@dataclass(frozen=True)
-class FinetuneConfig:
-    """Training as section 4.2 prints it; conf/finetune.conf holds what it leaves open."""
-
-    epochs: int = _option(50, "epochs")
-    batch_size: int = _option(128, "utterances a step")
-    lr: float = _option(0.01, "Adam's learning rate of the classifier and the heads of L_AD")
-    extractor_lr_factor: float = _option(0.01, "learning rate of a pre-trained extractor with its AD modules, as a "
-                                         "factor on --lr")
-    scratch_lr_factor: float = _option(0.01, "the same for an extractor that starts at random")
-    lr_milestones: str = _option("21,31,41", "epochs from which on the learning rate is multiplied by --lr-decay")
-    lr_decay: float = _option(0.1, "see --lr-milestones")
-    ad_weight: float = _option(0.5, "lambda, the weight of L_AD")
-    ad_loss: str = _option("both", "what L_AD consists of: L_AD+, L_AD-, both or none", choices=tuple(AD_LOSSES))
-    crop: int = _option(300, "frames of a training crop")
-    feature_norm: str = _option("utterance-mean", "feature normalization", choices=tuple(PER_UTTERANCE))
-    class_weights: str = _option("none", "weights of the emotion losses", choices=("none", "balanced"))
-    augment: str = _option("none", "training examples that are made from others", choices=tuple(AUGMENTATIONS))
-    neutral_class: str = _option("neu", "label of neutral utterances, for --augment copypaste")
-    select: str = _option("best", "epoch that is scored: best on the validation speaker, or last",
-                          choices=("best", "last"))
-
-    def __post_init__(self):
-        if min(self.epochs, self.batch_size, self.crop) < 1:
-            raise ValueError("epochs, batch-size and crop must be 1 or more")
-        if not min(self.lr, self.extractor_lr_factor, self.scratch_lr_factor) >= 0:
-            raise ValueError("lr and its factors must not lie below 0")
-        if not all(word.isdecimal() for word in self.lr_milestones.split(",")):
-            raise ValueError(f"lr-milestones must be epochs with commas between, not {self.lr_milestones!r}")
-
-    @property
-    def milestones(self):
-        return [int(word) for word in self.lr_milestones.split(",")]
 
 
 @dataclass(frozen=True)

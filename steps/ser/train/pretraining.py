@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy
 from ser.base.device import enough_memory
 from ser.base.errors import UserError
 from ser.base.files import write_text
+from ser.base.processes import is_main
 from ser.data.data_dir import read_dataset, read_table
 from ser.data.feature_bank import load_bank
 from ser.data.folds import read_identification
@@ -18,7 +19,7 @@ from ser.infer.posteriors import posteriors
 from ser.model_dir.record import data_stamp, digest, environment, feature_configuration, open_model_dir, record
 from ser.nn.backbones import BACKBONES
 from ser.nn.models import SpeakerModel
-from ser.train.distributed import broadcast, is_main
+from ser.train.distributed import broadcast
 from ser.train.schedules import warmup_cosine
 from ser.train.trainer import Plan, Trainer
 

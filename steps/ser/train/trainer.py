@@ -17,6 +17,7 @@ import torch
 from ser.base.errors import UserError
 from ser.base.files import write_text
 from ser.base.log import log, progress
+from ser.base.processes import is_main, rank, world_size
 from ser.model_dir.checkpoint import load_tensors, save_tensors
 from ser.train import distributed
 from ser.train.prefetch import prefetch
@@ -82,7 +83,7 @@ class Trainer:
         self.model_dir, self.identity = Path(model_dir), identity
         self.state_path = self.model_dir / "state.safetensors"
         self.parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-        self.captured = bank.device.type == "cuda" and distributed.world_size() == 1
+        self.captured = bank.device.type == "cuda" and world_size() == 1
         groups = self._groups()
         self.rates = [group["lr"] for group in groups]
         if self.captured:  # a graph reads the rates of its step from memory
@@ -121,7 +122,7 @@ class Trainer:
             loss = self._train_epoch(epoch)
             speed = len(self.which) / (time.monotonic() - started)
             self.epoch = epoch
-            if not distributed.is_main():
+            if not is_main():
                 continue
             score = self.validate()
             if score > self.best:
@@ -132,7 +133,7 @@ class Trainer:
             if time.monotonic() - saved > self.plan.save_every:
                 self._save()
                 saved = time.monotonic()
-        if distributed.is_main():
+        if is_main():
             self._write()
 
     def _write(self):
@@ -188,7 +189,7 @@ class Trainer:
                                                 "history": self.history})
 
     def _resume(self):
-        if distributed.is_main():
+        if is_main():
             for pattern in (".*.safetensors.*", ".tmp??????"):  # ours and safetensors' own, of a run killed in saving
                 for leftover in self.model_dir.glob(pattern):
                     leftover.unlink()
@@ -202,7 +203,7 @@ class Trainer:
                             f"remove {self.model_dir} or give --restart true (run.sh: --stage N)")
         self.epoch, self.best, self.history = metadata["epoch"], metadata["best"], metadata["history"]
         if distributed.broadcast(self.epoch) != self.epoch:
-            raise UserError(f"{self.state_path}: process {distributed.rank()} sees another file than the first one; "
+            raise UserError(f"{self.state_path}: process {rank()} sees another file than the first one; "
                             "take a model directory that all nodes share")
         split = {"model": {}, "best": {}, "adam": {}}
         for name, tensor in tensors.items():

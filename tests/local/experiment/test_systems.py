@@ -10,8 +10,9 @@ from local.experiment import systems
 from ser.base.errors import UserError
 from ser.data.feature_bank import FeatureBank
 from ser.data.fold_data import FoldData
-from ser.infer.evaluation import choices, load_emotion_model, score
+from ser.infer.evaluation import choices, score
 from ser.model_dir.checkpoint import load_config, load_tensors
+from ser.model_dir.emotion_model import load_emotion_model
 from ser.nn.losses import overall_loss, speaker_loss
 from ser.nn.models import EmotionModel, EmotionModelConfig
 from ser.train.copypaste import SHARE, CopyPaste

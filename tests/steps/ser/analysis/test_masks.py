@@ -15,8 +15,8 @@ from ser.analysis.attention_maps import attention_masks, step_size
 from ser.base.errors import UserError
 from ser.data.data_dir import read_list, read_table
 from ser.data.feature_bank import FeatureBank, load_bank
-from ser.infer.evaluation import load_emotion_model
 from ser.model_dir.checkpoint import save_tensors
+from ser.model_dir.emotion_model import load_emotion_model
 from ser.nn.models import EmotionModel, EmotionModelConfig
 
 LENGTHS = [70, 33, 120, 16, 5]

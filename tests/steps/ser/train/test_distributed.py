@@ -28,7 +28,8 @@ def write_script(tmp_path):
     """Write a script whose main() the processes run as those of the recipe do."""
     def write(name, body):
         path = tmp_path / name
-        path.write_text("import os, signal, sys, time, torch\nfrom options import run\nfrom ser import distributed\n"
+        path.write_text("import os, signal, sys, time, torch\nfrom options import run\n"
+                        "from ser.base.processes import rank\nfrom ser.train import distributed\n"
                         f"from ser.base.errors import UserError\n{body}\nrun(main)\n")
         return path
     return write
@@ -89,7 +90,7 @@ def main():
         distributed.distribute(model)
         distributed.synchronize(model, len(x))
         part, weight = distributed.share(len(x))
-        assert weight == len(x[part]) * 2 / 5 and len(x[part]) == 3 - distributed.rank()
+        assert weight == len(x[part]) * 2 / 5 and len(x[part]) == 3 - rank()
         whole, mine = x.clone().requires_grad_(), x[part].clone().requires_grad_()
         for _ in range(2):
             (reference(whole) * factors).sum().backward()
@@ -150,14 +151,14 @@ def test_what_all_find_wrong_is_said_once(tiny, tmp_path):
 
 FAULTS = {  # what process 1 does, exit status, what is said
     "raise UserError('x: no such file')": (1, ["job.py: x: no such file"]),
-    "os.kill(os.getpid(), signal.SIGKILL)": (137, ["launch.py: process 1 was killed by SIGKILL"]),
+    "os.kill(os.getpid(), signal.SIGKILL)": (137, ["launch_distributed.py: process 1 was killed by SIGKILL"]),
 }
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_one_process_fails(fault, write_script):
     job = write_script("job.py", "def main():\n    with distributed.group(torch.device('cpu')):\n"
-                       f"        if distributed.rank() == 1:\n            {fault}\n"
+                       f"        if rank() == 1:\n            {fault}\n"
                        "        while True:\n            distributed.average(torch.ones(1))")
     status, said = failure(job)
     lost = "job.py: lost the connection to another process, which was killed or is out of reach"
@@ -172,7 +173,7 @@ def test_term_ends_the_processes(write_script):
     launcher.terminate()
     _, said = launcher.communicate(timeout=10)  # to the end of what the processes write to, too
     assert launcher.returncode == 143
-    assert said == "launch.py: stopped by SIGTERM, its processes were ended\n"
+    assert said == "launch_distributed.py: stopped by SIGTERM, its processes were ended\n"
 
 
 @pytest.mark.parametrize(("words", "message"), [

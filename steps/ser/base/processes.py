@@ -1,0 +1,28 @@
+"""Which of the processes that train one model this is, as torchrun says it in the environment."""
+
+import os
+
+
+def rank():
+    """Number of this process among all, from 0."""
+    return int(os.environ.get("RANK", 0))
+
+
+def world_size():
+    """How many processes train the model."""
+    return int(os.environ.get("WORLD_SIZE", 1))
+
+
+def local_rank():
+    """Number of this process among those of its node, from 0."""
+    return int(os.environ.get("LOCAL_RANK", 0))
+
+
+def local_world_size():
+    """How many processes of this node train the model."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+
+
+def is_main():
+    """Whether this is the first process, which reads and writes for all."""
+    return rank() == 0

@@ -1,0 +1,71 @@
+"""Who may import whom: the arrows of pyproject.toml hold, and a wrong import of each kind is found."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+
+def lint(place):
+    """Run import-linter on the packages below a place."""
+    return subprocess.run([Path(sys.executable).parent / "lint-imports", "--no-cache"], cwd=place, text=True,
+                          env={**os.environ, "PYTHONPATH": f"{place}/steps:{place}", "NO_COLOR": "1", "COLUMNS": "300"},
+                          capture_output=True)
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """The recipe's packages without what git ignores, to be changed."""
+    for name in ("steps", "local"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("importer, imported", [
+    ("steps/ser/base/errors.py", "ser.data.folds"),
+    ("steps/ser/stats/metrics.py", "ser.data.folds"),
+    ("steps/ser/nn/losses.py", "ser.stats.metrics"),
+    ("steps/ser/model_dir/record.py", "ser.train.distributed"),
+    ("steps/ser/infer/prediction.py", "ser.train.trainer"),
+    ("steps/ser/train/trainer.py", "ser.analysis.figures"),
+    ("steps/ser/data/data_dir.py", "options"),
+    ("steps/ser/data/data_dir.py", "argparse"),
+    ("steps/ser/data/data_dir.py", "local.prep_common"),
+    ("local/emodb_data_prep.py", "local.results.tables"),
+    ("local/prep_common.py", "local.experiment.systems"),
+    ("local/experiment/systems.py", "local.results.tables"),
+    ("local/make_folds.py", "local.mini.synthesis"),
+])
+def test_wrong_import_is_found(copy, importer, imported):
+    path = copy / importer
+    path.write_text(f"{path.read_text()}\nimport {imported}\n")
+    result = lint(copy)
+    assert result.returncode == 1 and "0 broken" not in result.stdout, result.stdout + result.stderr
+    module = importer.removeprefix("steps/").removesuffix(".py").replace("/", ".")
+    assert module in result.stdout and imported in result.stdout
+
+
+def test_arrows_hold(copy):
+    result = lint(copy)
+    assert result.returncode == 0 and "0 broken" in result.stdout, result.stdout + result.stderr
+
+
+MODULES = """
+import sys, torch
+with_torch = set(sys.modules)
+import ser
+ser.load_model
+print(*sorted(set(sys.modules) - with_torch))
+"""
+
+
+def test_load_model_loads_no_trainer():
+    loaded = subprocess.run([sys.executable, "-c", MODULES], capture_output=True, text=True, check=True).stdout.split()
+    assert "ser.infer.prediction" in loaded
+    unwanted = ("ser.train", "torch.distributed", "torch.nn.parallel", "torch._dynamo", "triton", "jinja2", "matplotlib")
+    assert [name for name in loaded if name.startswith(unwanted)] == []
