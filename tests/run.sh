@@ -6,5 +6,6 @@ cd "$(dirname "$0")/.."
 local/install.sh requirements.txt requirements-dev.txt
 ruff check .
 lint-imports --no-cache
+mypy
 shellcheck --external-sources -P . -P SCRIPTDIR run.sh path.sh cmd.sh local/*.sh local/run/*.sh steps/*.sh tests/*.sh tests/clusters/*.sh .ci/run
 python -m pytest -q --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder "$@"
