@@ -148,7 +148,7 @@ fi
 if begin_training 7 "analysis"; then
   analyse "$systems"
   for script in make_probes make_figure1 make_confusions make_curves; do
-    "local/$script.py" --systems "$systems" --seeds "$seeds" "$ser" "$exp_dir"
+    "local/results/$script.py" --systems "$systems" --seeds "$seeds" "$ser" "$exp_dir"
   done
   local/results/make_report.py --systems "$systems" --seeds "$seeds" "$ser" "$exp_dir"
 fi
