@@ -2,9 +2,12 @@
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
 
 from ser.audio.extraction import Recordings
 from ser.audio.waveform import load_audio_file
@@ -28,10 +31,10 @@ class Sound:
     """
 
     name: str
-    read: Callable
+    read: Callable[[], np.ndarray]
 
 
-def sounds_of(places):
+def sounds_of(places: Iterable[str]) -> Iterator[Sound]:
     """Yield the Sounds of places one by one, those of a place in sorted order.
 
     A place that holds none, or a data directory with a damaged table, is a Sound whose read() raises UserError.
@@ -49,7 +52,7 @@ def sounds_of(places):
             yield Sound(place, functools.partial(_fail, error))
 
 
-def _sounds_of_place(place):
+def _sounds_of_place(place: str) -> list[Sound]:
     if not os.path.isdir(place):
         return [Sound(place, functools.partial(load_audio_file, place))]
     if os.path.exists(os.path.join(place, "wav.scp")):
@@ -62,11 +65,11 @@ def _sounds_of_place(place):
     return [Sound(path, functools.partial(load_audio_file, path)) for path in paths]
 
 
-def _fail(error):
+def _fail(error: Exception) -> NoReturn:
     raise error
 
 
-def _read_entry(data_dir, entry):
+def _read_entry(data_dir: Path, entry: str) -> np.ndarray:
     """Read a wav.scp entry, whose path may be relative to the data directory."""
     if entry.endswith("|"):
         raise UserError(f"{data_dir}/wav.scp: {entry!r} is a command, and none is run here; write its output to a file "
