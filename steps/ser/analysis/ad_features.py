@@ -66,17 +66,14 @@ def _statistics(x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
     return torch.stack([mean[:, :, 0], variance[:, :, 0].sqrt()], dim=1)
 
 
-def _mean(pooled: torch.Tensor) -> torch.Tensor:
+def _channel_means(pooled: torch.Tensor) -> torch.Tensor:
+    """Mean over time and frequency, `[N, C]`; 0 where a channel's means differ by rounding alone."""
     mean = pooled[:, 0].mean(dim=2)
     size = pooled.abs().mean(dim=(0, 3)).sum(dim=0)
     return mean * (mean.std(dim=0) > _ROUNDING * size)
 
 
-def _mean_and_deviation(pooled: torch.Tensor) -> torch.Tensor:
-    return pooled.flatten(1)
-
-
-POOLINGS = {"mean": _mean, "mean+std": _mean_and_deviation}
+POOLINGS = {"mean": _channel_means, "mean+std": lambda pooled: pooled.flatten(1)}
 
 
 def vectors_of(spaces: dict[str, torch.Tensor]) -> Iterator[tuple[str, str, np.ndarray]]:

@@ -63,17 +63,7 @@ def attention_masks(model: EmotionModel, bank: FeatureBank, positions: torch.Ten
 
 
 def step_size(model: EmotionModel) -> tuple[int, int]:
-    """How many frames and how many dimensions of the features a step of these masks covers.
-
-    Parameters
-    ----------
-    model : EmotionModel
-        In evaluation mode, with an AD module with an attention.
-
-    Returns
-    -------
-    tuple of int
-    """
+    """Frames and dimensions of the features that a step of these masks covers, of a model in evaluation mode."""
     last, _ = last_module(model)
     x = torch.zeros(1, 1, 256, 256, device=model.extractor.get_buffer("feature_mean").device)
     with torch.inference_mode():

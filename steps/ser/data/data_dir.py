@@ -70,7 +70,7 @@ def write_table(path: str | Path, table: Mapping[str, object]) -> None:
 
 
 def read_list(path: str | Path) -> list[str]:
-    """Read a file of one id a line, in order; raises UserError when it is missing or holds a duplicate."""
+    """Read a file of one id per line, in order; raises UserError when it is missing or holds a duplicate."""
     ids = read_text(path).split()
     if len(set(ids)) != len(ids):
         raise UserError(f"{path}: holds an id twice")
@@ -78,7 +78,7 @@ def read_list(path: str | Path) -> list[str]:
 
 
 def write_list(path: str | Path, ids: Iterable[str]) -> None:
-    """Write one id a line, sorted, atomically."""
+    """Write one id per line, sorted, atomically."""
     write_text(path, "".join(f"{key}\n" for key in sorted(ids)))
 
 

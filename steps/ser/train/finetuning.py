@@ -102,7 +102,7 @@ def finetune(task: Task, *, device: torch.device, precision: str, restart: bool,
     precision : str
         `bf16` or `fp32`.
     restart : bool
-        Begin anew whatever the directory holds.
+        Begin again whatever the directory holds.
     save_every : float
         Seconds between two states to resume from.
 

@@ -64,7 +64,7 @@ def pretrain(model_dir: str | Path, data_dir: str | Path, config: PretrainConfig
     precision : str
         `bf16` or `fp32`.
     restart : bool
-        Begin anew whatever the directory holds.
+        Begin again whatever the directory holds.
     save_every : float
         Seconds between two states to resume from.
 
