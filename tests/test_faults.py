@@ -202,7 +202,7 @@ TABLE = [
     (FOLDS, "ids in Greek", edit("data/utt2spk", lambda text: text.replace(" s", " ς")), 0, r"4 folds, protocol loso"),
     (TRAIN, "speaker in two parts of a fold", leaked, 1, r"fold_s1: speaker s3 is in train and in valid"),
     (TRAIN, "label missing", replaced("data/utt2emo", "s1-ang0 ang\n", ""), 1, r"utt2emo: has no label for s1-ang0"),
-    (TRAIN, "one label", edit("data/utt2emo", lambda text: text.replace(" sad", " ang")), 1, r"has the label ang al"),
+    (TRAIN, "one label", edit("data/utt2emo", lambda text: text.replace(" sad", " ang")), 1, r"has only one label"),
     (TRAIN, "list of a fold empty", cut("data/folds/fold_s1/valid", 0), 1, r"folds/fold_s1/valid: empty"),
     (TRAIN, "fold that is not there", gone("data/folds/fold_s1"), 1, r"folds/fold_s1/train: no such file"),
 
