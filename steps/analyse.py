@@ -9,8 +9,10 @@ AD has the space F alone. A model that has been analysed is left as it is.
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 
 from options import OptionParser, natural, run, str2bool
 from ser.analysis.ad_features import pooled_spaces, vectors_of
@@ -18,10 +20,11 @@ from ser.base.device import DEVICES, enough_memory, pick_device
 from ser.base.errors import UserError
 from ser.base.files import atomic_path, write_text
 from ser.base.log import log, progress
-from ser.data.feature_bank import load_bank
+from ser.data.feature_bank import FeatureBank, load_bank
 from ser.data.fold_data import FoldData
 from ser.model_dir.emotion_model import load_emotion_model
-from ser.stats.probes import cross_probe, probe, silhouette
+from ser.nn.models import EmotionModel
+from ser.stats.probes import Probe, cross_probe, probe, silhouette
 from ser.train.finetuning import finished_task, initial_model
 
 PROBES = ("moment", "space", "pooling", "target", "accuracy", "chance", "n_train", "n_test")
@@ -29,13 +32,18 @@ DRAWN = ("before F", "after F", "after F+", "after F-")  # the panels of Figure 
 SILHOUETTES = ("moment", "space", "pooling", "label", "utterances", "silhouette", "n")
 
 
-def measure(vectors, data):
+def all_utterances(data: FoldData) -> list[str]:
+    """Those of train, valid and test, in this order."""
+    return [utt for part in ("train", "valid", "test") for utt in data.parts[part]]
+
+
+def measure(vectors: np.ndarray, data: FoldData) -> tuple[dict[str, Probe], dict[tuple[str, str], tuple[float, int]]]:
     """Probe vectors for emotion and speaker.
 
     Parameters
     ----------
     vectors : numpy.ndarray
-        `[N, dimension]`, of the utterances of train, valid and test, in this order.
+        `[N, dimension]`, of all_utterances().
     data : FoldData
 
     Returns
@@ -46,62 +54,66 @@ def measure(vectors, data):
     silhouettes : dict of (str, str) to (float, int)
         By label and utterances (all, or unseen: those of valid and test), with the number of utterances.
     """
-    utts = [utt for part in ("train", "valid", "test") for utt in data.parts[part]]
-    emotions, speakers = ([table[utt] for utt in utts] for table in (data.labels, data.speakers))
-    num_train, num_test = len(data.parts["train"]), len(data.parts["test"])
-    parts = {"all": slice(None), "unseen": slice(num_train, None)}
+    utts = all_utterances(data)
+    emotions = [data.labels[utt] for utt in utts]
+    speakers = [data.speakers[utt] for utt in utts]
+    train = range(len(data.parts["train"]))
+    test = range(len(utts) - len(data.parts["test"]), len(utts))
+    unseen = slice(len(train), None)
     probes = {
-        "emotion": probe(vectors, emotions, range(num_train), range(len(utts) - num_test, len(utts))),
+        "emotion": probe(vectors, emotions, train, test),
         "speaker": cross_probe(vectors, speakers),
-        "unseen-speaker": cross_probe(vectors[parts["unseen"]], speakers[parts["unseen"]]),
+        "unseen-speaker": cross_probe(vectors[unseen], speakers[unseen]),
     }
-    silhouettes = {(label, name): (silhouette(vectors[part], table[part]), len(table[part]))
-                   for label, table in (("emotion", emotions), ("speaker", speakers)) for name, part in parts.items()}
+    silhouettes = {}
+    for label, targets in (("emotion", emotions), ("speaker", speakers)):
+        for utterances, part in (("all", slice(None)), ("unseen", unseen)):
+            silhouettes[label, utterances] = silhouette(vectors[part], targets[part]), len(targets[part])
     return probes, silhouettes
 
 
-def embed(model, bank, known):
+class Embedder:
     """The pooled_spaces() of all utterances of a bank.
 
-    Parameters
-    ----------
-    model : EmotionModel
-    bank : FeatureBank
-    known : dict
-        Holds the last outcome, which is returned again for the same weights and features: folds of a system often
-        start from the same network.
+    The last outcome is returned again for the same weights and features: folds of a system often start from the same
+    network.
     """
-    weights = hashlib.sha256()
-    for tensor in model.extractor.state_dict().values():
-        weights.update(tensor.cpu().numpy().tobytes())
-    key = weights.hexdigest(), bank.fingerprint()
-    if known.get("key") != key:
-        known.update(key=key, spaces=pooled_spaces(model, bank, bank.indices(bank.utts)))
-    return known["spaces"]
+
+    def __init__(self) -> None:
+        self._key: tuple[str, str] | None = None
+        self._spaces: dict[str, torch.Tensor] = {}
+
+    def __call__(self, model: EmotionModel, bank: FeatureBank) -> dict[str, torch.Tensor]:
+        weights = hashlib.sha256()
+        for tensor in model.extractor.state_dict().values():
+            weights.update(tensor.cpu().numpy().tobytes())
+        key = weights.hexdigest(), bank.fingerprint()
+        if self._key != key:
+            self._spaces = pooled_spaces(model, bank, bank.indices(bank.utts))
+            self._key = key
+        return self._spaces
 
 
 @enough_memory()
-def analyse(model_dir, device, known):
-    """Measure a model before and after fine-tuning and write MODEL_DIR/analysis; `known` is embed()'s.
-
-    Raises
-    ------
-    UserError
-    """
+def analyse(model_dir: str, device: torch.device, embed_initial: Embedder) -> None:
+    """Measure a model before and after fine-tuning and write MODEL_DIR/analysis; raises UserError."""
+    # Data, and the model before and after.
     task = finished_task(model_dir)
     data = FoldData.read(task.data_dir, task.fold)
-    utts = [utt for part in ("train", "valid", "test") for utt in data.parts[part]]
+    utts = all_utterances(data)
     bank = load_bank(task.data_dir, sorted(utts), task.config.feature_norm, device)
-    before, start = initial_model(task, data, bank)
+    before, pretraining = initial_model(task, data, bank)
     after, config = load_emotion_model(model_dir, device)
-    if start != config["pretraining"]:
+    if pretraining != config["pretraining"]:
         raise UserError(f"{model_dir}: {task.pretrained_dir} has changed since it was trained; train it again "
                         "(run.sh: --stage 5)")
-    embeddings, probe_rows, silhouette_rows = {"utts": np.array(utts)}, [PROBES], [SILHOUETTES]
+    # Measurements.
+    embeddings: dict[str, Any] = {"utts": np.array(utts)}
+    probe_rows: list[tuple] = [PROBES]
+    silhouette_rows: list[tuple] = [SILHOUETTES]
     order = bank.indices(utts).cpu()
-    for moment, model in (("before", before), ("after", after)):
-        pooled = embed(model, bank, known if moment == "before" else {})
-        spaces = {name: rows[order] for name, rows in pooled.items()}
+    for moment, model, embed in (("before", before, embed_initial), ("after", after, Embedder())):
+        spaces = {name: pooled[order] for name, pooled in embed(model, bank).items()}
         log(f"{model_dir}: {moment} fine-tuning: {len(utts)} utterances embedded in {', '.join(spaces)}")
         for space, pooling, vectors in progress(list(vectors_of(spaces)), desc=moment):
             if pooling == "mean" and f"{moment} {space}" in DRAWN:
@@ -109,8 +121,9 @@ def analyse(model_dir, device, known):
             probes, silhouettes = measure(vectors, data)
             probe_rows += [(moment, space, pooling, target, f"{p.accuracy:.2f}", f"{p.chance:.2f}", p.n_train, p.n_test)
                            for target, p in probes.items()]
-            silhouette_rows += [(moment, space, pooling, label, which, f"{value:.4f}", n)
-                                for (label, which), (value, n) in silhouettes.items()]
+            silhouette_rows += [(moment, space, pooling, label, utterances, f"{value:.4f}", n)
+                                for (label, utterances), (value, n) in silhouettes.items()]
+    # Files, probes.tsv last: is_analysed() looks for it.
     out = Path(model_dir) / "analysis"
     with atomic_path(out / "embeddings.npz") as temporary, open(temporary, "wb") as file:
         np.savez(file, **embeddings)
@@ -118,11 +131,11 @@ def analyse(model_dir, device, known):
         write_text(out / name, "".join("\t".join(map(str, row)) + "\n" for row in rows))
 
 
-def is_analysed(model_dir):
-    return (Path(model_dir) / "analysis" / "probes.tsv").exists()  # written last
+def is_analysed(model_dir: str | Path) -> bool:
+    return (Path(model_dir) / "analysis" / "probes.tsv").exists()
 
 
-def main():
+def main() -> None:
     parser = OptionParser(__doc__, "steps/analyse.py --device cpu --dir exp/resnet18_pretrain_ad/fold_Ses01M")
     parser.add_argument("--device", default="auto", choices=DEVICES, help="(default: auto)")
     parser.add_argument("--num-threads", type=natural, default=0,
@@ -132,12 +145,13 @@ def main():
     parser.add_argument("--dir", required=True, action="append", help="model directory of steps/finetune.py; may be "
                         "given several times")
     args = parser.parse_args()
-    device, known = pick_device(args.device, args.num_threads), {}
+    device = pick_device(args.device, args.num_threads)
+    embed_initial = Embedder()
     for model_dir in args.dir:
         if is_analysed(model_dir) and not args.restart:
             log(f"already there: {model_dir}/analysis")
         else:
-            analyse(model_dir, device, known)
+            analyse(model_dir, device, embed_initial)
             log(f"made {model_dir}/analysis")
 
 

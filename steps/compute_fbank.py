@@ -12,7 +12,7 @@ from ser.audio.waveform import SAMPLE_RATE
 from ser.data.data_dir import write_table
 
 
-def main():
+def main() -> None:
     parser = OptionParser(__doc__, "steps/compute_fbank.py --config conf/fbank.conf --job 1 --num-jobs 4 data/iemocap "
                           "data/iemocap/data/raw_fbank_iemocap.1")
     parser.add_fields(FbankConfig)
@@ -23,10 +23,10 @@ def main():
     config = parser.fields_of(FbankConfig, args)
     extractor = FbankExtractor(config)
     recordings = Recordings(args.data)
-    samples = extract(recordings, share(recordings.utts, args.job, args.num_jobs),
-                      lambda utt, samples: extractor(samples), args.prefix)
-    write_table(f"{args.prefix}.utt2num_frames", {utt: config.num_frames(size) for utt, size in samples.items()})
-    write_table(f"{args.prefix}.utt2dur", {utt: f"{size / SAMPLE_RATE:.5f}" for utt, size in samples.items()})
+    utts = share(recordings.utts, args.job, args.num_jobs)
+    num_samples = extract(recordings, utts, lambda utt, samples: extractor(samples), args.prefix)
+    write_table(f"{args.prefix}.utt2num_frames", {utt: config.num_frames(n) for utt, n in num_samples.items()})
+    write_table(f"{args.prefix}.utt2dur", {utt: f"{n / SAMPLE_RATE:.5f}" for utt, n in num_samples.items()})
 
 
 if __name__ == "__main__":

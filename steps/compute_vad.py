@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """Voice activity of one share of a data directory, a decision for each feature frame; a job of steps/compute_vad.sh.
 
-Writes PREFIX.ark and PREFIX.scp with one 0/1 vector an utterance of DATA/feats.scp, as long as its features.
+Writes PREFIX.ark and PREFIX.scp with one 0/1 vector per utterance of DATA/feats.scp, as long as its features.
 """
 
 from pathlib import Path
+
+import numpy as np
 
 from options import OptionParser, read_conf, run, share
 from ser.audio.extraction import Recordings, extract
@@ -14,14 +16,15 @@ from ser.base.errors import UserError
 from ser.data.data_dir import read_table
 
 
-def fbank_config_of(data_dir):
+def fbank_config_of(data_dir: str | Path) -> FbankConfig:
     """The configuration that steps/make_fbank.sh left in the data directory; raises UserError."""
     parser = OptionParser("", "")
     parser.add_fields(FbankConfig)
-    return parser.fields_of(FbankConfig, parser.parse_args(read_conf(Path(data_dir) / "conf" / "fbank.conf")))
+    args = parser.parse_args(read_conf(Path(data_dir) / "conf" / "fbank.conf"))
+    return parser.fields_of(FbankConfig, args)
 
 
-def main():
+def main() -> None:
     parser = OptionParser(__doc__, "steps/compute_vad.py --config conf/vad.conf --job 1 --num-jobs 4 data/iemocap "
                           "data/iemocap/data/vad_iemocap.1")
     parser.add_fields(VadConfig)
@@ -33,14 +36,15 @@ def main():
     fbank_config = fbank_config_of(args.data)
     num_frames = read_table(Path(args.data) / "utt2num_frames", columns=2)
 
-    def decide(utt, samples):
+    def decide(utt: str, samples: np.ndarray) -> np.ndarray:
         voiced = voiced_frames(samples, fbank_config, config)
         if str(len(voiced)) != num_frames[utt]:
             raise UserError(f"{len(voiced)} decisions for {num_frames[utt]} feature frames; was the audio changed? "
                             "run steps/make_fbank.sh again")
         return voiced
 
-    extract(Recordings(args.data), share(sorted(num_frames), args.job, args.num_jobs), decide, args.prefix)
+    utts = share(sorted(num_frames), args.job, args.num_jobs)
+    extract(Recordings(args.data), utts, decide, args.prefix)
 
 
 if __name__ == "__main__":

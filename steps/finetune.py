@@ -7,6 +7,11 @@ RESULT. The epoch is picked on the validation speakers; the test speakers are re
 again after a kill, it continues; run again when done, it does nothing.
 """
 
+from argparse import Namespace
+from collections.abc import Sequence
+
+import torch
+
 from options import OptionParser, run
 from ser.base.device import enough_memory
 from ser.base.log import log
@@ -14,10 +19,15 @@ from ser.infer.evaluation import score
 from ser.model_dir.finetune_config import FinetuneConfig
 from ser.nn.models import EmotionModelConfig
 from ser.train.finetuning import Task, finetune
-from training_options import add_training_options, pick
+from training_options import (
+    add_training_options,
+    log_device_and_precision,
+    pick_device_and_precision,
+    require_one_process,
+)
 
 
-def build_parser():
+def build_parser() -> OptionParser:
     parser = OptionParser(__doc__, "steps/finetune.py --config conf/finetune.conf --ad-after last --pretrained-dir "
                           "exp/pretrain_resnet18 --fold fold_Ses01M \\\n    --data data/iemocap "
                           "--dir exp/resnet18_pretrain_ad/fold_Ses01M")
@@ -31,16 +41,26 @@ def build_parser():
     return parser
 
 
-def parse(argv=None):
+def parse(argv: Sequence[str] | None = None) -> tuple[Namespace, Task]:
     """Turn a command line into parsed options and the Task that they describe."""
     parser = build_parser()
     args = parser.parse_args(argv)
-    return args, Task(args.dir, args.data, args.fold, parser.fields_of(EmotionModelConfig, args),
-                      parser.fields_of(FinetuneConfig, args), args.pretrained_dir, args.seed)
+    task = Task(model_dir=args.dir, data_dir=args.data, fold=args.fold,
+                model=parser.fields_of(EmotionModelConfig, args), config=parser.fields_of(FinetuneConfig, args),
+                pretrained_dir=args.pretrained_dir, seed=args.seed)
+    return args, task
+
+
+def prepare(args: Namespace) -> tuple[torch.device, str]:
+    """Pick device and precision, and say which; raises UserError."""
+    require_one_process()
+    device, precision = pick_device_and_precision(args)
+    log_device_and_precision(args, device, precision)
+    return device, precision
 
 
 @enough_memory()
-def train_and_score(args, task, device, precision):
+def train_and_score(args: Namespace, task: Task, device: torch.device, precision: str) -> None:
     """Do what is not done of a task; raises UserError."""
     trainer = finetune(task, device=device, precision=precision, restart=args.restart, save_every=args.save_every)
     if trainer is None:
@@ -50,9 +70,10 @@ def train_and_score(args, task, device, precision):
         trainer.forget_state()
 
 
-def main():
+def main() -> None:
     args, task = parse()
-    train_and_score(args, task, *pick(args))
+    device, precision = prepare(args)
+    train_and_score(args, task, device, precision)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from ser.base.errors import UserError
 from ser.data.check_data_dir import TABLES
 from ser.data.data_dir import read_table, spk2utt_of, write_table
 
-KINDS = {name: kind for name, (kind, _, _) in TABLES.items() if name != "spk2utt"} | {"utt2split": "utterances"}
+KINDS = {name: table.keys for name, table in TABLES.items() if name != "spk2utt"} | {"utt2split": "utterances"}
 
 
 def main():

@@ -8,10 +8,13 @@ the mean over channels and time along the mel filters. Positions count voiced fr
 where a step of the mask begins. Of several AD modules it is the last one's mask.
 """
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from matplotlib.figure import Figure
+import torch
+from matplotlib.figure import Figure, SubFigure
 
 from options import OptionParser, run
 from ser.analysis.attention_maps import attention_masks, last_module, step_size
@@ -27,7 +30,7 @@ from ser.model_dir.emotion_model import load_emotion_model
 from ser.train.finetuning import finished_task
 
 
-def median_utterances(labels, lengths):
+def median_utterances(labels: Mapping[str, str], lengths: Mapping[str, int]) -> list[str]:
     """Of each class the utterance of median length, of two the shorter one.
 
     Parameters
@@ -42,66 +45,80 @@ def median_utterances(labels, lengths):
     list of str
         In the order of the classes.
     """
-    members = {}
+    members: dict[str, list[str]] = {}
     for utt in sorted(labels, key=lambda utt: (labels[utt], lengths[utt], utt)):
         members.setdefault(labels[utt], []).append(utt)
     return [utts[(len(utts) - 1) // 2] for utts in members.values()]
 
 
-def profiles(mask):
-    """Means of a mask `[C, T', F']` along time, `[T']`, and along frequency, `[F']`."""
-    return {"time": mask.mean(axis=(0, 2)), "frequency": mask.mean(axis=(0, 1))}
+class Panel(NamedTuple):
+    """What is drawn of an utterance: features `[T, dimension]`, and means of its mask `[T']` and `[F']`."""
+
+    title: str
+    features: np.ndarray
+    along_time: np.ndarray
+    along_frequency: np.ndarray
 
 
-def edges(steps, size, end):
+def edges(steps: int, size: int, end: int) -> np.ndarray:
     """Where `steps` steps of a size begin, and where the last one ends, `[steps + 1]`."""
     return np.minimum(np.arange(steps + 1) * size, end)
 
 
-def common_range(arrays):
+def common_range(arrays: Sequence[np.ndarray]) -> tuple[float, float]:
     """Limits of a common axis of several arrays, with some room also when all values are the same."""
-    low, high = min(map(np.min, arrays)), max(map(np.max, arrays))
+    low = min(map(np.min, arrays))
+    high = max(map(np.max, arrays))
     room = max(0.08 * (high - low), 0.005)
     return low - room, high + room
 
 
-def draw(utterances, sizes, title):
-    """Draw utterances, each `(title, features [T, dimension], profiles)`; return the figure."""
-    figure = Figure(figsize=(WIDTH, 2.5 * len(utterances) + 0.5), layout="constrained")
-    limits = common_range([values for _, _, means in utterances for values in means.values()])
-    pixels = np.concatenate([features.ravel() for _, features, _ in utterances])
-    low, high = np.percentile(pixels, [1, 99])
-    subfigures = figure.subfigures(len(utterances), 1, squeeze=False)[:, 0]
-    for subfigure, (name, features, means) in zip(subfigures, utterances, strict=True):
-        (above, corner), (image, beside) = subfigure.subplots(
-            2, 2, sharex="col", sharey="row", gridspec_kw={"width_ratios": (6, 1), "height_ratios": (1, 2.6)})
-        corner.set_visible(False)
-        num_frames, dimension = features.shape
-        image.imshow(features.T, aspect="auto", origin="lower", cmap="gray_r", vmin=low, vmax=high,
-                     extent=(0, num_frames, 0, dimension), interpolation="nearest")
-        look = {"baseline": None, "color": PALETTE[0], "linewidth": 1.8}
-        above.stairs(means["time"], edges(len(means["time"]), sizes[0], num_frames), **look)
-        beside.stairs(means["frequency"], edges(len(means["frequency"]), sizes[1], dimension),
-                      orientation="horizontal", **look)
-        above.set_ylim(limits)
-        beside.set_xlim(limits)
-        above.set_ylabel("mean mask", fontsize=8.5)
-        beside.set_xlabel("mean mask", fontsize=8.5)
-        image.set_xlabel("voiced frame", fontsize=8.5)
-        image.set_ylabel("mel filter", fontsize=8.5)
-        above.set_title(name, fontsize=9, loc="left")
-        for axis in (above, image, beside):
-            axis.tick_params(labelsize=8)
-        for axis in (above, beside):
-            axis.grid(color="0.88", linewidth=0.6)
-        above.locator_params(axis="y", nbins=3)
-        beside.locator_params(axis="x", nbins=3)
+def draw(panels: Sequence[Panel], step: tuple[int, int], title: str) -> Figure:
+    """Draw utterances one below another; `step` is step_size()."""
+    figure = Figure(figsize=(WIDTH, 2.5 * len(panels) + 0.5), layout="constrained")
+    limits = common_range([means for panel in panels for means in (panel.along_time, panel.along_frequency)])
+    low, high = np.percentile(np.concatenate([panel.features.ravel() for panel in panels]), [1, 99])
+    subfigures = figure.subfigures(len(panels), 1, squeeze=False)[:, 0]
+    for subfigure, panel in zip(subfigures, panels, strict=True):
+        draw_panel(subfigure, panel, step, limits, (low, high))
     put_title(figure, title)
     return figure
 
 
+def draw_panel(subfigure: SubFigure, panel: Panel, step: tuple[int, int], limits: tuple[float, float],
+               greys: tuple[float, float]) -> None:
+    """Draw an utterance: features in grey, the mask along time above them, and along mel filters beside them."""
+    (above, corner), (image, beside) = subfigure.subplots(
+        2, 2, sharex="col", sharey="row", gridspec_kw={"width_ratios": (6, 1), "height_ratios": (1, 2.6)})
+    corner.set_visible(False)
+    num_frames, dimension = panel.features.shape
+    frames, dimensions = step
+    # Features.
+    image.imshow(panel.features.T, aspect="auto", origin="lower", cmap="gray_r", vmin=greys[0], vmax=greys[1],
+                 extent=(0, num_frames, 0, dimension), interpolation="nearest")
+    image.set_xlabel("voiced frame", fontsize=8.5)
+    image.set_ylabel("mel filter", fontsize=8.5)
+    # Mask.
+    line = {"baseline": None, "color": PALETTE[0], "linewidth": 1.8}
+    above.stairs(panel.along_time, edges(len(panel.along_time), frames, num_frames), **line)
+    above.set_ylim(limits)
+    above.set_ylabel("mean mask", fontsize=8.5)
+    beside.stairs(panel.along_frequency, edges(len(panel.along_frequency), dimensions, dimension),
+                  orientation="horizontal", **line)
+    beside.set_xlim(limits)
+    beside.set_xlabel("mean mask", fontsize=8.5)
+    # Title, ticks and grid.
+    above.set_title(panel.title, fontsize=9, loc="left")
+    for axis in (above, image, beside):
+        axis.tick_params(labelsize=8)
+    for axis in (above, beside):
+        axis.grid(color="0.88", linewidth=0.6)
+    above.locator_params(axis="y", nbins=3)
+    beside.locator_params(axis="x", nbins=3)
+
+
 @enough_memory()
-def plot_masks(model_dir, wanted, device):
+def plot_masks(model_dir: str, wanted: Sequence[str], device: torch.device) -> None:
     """Write MODEL_DIR/analysis/masks.tsv and masks.png.
 
     Parameters
@@ -115,6 +132,7 @@ def plot_masks(model_dir, wanted, device):
     ------
     UserError
     """
+    # Data and model.
     task = finished_task(model_dir)
     data = FoldData.read(task.data_dir, task.fold)
     test = data.parts["test"]
@@ -128,32 +146,38 @@ def plot_masks(model_dir, wanted, device):
     except UserError as error:
         raise UserError(f"{model_dir}: {error}") from None
     bank = load_bank(data.data_dir, wanted or test, task.config.feature_norm, device)
-    utts = wanted or median_utterances({utt: data.labels[utt] for utt in test},
-                                       dict(zip(bank.utts, bank.lengths.tolist(), strict=True)))
-    sizes, which = step_size(model), bank.indices(utts)
+    # Utterances, and what the model said of them.
+    length_of = dict(zip(bank.utts, bank.lengths.tolist(), strict=True))
+    utts = wanted or median_utterances({utt: data.labels[utt] for utt in test}, length_of)
     scored = read_table(Path(model_dir) / "score" / "per_utt", columns=3 + len(data.classes))
     unscored = [utt for utt in utts if utt not in scored]
     if unscored:
         raise UserError(f"{model_dir}/score/per_utt: has no {unscored[0]}; run steps/score.py again")
-    rows, shown = [("utt", "axis", "position", "mask_mean")], []
-    for number, utt, mask in zip(which, utts, attention_masks(model, bank, which), strict=True):
-        means = profiles(mask)
-        rows += [(utt, axis, step * size, f"{mean:.6f}") for (axis, values), size
-                 in zip(means.items(), sizes, strict=True) for step, mean in enumerate(values)]
-        features = (bank.frames_of(number[None]) - model.extractor.feature_mean) / model.extractor.feature_std
-        name = f"{utt}, reference {data.labels[utt]}, hypothesis {scored[utt].split()[1]}"
-        shown.append((name, features.cpu().numpy(), means))
-    title = title_of(f"masks of {model_dir}, {config['dataset']}", config["dataset"])
+    # Means of their masks.
+    frames, dimensions = step_size(model)
+    rows: list[tuple] = [("utt", "axis", "position", "mask_mean")]
+    panels = []
+    positions = bank.indices(utts)
+    for position, utt, mask in zip(positions, utts, attention_masks(model, bank, positions), strict=True):
+        along_time = mask.mean(axis=(0, 2))
+        along_frequency = mask.mean(axis=(0, 1))
+        rows += [(utt, "time", step * frames, f"{mean:.6f}") for step, mean in enumerate(along_time)]
+        rows += [(utt, "frequency", step * dimensions, f"{mean:.6f}") for step, mean in enumerate(along_frequency)]
+        features = (bank.frames_of(position[None]) - model.extractor.feature_mean) / model.extractor.feature_std
+        title = f"{utt}, reference {data.labels[utt]}, hypothesis {scored[utt].split()[1]}"
+        panels.append(Panel(title, features.cpu().numpy(), along_time, along_frequency))
+    # Table and picture.
     out = Path(model_dir) / "analysis"
     write_text(out / "masks.tsv", "".join("\t".join(map(str, row)) + "\n" for row in rows))
-    save(draw(shown, sizes, title), out / "masks.png")
+    title = title_of(f"masks of {model_dir}, {config['dataset']}", config["dataset"])
+    save(draw(panels, (frames, dimensions), title), out / "masks.png")
 
 
-def main():
+def main() -> None:
     parser = OptionParser(__doc__, "steps/plot_masks.py --device cpu --dir exp/vgg5_ad/fold_Ses01M")
     parser.add_argument("--device", default="auto", choices=DEVICES, help="(default: auto)")
-    parser.add_argument("--utts", default="", metavar="IDS", help="test utterances, in one word (default: of each "
-                        "class the one whose number of frames is the median)")
+    parser.add_argument("--utts", default="", metavar="IDS", help="test utterances, quoted, separated by spaces "
+                        "(default: of each class the one whose number of frames is the median)")
     parser.add_argument("--dir", required=True, help="model directory of steps/finetune.py")
     args = parser.parse_args()
     plot_masks(args.dir, list(dict.fromkeys(args.utts.split())), pick_device(args.device))

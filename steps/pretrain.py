@@ -11,10 +11,10 @@ from options import OptionParser, run
 from ser.base.log import log
 from ser.train import distributed
 from ser.train.pretraining import PretrainConfig, pretrain
-from training_options import add_training_options, pick
+from training_options import add_training_options, log_device_and_precision, pick_device_and_precision
 
 
-def main():
+def main() -> None:
     parser = OptionParser(__doc__, "steps/pretrain.py --config conf/pretrain.conf data/voxceleb1 exp/pretrain_resnet18")
     parser.add_fields(PretrainConfig)
     add_training_options(parser)
@@ -23,7 +23,8 @@ def main():
     distributed.begin()
     args = parser.parse_args()
     config = parser.fields_of(PretrainConfig, args)
-    device, precision = pick(args, several_processes=True)
+    device, precision = pick_device_and_precision(args)
+    log_device_and_precision(args, device, precision)
     with distributed.group(device):
         made = pretrain(args.dir, args.data, config, seed=args.seed, device=device,
                         precision=distributed.broadcast(precision), restart=args.restart, save_every=args.save_every)

@@ -1,6 +1,10 @@
 """Options that say where and how to run, shared by pretrain.py and finetune.py."""
 
-from options import natural, str2bool
+from argparse import Namespace
+
+import torch
+
+from options import OptionParser, natural, str2bool
 from ser.base.device import DEVICES, PRECISIONS, pick_device, pick_precision
 from ser.base.errors import UserError
 from ser.base.log import log
@@ -9,7 +13,7 @@ from ser.nn import fused_norm
 from ser.train import distributed
 
 
-def add_training_options(parser):
+def add_training_options(parser: OptionParser) -> None:
     """Add --seed, --device, --precision, --num-threads, --save-every and --restart."""
     parser.add_argument("--seed", type=natural, default=0, help="of weights, crops and order (default: 0)")
     parser.add_argument("--device", default="auto", choices=DEVICES,
@@ -21,26 +25,31 @@ def add_training_options(parser):
     parser.add_argument("--save-every", type=float, default=10.0, metavar="SECONDS",
                         help="between two states to resume from (default: 10)")
     parser.add_argument("--restart", type=str2bool, default=False, metavar="true|false",
-                        help="begin anew whatever the directory holds (default: false)")
+                        help="begin again whatever the directory holds (default: false)")
 
 
-def pick(args, several_processes=False):
-    """Device and precision for parsed options; raises UserError, also for several processes where there must be one."""
+def require_one_process() -> None:
+    """Raise UserError when launch_distributed.py has started several."""
     processes = world_size()
-    if processes > 1 and not several_processes:
+    if processes > 1:
         distributed.begin()
         raise UserError(f"trains in one process, not in {processes}; start it without launch_distributed.py "
                         "(run.sh --ngpu trains several folds at a time)")
+
+
+def pick_device_and_precision(args: Namespace) -> tuple[torch.device, str]:
+    """Those that the options ask for; raises UserError."""
     device = pick_device(args.device, args.num_threads)
-    precision = pick_precision(args.precision, device)
-    log(f"training and validation in {precision} on {device.type}" + _reasons(args, device, precision)
-        + f", scoring in fp32, seed {args.seed}" + (f", {processes} processes" if processes > 1 else ""))
-    return device, precision
+    return device, pick_precision(args.precision, device)
 
 
-def _reasons(args, device, precision):
+def log_device_and_precision(args: Namespace, device: torch.device, precision: str) -> None:
+    """Say in one line where and how is trained."""
+    reason = ""
     if device.type == "cuda":
-        return f" ({'Triton' if fused_norm.is_available() else 'torch'} normalizes, cuDNN may use TF32)"
-    if args.precision == "auto" and precision == "fp32":
-        return " (which does not multiply bf16)"
-    return ""
+        reason = f" ({'Triton' if fused_norm.is_available() else 'torch'} normalizes, cuDNN may use TF32)"
+    elif args.precision == "auto" and precision == "fp32":
+        reason = " (which does not multiply bf16)"
+    processes = f", {world_size()} processes" if world_size() > 1 else ""
+    log(f"training and validation in {precision} on {device.type}{reason}, scoring in fp32, "
+        f"seed {args.seed}{processes}")

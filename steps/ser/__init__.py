@@ -1,6 +1,6 @@
 """Speech emotion recognition with frontend attribute disentanglement.
 
-The package behind the scripts of ``steps/`` and ``local/``. It knows data directories, features,
+The package that the scripts of ``steps/`` and ``local/`` use. It knows data directories, features,
 networks and scores; it parses no command line and knows no corpus by name.
 
 A trained model is used with::
@@ -9,8 +9,10 @@ A trained model is used with::
     print(load_model("exp/vgg5_ad/fold_Ses01M").predict("x.wav").label)
 """
 
+from typing import Any
 
-def __getattr__(name):
+
+def __getattr__(name: str) -> Any:
     if name == "load_model":  # torch takes seconds to import, and most of the package does without
         from ser.infer.prediction import load_model
 

@@ -1,9 +1,15 @@
-"""The spaces of an AD module, F, IN(F), R, F+ and F-, pooled to vectors an utterance for probes and pictures."""
+"""The spaces of an AD module, F, IN(F), R, F+ and F-, pooled to vectors per utterance for probes and pictures."""
 
+from collections.abc import Iterator
+
+import numpy as np
 import torch
+from torch import nn
 
+from ser.data.feature_bank import FeatureBank
 from ser.infer.posteriors import observed
 from ser.nn.disentanglement import AttributeDisentanglement
+from ser.nn.models import EmotionModel
 from ser.nn.padding import mask_frames, mean_over_time
 
 SPACES = ("F", "IN(F)", "R", "F+", "F-")
@@ -13,67 +19,64 @@ SPACES = ("F", "IN(F)", "R", "F+", "F-")
 _ROUNDING = 2e-6
 
 
-def pooled_spaces(model, bank, which):
+def pooled_spaces(model: EmotionModel, bank: FeatureBank, positions: torch.Tensor) -> dict[str, torch.Tensor]:
     """Embed whole utterances in evaluation mode, each as it would be alone.
 
     Parameters
     ----------
-    model : torch.nn.Module
-        With an `extractor` (ser.nn.models).
+    model : EmotionModel
     bank : FeatureBank
-    which : torch.Tensor
-        Positions of the utterances in the bank.
+    positions : torch.Tensor
+        Of the utterances in the bank.
 
     Returns
     -------
     dict of str to torch.Tensor
-        For each of SPACES, float32 `[len(which), 2, C, F']` on the CPU: mean and standard deviation over the valid
+        For each of SPACES, float32 `[len(positions), 2, C, F']` on the CPU: mean and standard deviation over the valid
         frames of each channel and frequency of the map. Of several AD modules it is the last one's spaces; without
         one there is only F, the extractor's last map.
     """
     extractor = model.extractor
-    place = extractor.ad[extractor.last_ad] if extractor.last_ad else list(extractor.layers.values())[-1]
+    layer = extractor.ad[extractor.last_ad] if extractor.last_ad else list(extractor.layers.values())[-1]
 
-    def look(inputs, output):
-        maps, lengths = _maps(place, inputs, output)
+    def collect(inputs: tuple, output: tuple) -> list[dict[str, torch.Tensor]]:
+        maps, lengths = _maps(layer, inputs, output)
         pooled = {name: _statistics(x, lengths).cpu() for name, x in maps.items()}
         return [dict(zip(pooled, rows, strict=True)) for rows in zip(*pooled.values(), strict=True)]
 
-    items = observed(model, bank, which, place, look)
+    items = observed(model, bank, positions, layer, collect)
     return {name: torch.stack([item[name] for item in items]) for name in items[0]}
 
 
-def _maps(module, inputs, output):
+def _maps(module: nn.Module, inputs: tuple, output: tuple) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
     """The spaces of a layer that has just been computed, `{name: [B, C, T, F]}`, and their lengths."""
     if not isinstance(module, AttributeDisentanglement):
         x, lengths = output
         return {"F": x}, lengths
     x, lengths = inputs
     normalized = module.norm(x, lengths)
-    return dict(zip(SPACES, (x, normalized, x - normalized, *output), strict=True)), lengths
+    relevant, rejected = output
+    return {"F": x, "IN(F)": normalized, "R": x - normalized, "F+": relevant, "F-": rejected}, lengths
 
 
-def _statistics(x, lengths):
+def _statistics(x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
     """Mean and deviation over the valid frames of a masked map `[B, C, T, F]`: `[B, 2, C, F]`."""
     mean = mean_over_time(x, lengths)
     variance = mean_over_time(mask_frames(x - mean, lengths) ** 2, lengths)
     return torch.stack([mean[:, :, 0], variance[:, :, 0].sqrt()], dim=1)
 
 
-def _mean(pooled):
+def _channel_means(pooled: torch.Tensor) -> torch.Tensor:
+    """Mean over time and frequency, `[N, C]`; 0 where a channel's means differ by rounding alone."""
     mean = pooled[:, 0].mean(dim=2)
     size = pooled.abs().mean(dim=(0, 3)).sum(dim=0)
     return mean * (mean.std(dim=0) > _ROUNDING * size)
 
 
-def _mean_and_deviation(pooled):
-    return pooled.flatten(1)
+POOLINGS = {"mean": _channel_means, "mean+std": lambda pooled: pooled.flatten(1)}
 
 
-POOLINGS = {"mean": _mean, "mean+std": _mean_and_deviation}
-
-
-def vectors_of(spaces):
+def vectors_of(spaces: dict[str, torch.Tensor]) -> Iterator[tuple[str, str, np.ndarray]]:
     """The vectors that probes see, in two poolings of each space.
 
     `mean` is the mean over time and frequency, `[N, C]`: what the network itself pools and all that its heads see.

@@ -1,18 +1,21 @@
 """The masks a_att of an AD module's attention, of whole utterances."""
 
+import numpy as np
 import torch
+from torch import nn
 
 from ser.base.errors import UserError
+from ser.data.feature_bank import FeatureBank
 from ser.infer.posteriors import observed
+from ser.nn.models import EmotionModel
 
 
-def last_module(model):
-    """Name of the layer behind which a model's last AD module sits, and that module.
+def last_module(model: EmotionModel) -> tuple[str, nn.Module]:
+    """Name of the layer after which a model's last AD module sits, and that module.
 
     Parameters
     ----------
-    model : torch.nn.Module
-        With an `extractor` (ser.nn.models).
+    model : EmotionModel
 
     Raises
     ------
@@ -27,22 +30,22 @@ def last_module(model):
     return name, extractor.ad[name]
 
 
-def attention_masks(model, bank, which):
+def attention_masks(model: EmotionModel, bank: FeatureBank, positions: torch.Tensor) -> list[np.ndarray]:
     """The masks of the last AD module in evaluation mode, each as the utterance alone would have it.
 
     Parameters
     ----------
-    model : torch.nn.Module
-        With an `extractor` (ser.nn.models); it is left in the mode in which it came.
+    model : EmotionModel
+        It is left in the mode in which it came.
     bank : FeatureBank
-    which : torch.Tensor
-        Positions of the utterances in the bank.
+    positions : torch.Tensor
+        Of the utterances in the bank.
 
     Returns
     -------
     list of numpy.ndarray
-        In the order of `which`, float32 `[C, T', F']` with the T' valid steps of the utterance. Of an attention that
-        gives less than that, such as one weight a channel, it is repeated.
+        In the order of `positions`, float32 `[C, T', F']` with the T' valid steps of the utterance. What gives less
+        than that, such as one weight per channel, is repeated.
 
     Raises
     ------
@@ -51,30 +54,21 @@ def attention_masks(model, bank, which):
     """
     _, module = last_module(model)
 
-    def look(inputs, mask):
+    def collect(inputs: tuple, mask: torch.Tensor) -> list[np.ndarray]:
         residual, lengths = inputs
         return [one[:, :length].float().cpu().numpy()
                 for one, length in zip(mask.expand_as(residual), lengths.tolist(), strict=True)]
 
-    return observed(model, bank, which, module.attention, look)
+    return observed(model, bank, positions, module.attention, collect)
 
 
-def step_size(model):
-    """How many frames and how many dimensions of the features a step of these masks stands for.
-
-    Parameters
-    ----------
-    model : torch.nn.Module
-        In evaluation mode, with an AD module with an attention.
-
-    Returns
-    -------
-    tuple of int
-    """
+def step_size(model: EmotionModel) -> tuple[int, int]:
+    """Frames and dimensions of the features that a step of these masks covers, of a model in evaluation mode."""
     last, _ = last_module(model)
-    x = torch.zeros(1, 1, 256, 256, device=model.extractor.feature_mean.device)
+    x = torch.zeros(1, 1, 256, 256, device=model.extractor.get_buffer("feature_mean").device)
     with torch.inference_mode():
         for name, layer in model.extractor.layers.items():
             x, _ = layer(x, None)
             if name == last:
-                return 256 // x.shape[2], 256 // x.shape[3]
+                break
+    return 256 // x.shape[2], 256 // x.shape[3]

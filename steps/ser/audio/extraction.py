@@ -1,6 +1,10 @@
 """One job of a feature stage: its share of the utterances, from audio to an archive."""
 
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
 
 from ser.audio.waveform import SAMPLE_RATE, load_audio
 from ser.base.errors import UserError
@@ -9,15 +13,32 @@ from ser.data.archives import write_archive
 from ser.data.data_dir import read_table
 
 
-def _position(seconds):
-    position = round(float(seconds) * SAMPLE_RATE)
-    if position < 0:
-        raise ValueError(seconds)
-    return position
+class Segment(NamedTuple):
+    """An utterance as a part of a recording; start and end count samples."""
+
+    recording: str
+    start: int
+    end: int
+
+
+def _read_segments(path: Path) -> dict[str, Segment]:
+    """Read `segments`; raises UserError."""
+    segments = {}
+    for utt, line in read_table(path, columns=4).items():
+        recording, *times = line.split()
+        try:
+            start, end = (round(float(seconds) * SAMPLE_RATE) for seconds in times)
+            if start < 0 or end < 0:
+                raise ValueError(line)
+        except (ValueError, OverflowError):
+            raise UserError(f"{path}: {utt}: expected 'recording start end', times in seconds, "
+                            f"found {line!r}") from None
+        segments[utt] = Segment(recording, start, end)
+    return segments
 
 
 class Recordings:
-    """The audio behind the utterances of a data directory, with or without `segments`.
+    """The audio of the utterances of a data directory, with or without `segments`.
 
     Parameters
     ----------
@@ -25,44 +46,47 @@ class Recordings:
     load : callable
         Reads an entry of wav.scp as load_audio() does.
 
+    Attributes
+    ----------
+    utts : list of str
+        Sorted.
+
     Raises
     ------
     UserError
         A table is missing or damaged.
     """
 
-    def __init__(self, data_dir, load=load_audio):
+    def __init__(self, data_dir: str | Path, load: Callable[[str], np.ndarray] = load_audio):
         data_dir = Path(data_dir)
-        self.sources, self.load = read_table(data_dir / "wav.scp"), load
-        self.segments = {}
-        if (data_dir / "segments").exists():
-            for utt, line in read_table(data_dir / "segments", columns=4).items():
-                recording, *times = line.split()
-                try:
-                    self.segments[utt] = (recording, *map(_position, times))
-                except (ValueError, OverflowError):
-                    raise UserError(f"{data_dir}/segments: {utt}: expected 'recording start end', times in seconds, "
-                                    f"found {line!r}") from None
+        self.load = load
+        self.sources = read_table(data_dir / "wav.scp")
+        self.segments = _read_segments(data_dir / "segments") if (data_dir / "segments").exists() else {}
         self.utts = sorted(self.segments or self.sources)
-        self._last = None, None
+        # The last recording, for the next of its segments.
+        self._recording = ""
+        self._samples = np.empty(0, np.float32)
 
-    def __getitem__(self, utt):
+    def __getitem__(self, utt: str) -> np.ndarray:
         """Samples of an utterance, float32 at 16 kHz and int16 scale; raises UserError."""
-        recording, start, end = self.segments.get(utt, (utt, 0, None))
+        segment = self.segments.get(utt)
+        recording = segment.recording if segment else utt
         if recording not in self.sources:
             raise UserError(f"recording {recording}: not in wav.scp")
-        if end is None:
+        if segment is None:
             return self.load(self.sources[utt])
-        if self._last[0] != recording:
-            self._last = recording, self.load(self.sources[recording])
-        samples = self._last[1][start:end]
+        if self._recording != recording:
+            self._samples = self.load(self.sources[recording])
+            self._recording = recording
+        samples = self._samples[segment.start : segment.end]
         if not len(samples):
-            raise UserError(f"segment {start / SAMPLE_RATE:g} to {end / SAMPLE_RATE:g} s holds nothing of "
-                            f"{self.sources[recording]}")
+            raise UserError(f"segment {segment.start / SAMPLE_RATE:g} to {segment.end / SAMPLE_RATE:g} s holds nothing "
+                            f"of {self.sources[recording]}")
         return samples
 
 
-def extract(recordings, utts, function, prefix):
+def extract(recordings: Recordings, utts: Sequence[str], function: Callable[[str, np.ndarray], np.ndarray],
+            prefix: str) -> dict[str, int]:
     """Apply `function(utt, samples)` to utterances and write `prefix.ark` and `prefix.scp`.
 
     Parameters
@@ -80,7 +104,7 @@ def extract(recordings, utts, function, prefix):
     """
     samples_of = {}
 
-    def items():
+    def items() -> Iterator[tuple[str, np.ndarray]]:
         for utt in progress(utts, unit="utt"):
             try:
                 samples = recordings[utt]

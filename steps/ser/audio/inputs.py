@@ -2,9 +2,12 @@
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
 
 from ser.audio.extraction import Recordings
 from ser.audio.waveform import load_audio_file
@@ -28,45 +31,48 @@ class Sound:
     """
 
     name: str
-    read: Callable
+    read: Callable[[], np.ndarray]
 
 
-def sounds_of(places):
-    """Yield the Sounds of places one by one, those of a place in sorted order.
+def sounds_of(paths: Iterable[str]) -> Iterator[Sound]:
+    """Yield the Sounds of paths one by one, those of a path in sorted order.
 
-    A place that holds none, or a data directory with a damaged table, is a Sound whose read() raises UserError.
+    A path that holds none, or a data directory with a damaged table, is a Sound whose read() raises UserError.
 
     Parameters
     ----------
-    places : iterable of str
+    paths : iterable of str
         Each is a file; a folder, of which all files in it and below it are taken whose names end as those of sounds
         do; or a data directory (a folder with wav.scp), of which all utterances are taken.
     """
-    for place in places:
+    for path in paths:
         try:
-            yield from _sounds_of_place(place)
+            yield from _sounds_of_path(path)
         except (UserError, OSError) as error:
-            yield Sound(place, functools.partial(_fail, error))
+            yield Sound(path, functools.partial(_fail, error))
 
 
-def _sounds_of_place(place):
-    if not os.path.isdir(place):
-        return [Sound(place, functools.partial(load_audio_file, place))]
-    if os.path.exists(os.path.join(place, "wav.scp")):
-        recordings = Recordings(place, functools.partial(_read_entry, Path(place)))
+def _sounds_of_path(path: str) -> list[Sound]:
+    # A file.
+    if not os.path.isdir(path):
+        return [Sound(path, functools.partial(load_audio_file, path))]
+    # A data directory.
+    if os.path.exists(os.path.join(path, "wav.scp")):
+        recordings = Recordings(path, functools.partial(_read_entry, Path(path)))
         return [Sound(utt, functools.partial(recordings.__getitem__, utt)) for utt in recordings.utts]
-    paths = sorted(os.path.join(folder, name) for folder, _, names in os.walk(place) for name in names
+    # A folder of files.
+    files = sorted(os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names
                    if Path(name).suffix.lower() in _SUFFIXES and not name.startswith("."))
-    if not paths:
-        raise UserError(f"{place}: a folder without a sound file (such as .wav or .flac)")
-    return [Sound(path, functools.partial(load_audio_file, path)) for path in paths]
+    if not files:
+        raise UserError(f"{path}: a folder without a sound file (such as .wav or .flac)")
+    return [Sound(file, functools.partial(load_audio_file, file)) for file in files]
 
 
-def _fail(error):
+def _fail(error: Exception) -> NoReturn:
     raise error
 
 
-def _read_entry(data_dir, entry):
+def _read_entry(data_dir: Path, entry: str) -> np.ndarray:
     """Read a wav.scp entry, whose path may be relative to the data directory."""
     if entry.endswith("|"):
         raise UserError(f"{data_dir}/wav.scp: {entry!r} is a command, and none is run here; write its output to a file "

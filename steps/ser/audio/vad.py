@@ -1,12 +1,15 @@
 """Voice activity per feature frame: webrtcvad decides on 10 ms hops, the frame follows its hops."""
 
 import struct
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import _webrtcvad  # the extension alone: its wrapper adds a fifth to every hop
 import numpy as np
 
+from ser.audio.fbank import FbankConfig
 from ser.audio.waveform import SAMPLE_RATE
+from ser.base.conf import option
 
 _HOP = SAMPLE_RATE // 100
 _BLOCK = 400 * _HOP
@@ -16,17 +19,17 @@ _BLOCK = 400 * _HOP
 class VadConfig:
     """Options of the voice activity detection; raises ValueError when out of range."""
 
-    aggressiveness: int = field(default=2, metadata={"help": "webrtcvad's mode, 0 (keeps most) to 3 (drops most)"})
-    voiced_share: float = field(default=0.5, metadata={"help": "share of a frame's hops that must be voiced"})
+    aggressiveness: int = option(2, "webrtcvad's mode, 0 (keeps most) to 3 (drops most)")
+    voiced_share: float = option(0.5, "share of a frame's hops that must be voiced")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.aggressiveness not in (0, 1, 2, 3):
             raise ValueError(f"aggressiveness must be 0, 1, 2 or 3, not {self.aggressiveness}")
         if not 0 < self.voiced_share <= 1:
             raise ValueError(f"voiced-share must lie in (0, 1], not {self.voiced_share}")
 
 
-def _voiced_hops(samples, aggressiveness):
+def _voiced_hops(samples: np.ndarray, aggressiveness: int) -> Iterator[bool]:
     """Yield webrtcvad's decision for each whole hop."""
     detector = _webrtcvad.create()
     _webrtcvad.init(detector)
@@ -37,7 +40,7 @@ def _voiced_hops(samples, aggressiveness):
             yield _webrtcvad.process(detector, SAMPLE_RATE, hop, _HOP)
 
 
-def voiced_frames(samples, fbank_config, vad_config):
+def voiced_frames(samples: np.ndarray, fbank_config: FbankConfig, vad_config: VadConfig) -> np.ndarray:
     """Decide for each frame of an utterance whether it is voiced.
 
     Parameters
@@ -56,10 +59,13 @@ def voiced_frames(samples, fbank_config, vad_config):
     frames = fbank_config.num_frames(len(samples))
     if not frames:
         return np.empty(0, np.float32)
+    # Decide on each hop.
     hops = np.fromiter(_voiced_hops(samples, vad_config.aggressiveness), np.int64)
     voiced_before = np.concatenate([[0], np.cumsum(hops)])
+    # The hops of each frame, `first` to before `end`: those that lie in it, at least one.
     begin = np.arange(frames) * fbank_config.shift_samples
     first = begin // _HOP
-    last = np.clip((begin + fbank_config.window_samples) // _HOP, first + 1, len(hops))
-    share = (voiced_before[last] - voiced_before[first]) / (last - first)
+    end = np.clip((begin + fbank_config.window_samples) // _HOP, first + 1, len(hops))
+    # Share of them that are voiced.
+    share = (voiced_before[end] - voiced_before[first]) / (end - first)
     return (share >= vad_config.voiced_share).astype(np.float32)

@@ -5,6 +5,9 @@ import io
 import os
 import re
 import subprocess
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import soundfile
@@ -24,7 +27,7 @@ _LONGEST_OGG_PAGE = 27 + 255 + 255 * 255
 _BLOCK_SAMPLES = 1 << 16
 
 
-def _ogg_problem(stream):
+def _ogg_problem(stream: BinaryIO) -> str | None:
     """Why an Ogg stream is not whole: it ends in a complete page that is marked as the last."""
     stream.seek(-min(_LONGEST_OGG_PAGE, stream.seek(0, os.SEEK_END)), os.SEEK_END)
     tail = stream.read()
@@ -34,7 +37,7 @@ def _ogg_problem(stream):
     return None if whole else "is cut short: the last page of the Ogg stream is missing"
 
 
-def _sphere_problem(stream, frames):
+def _sphere_problem(stream: BinaryIO, frames: int) -> str | None:
     stream.seek(0)
     declared = re.search(rb"^sample_count -i (\d+)", stream.read(1024), re.MULTILINE)
     if declared and int(declared[1]) > frames:
@@ -42,7 +45,7 @@ def _sphere_problem(stream, frames):
     return None
 
 
-def _header_problem(stream, file):
+def _header_problem(stream: BinaryIO, file: soundfile.SoundFile) -> str | None:
     """Say in one line why an open stream, and the `soundfile.SoundFile` on it, cannot be whole, or return None."""
     if file.frames == 0:
         return "holds no samples"
@@ -50,21 +53,23 @@ def _header_problem(stream, file):
         return "does not say how many samples it holds; write it again, to a file instead of a pipe"
     if file.samplerate not in _RATES:
         return f"cannot be sound: its header says {file.samplerate} samples a second"
-    place = stream.tell()
+    position = stream.tell()
     try:
         if file.format == "OGG":
             return _ogg_problem(stream)
         if file.format == "NIST":
             return _sphere_problem(stream, file.frames)
     finally:
-        stream.seek(place)  # where the decoder left it
-    for there, said in ((int(size[2]), int(size[1])) for size in _CHUNK_SIZES.finditer(file.extra_info)):
-        if there < said < _STREAMED_SIZE:
-            return f"is cut short: {there} of {said} bytes of sound are there"
+        stream.seek(position)  # where the decoder left it
+    for size in _CHUNK_SIZES.finditer(file.extra_info):
+        declared = int(size[1])
+        there = int(size[2])
+        if there < declared < _STREAMED_SIZE:
+            return f"is cut short: {there} of {declared} bytes of sound are there"
     return None
 
 
-def _output_of(command):
+def _output_of(command: str) -> io.BytesIO:
     result = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True)
     if result.returncode:
         last = result.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no message"]
@@ -73,7 +78,7 @@ def _output_of(command):
 
 
 @contextlib.contextmanager
-def _opened(source, piped=False):
+def _opened(source: str, piped: bool = False) -> Iterator[soundfile.SoundFile]:
     """Yield the `soundfile.SoundFile` of a path, or of a `command |` that is run; raises UserError with a reason that
     names no file."""
     try:
@@ -91,7 +96,7 @@ def _opened(source, piped=False):
         raise UserError(f"cannot be read: {reason}") from None
 
 
-def audio_problem(path):
+def audio_problem(path: str | Path) -> str | None:
     """Look at the header of an audio file, and at the end of one whose end is marked.
 
     Parameters
@@ -110,13 +115,13 @@ def audio_problem(path):
         return str(error)
 
 
-def _blocks(file):
+def _blocks(file: soundfile.SoundFile) -> Iterator[np.ndarray]:
     """Yield the samples of an open file, float32 at int16 scale, the mean of the channels; raises UserError."""
-    whole = file.subtype == "PCM_16"
-    block = np.empty((min(_BLOCK_SAMPLES, file.frames), file.channels), np.int16 if whole else np.float32)
+    is_int16 = file.subtype == "PCM_16"
+    block = np.empty((min(_BLOCK_SAMPLES, file.frames), file.channels), np.int16 if is_int16 else np.float32)
     there = 0
     while there < file.frames and len(part := file.read(out=block)):
-        if not whole and not max(part.max(), -part.min()) <= _LOUDEST:
+        if not is_int16 and not max(part.max(), -part.min()) <= _LOUDEST:
             loudest = np.abs(part).max(axis=1)
             first = np.flatnonzero(~(loudest <= _LOUDEST))[0]
             raise UserError(f"sample {there + first} is {loudest[first]:g}, where full scale is 1")
@@ -125,13 +130,13 @@ def _blocks(file):
             for channel in part.T[1:]:
                 mono += channel
             mono /= file.channels
-        yield mono if whole else mono * np.float32(INT16_SCALE)
+        yield mono if is_int16 else mono * np.float32(INT16_SCALE)
         there += len(part)
     if there < file.frames:
         raise UserError(f"is cut short: {there} of {file.frames} samples can be read")
 
 
-def _resampled(blocks, rate):
+def _resampled(blocks: Iterable[np.ndarray], rate: int) -> Iterator[np.ndarray]:
     """Yield blocks at 16 kHz."""
     import soxr
 
@@ -141,12 +146,12 @@ def _resampled(blocks, rate):
     yield stream.resample_chunk(np.empty(0, np.float32), last=True)
 
 
-def load_audio_file(path):
+def load_audio_file(path: str | Path) -> np.ndarray:
     """Read a file that libsndfile reads, as load_audio() does; whatever its name, no command is run."""
     return _load(str(path), piped=False)
 
 
-def load_audio(source):
+def load_audio(source: str | Path) -> np.ndarray:
     """Read one wav.scp entry.
 
     Parameters
@@ -170,7 +175,7 @@ def load_audio(source):
     return _load(source, piped=source.endswith("|"))
 
 
-def _load(source, piped):
+def _load(source: str, piped: bool) -> np.ndarray:
     try:
         with _opened(source, piped) as file:
             blocks = _blocks(file)

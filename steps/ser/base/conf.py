@@ -1,14 +1,33 @@
-"""Kaldi's configuration grammar: lines `--key=value` with `#` comments."""
+"""Options: the fields of a configuration dataclass, and Kaldi's grammar of lines `--key=value` with `#` comments."""
 
 import re
-from dataclasses import fields
+from collections.abc import Mapping
+from dataclasses import Field, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ser.base.errors import UserError
 
-COMMENT = re.compile(r"(^|\s)#.*")  # behind the start of a line or a blank, so that a path may hold #
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+COMMENT = re.compile(r"(^|\s)#.*")  # after the start of a line or a blank, so that a path may hold #
+
+Config = TypeVar("Config", bound="DataclassInstance")
 
 
-def conf_words(text, name):
+def option(default: Any, text: str, **metadata: Any) -> Any:
+    """A field of a configuration dataclass, with its help and perhaps its `choices`."""
+    return field(default=default, metadata={"help": text, **metadata})
+
+
+def from_options(config_class: type[Config], options: Mapping[str, Any]) -> Config:
+    """Build a configuration dataclass from those of the options that are its fields; a missing one has its default."""
+    names = [field.name for field in fields(config_class)]
+    return config_class(**{name: options[name] for name in names if name in options})
+
+
+def conf_words(text: str, name: str | Path) -> list[str]:
     """Split the text of a configuration file into `--key=value` words; raises UserError, which calls it `name`."""
     words = []
     for number, line in enumerate(text.split("\n"), 1):
@@ -20,7 +39,21 @@ def conf_words(text, name):
     return words
 
 
-def config_from(config_class, text, name):
+def _parsed(field: Field, text: str) -> Any:
+    """The value of an option; raises ValueError with what is wrong."""
+    if field.type is bool and text not in ("true", "false"):
+        raise ValueError(f"takes no {text!r}")
+    choices = field.metadata.get("choices", [text])
+    try:
+        value = text == "true" if field.type is bool else field.type(text)  # type: ignore[operator]  # int, float, str
+    except ValueError:
+        raise ValueError(f"takes no {text!r}") from None
+    if text not in choices:
+        raise ValueError(f"is one of {' '.join(choices)}, not {text!r}")
+    return value
+
+
+def config_from(config_class: type[Config], text: str, name: str) -> Config:
     """Build a dataclass from the text of a configuration file.
 
     Parameters
@@ -42,14 +75,10 @@ def config_from(config_class, text, name):
         option, _, value = word.partition("=")
         if option not in known:
             raise UserError(f"{name}: unknown option {option}; it has {' '.join(known)}")
-        field = known[option]
-        kind = {"true": True, "false": False}.__getitem__ if field.type is bool else field.type
         try:
-            values[field.name] = kind(value)
-        except (KeyError, ValueError):
-            raise UserError(f"{name}: {option} takes no {value!r}") from None
-        if value not in field.metadata.get("choices", [value]):
-            raise UserError(f"{name}: {option} is one of {' '.join(field.metadata['choices'])}, not {value!r}")
+            values[known[option].name] = _parsed(known[option], value)
+        except ValueError as error:
+            raise UserError(f"{name}: {option} {error}") from None
     try:
         return config_class(**values)
     except ValueError as error:

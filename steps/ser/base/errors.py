@@ -5,5 +5,5 @@ class UserError(Exception):
     """Something outside the program is wrong: a file, an option, a machine.
 
     The message is one line that says which file, what is wrong and what to do. Scripts print it
-    behind their name and exit with status 1; every other exception is a defect and keeps its traceback.
+    after their name and exit with status 1; every other exception is a defect and keeps its traceback.
     """

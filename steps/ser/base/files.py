@@ -4,13 +4,14 @@ import contextlib
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from ser.base.errors import UserError
 
 
 @contextlib.contextmanager
-def atomic_path(path):
+def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; move it onto `path` when the block ends without an error.
 
     The temporary file is synced before the move and removed when the block fails, so `path` holds
@@ -18,7 +19,7 @@ def atomic_path(path):
     Raises UserError when there is no room for it, or no right to write there.
     """
     path = Path(path)
-    with _named(path):
+    with _explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         os.close(handle)
@@ -36,8 +37,8 @@ def atomic_path(path):
 
 
 @contextlib.contextmanager
-def _named(path):
-    """Say of an operating-system error that belongs to no other file that `path` cannot be written."""
+def _explained(path: Path) -> Iterator[None]:
+    """Turn an operating-system error, unless it names another file, into a UserError that `path` cannot be written."""
     try:
         yield
     except OSError as error:
@@ -47,8 +48,8 @@ def _named(path):
 
 
 @contextlib.contextmanager
-def temporary_folder(parent, prefix):
-    """Yield a new folder below `parent` that is removed at the end; those that killed processes have left go, too."""
+def temporary_folder(parent: str | Path, prefix: str) -> Iterator[Path]:
+    """Yield a new folder in `parent`, removed at the end; those that killed processes have left are removed first."""
     parent = Path(parent)
     for leftover in parent.glob(f"{prefix}*"):
         shutil.rmtree(leftover, ignore_errors=True)
@@ -56,7 +57,7 @@ def temporary_folder(parent, prefix):
         yield Path(folder)
 
 
-def write_text(path, text):
+def write_text(path: str | Path, text: str) -> None:
     """Write `text` to `path` in UTF-8, atomically; raises UserError."""
     try:
         content = text.encode("utf-8")

@@ -1,5 +1,6 @@
 """Kaldi archives through kaldiio, with one clear line for each way in which they can be broken."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import kaldiio
@@ -10,7 +11,7 @@ from ser.base.errors import UserError
 from ser.base.files import atomic_path
 
 
-def write_archive(prefix, items):
+def write_archive(prefix: str | Path, items: Iterable[tuple[str, np.ndarray]]) -> None:
     """Write `prefix.ark` and `prefix.scp`, both aside first; the scp holds absolute paths.
 
     Parameters
@@ -21,15 +22,17 @@ def write_archive(prefix, items):
         Utterance and its float32 matrix or vector.
     """
     prefix = Path(prefix).absolute()
-    ark, scp = Path(f"{prefix}.ark"), Path(f"{prefix}.scp")
+    ark = Path(f"{prefix}.ark")
+    scp = Path(f"{prefix}.scp")
     with atomic_path(scp) as scp_aside, atomic_path(ark) as ark_aside:
-        with open(ark_aside, "wb") as archive, open(scp_aside, "w", encoding="utf-8", newline="\n") as places:
+        with open(ark_aside, "wb") as archive, open(scp_aside, "w", encoding="utf-8", newline="\n") as table:
             for utt, array in items:
-                places.write(f"{utt} {ark}:{archive.tell() + len(f'{utt} '.encode())}\n")
+                offset = archive.tell() + len(f"{utt} ".encode())
+                table.write(f"{utt} {ark}:{offset}\n")
                 kaldiio.save_ark(archive, {utt: np.ascontiguousarray(array, dtype=np.float32)})
 
 
-def _load(place):
+def _load(place: str) -> np.ndarray:
     """Read the binary matrix or vector at `archive:offset`; raises ValueError, AssertionError and the like."""
     path, _, offset = place.rpartition(":")
     with open(path, "rb") as archive:
@@ -40,7 +43,7 @@ def _load(place):
     return array
 
 
-def _read(utt, place, dimensions):
+def _read(utt: str, place: str, dimensions: int) -> np.ndarray:
     try:
         array = _load(place)
     except FileNotFoundError:
@@ -56,11 +59,11 @@ def _read(utt, place, dimensions):
     return array.astype(np.float32, copy=False)
 
 
-def read_matrix(utt, place):
+def read_matrix(utt: str, place: str) -> np.ndarray:
     """Read the float32 matrix `[rows, columns]` of an utterance at a place of feats.scp; raises UserError."""
     return _read(utt, place, 2)
 
 
-def read_vector(utt, place):
+def read_vector(utt: str, place: str) -> np.ndarray:
     """Read the float32 vector `[size]` of an utterance at a place of vad.scp; raises UserError."""
     return _read(utt, place, 1)

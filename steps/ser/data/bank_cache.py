@@ -2,7 +2,7 @@
 
     DATA/bank/.lock                     held by the one process that makes a copy
     DATA/bank/utterance-mean.float32/   one copy for each normalization and type
-        frames                          of one utterance behind the other, without a header
+        frames                          of one utterance after another, without a header
         index                           what it was made from, a checksum of the rest, and the utterances
 
 A copy holds every utterance of feats.scp and vad.scp that has no fault. It is mapped and not read: only the frames
@@ -16,18 +16,21 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 
 from ser.base.errors import UserError
 from ser.base.log import log, progress
-from ser.data.voiced_features import FlatWriter, flat_frames
+from ser.data.flat_frames import FlatFrames, FlatWriter, Index
+from ser.data.voiced_features import VoicedFeatures
 
 _FORMAT = 1  # of the two files, and of what a normalization of that name does
 
 
-def open_cache(features, utts):
+def open_cache(features: VoicedFeatures, utts: Sequence[str]) -> FlatFrames | None:
     """Map the copy that holds some utterances; make it first when there is none of what the archives hold now.
 
     Parameters
@@ -45,19 +48,22 @@ def open_cache(features, utts):
     folder = features.data_dir / "bank" / f"{features.feature_norm}.{features.dtype}"
     source = _source(features)
     try:
-        flat = _open(folder, source) or _make_once(folder, source, features, [])
-        if flat and not _is_intact(folder, flat, utts):
-            flat = _make_once(folder, source, features, utts)
+        copy = _open(folder, source) or _make_once(folder, source, features, [])
+        if copy and not _is_intact(folder, copy, utts):
+            copy = _make_once(folder, source, features, utts)
     except OSError as error:
         log(f"{folder}: cannot be made ({error.strerror}), so the archives are read each time")
         return None
-    lacking = set(utts).difference(flat.utts) if flat else None
+    if copy is None:
+        return None
+    lacking = set(utts).difference(copy.utts)
     if lacking:
         log(f"{folder}: lacks {min(lacking)} ({len(lacking)} missing), so the archives are read")
-    return None if flat is None or lacking else flat.of(utts)
+        return None
+    return copy.select(utts)
 
 
-def _source(features):
+def _source(features: VoicedFeatures) -> str:
     """sha256 of the two tables, and of size and modification time of them and of all archives that they name.
 
     The paths of the tables do not count: a directory may be reached by several names.
@@ -70,7 +76,7 @@ def _source(features):
     return digest.hexdigest()
 
 
-def _state(path):
+def _state(path: str | Path) -> tuple[int, int] | None:
     try:
         status = os.stat(path)
     except OSError:
@@ -79,18 +85,18 @@ def _state(path):
 
 
 @contextlib.contextmanager
-def _locked(folder):
+def _locked(folder: Path) -> Iterator[None]:
     folder.mkdir(exist_ok=True)
     with open(folder / ".lock", "a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
-def _stamp(folder, source, body):
+def _stamp(folder: Path, source: str, body: bytes) -> str:
     return hashlib.sha256(f"{folder.name} {source}\n".encode() + body).hexdigest()
 
 
-def _read_index(folder):
+def _read_index(folder: Path) -> tuple[str, str, bytes]:
     """What a copy was made from, its stamp, and the rest; three empty strings when there is no copy."""
     try:
         source, stamp, body = (folder / "index").read_bytes().split(b"\n", 2)
@@ -99,73 +105,89 @@ def _read_index(folder):
     return source.decode(errors="replace"), stamp.decode(errors="replace"), body
 
 
-def _open(folder, source):
-    """FlatFrames of all utterances of a copy; None when there is none of this source, or it is damaged."""
+def _open(folder: Path, source: str) -> FlatFrames | None:
+    """All utterances of a copy; None when there is none of this source, or it is damaged."""
     made_from, stamp, body = _read_index(folder)
     if made_from != source:
         return None
     if stamp != _stamp(folder, source, body):
         log(f"{folder}/index: is damaged")
         return None
-    index, dtype, frames = json.loads(body), np.dtype(folder.suffix[1:]), folder / "frames"
-    size = sum(index["lengths"]) * index["dimension"] * dtype.itemsize
+    index = Index(**json.loads(body))
+    dtype = np.dtype(folder.suffix[1:])
+    frames = folder / "frames"
+    size = sum(index.lengths) * index.dimension * dtype.itemsize
     if not frames.exists() or frames.stat().st_size != size:
         log(f"{frames}: is damaged, it should have {size} bytes")
         return None
-    return flat_frames(index, np.asarray(np.memmap(frames, dtype, "r")))
+    return FlatFrames.from_index(index, np.asarray(np.memmap(frames, dtype, "r")))
 
 
-def _is_intact(folder, flat, utts):
+def _is_intact(folder: Path, copy: FlatFrames, utts: Sequence[str]) -> bool:
     """Whether all those of some utterances that a copy holds have their checksums."""
     wanted = set(utts)
-    numbers = [number for number, utt in enumerate(flat.utts) if utt in wanted]
-    shares = [numbers[start : start + 256] for start in range(0, len(numbers), 256)]
+    positions = [position for position, utt in enumerate(copy.utts) if utt in wanted]
+    shares = [positions[start : start + 256] for start in range(0, len(positions), 256)]
+
+    def damaged_of(share: list[int]) -> list[str]:
+        return [copy.utts[position] for position in share if not copy.is_intact(position)]
+
     with ThreadPoolExecutor() as threads:  # crc32 and the disk leave Python's lock alone
-        damaged = [number for found in threads.map(
-            lambda share: [number for number in share if not flat.is_intact(number)], shares) for number in found]
+        damaged = [utt for utts in threads.map(damaged_of, shares) for utt in utts]
     if damaged:
-        log(f"{folder}/frames: is damaged (utterance {flat.utts[damaged[0]]}, {len(damaged)} in all)")
+        log(f"{folder}/frames: is damaged (utterance {damaged[0]}, {len(damaged)} in all)")
     return not damaged
 
 
-def _make_once(folder, source, features, utts):
-    """Make a copy, or wait for the process that does; return _open() of it. One whose frames of `utts` are damaged
-    is made anew."""
+def _make_once(folder: Path, source: str, features: VoicedFeatures, utts: Sequence[str]) -> FlatFrames | None:
+    """Make a copy, or wait for the process that does; return _open() of it.
+
+    One whose frames of `utts` are damaged is made again.
+    """
     with _locked(folder.parent):
-        flat = _open(folder, source)
-        if flat is None or not _is_intact(folder, flat, utts):
+        copy = _open(folder, source)
+        if copy is None or not _is_intact(folder, copy, utts):
             _make(folder, source, features)
-            flat = _open(folder, source)
-    return flat
+            copy = _open(folder, source)
+    return copy
 
 
-def _make(folder, source, features):
+def _make(folder: Path, source: str, features: VoicedFeatures) -> None:
     """Write a copy aside and move it into place; nothing is written when every utterance has a fault.
 
-    What a killed process has left, and copies of what the archives held before, are removed. The frames go through
-    write() and not through a map, in which a full disk would kill the process.
+    The frames go through write() and not through a map, in which a full disk would kill the process.
     """
+    started = time.monotonic()
     aside = folder.with_name(f".{folder.name}")
+    # Remove what a killed process has left, and copies of what the archives held before.
     for other in folder.parent.iterdir():
         if other.is_dir() and (other in (aside, folder) or _read_index(other)[0] != source):
             shutil.rmtree(other)
-    started, faults = time.monotonic(), []
     try:
         aside.mkdir()
+        # Write the frames of every utterance that has no fault, and what they are.
         with open(aside / "frames", "wb") as file:
             writer = FlatWriter(features, file)
-            for utt in progress([utt for utt in features.feats if utt in features.vad], unit="utt"):
-                try:
-                    writer.add(utt)
-                except UserError as fault:
-                    faults.append(fault)
-        body = json.dumps(writer.index, ensure_ascii=False).encode()
+            faults = _add_all(writer, [utt for utt in features.feats if utt in features.vad])
+        index = writer.index
+        body = json.dumps(vars(index), ensure_ascii=False).encode()
         (aside / "index").write_bytes(f"{source}\n{_stamp(folder, source, body)}\n".encode() + body)
-        if writer.index["utts"]:
+        if index.utts:
             aside.rename(folder)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-    if writer.index["utts"]:
-        log(f"{folder}: made of {len(writer.index['utts'])} utterances, {sum(writer.index['lengths'])} frames, "
-            f"in {time.monotonic() - started:.0f} s"
-            + (f"; left out for a fault: {len(faults)}, the first: {faults[0]}" if faults else ""))
+    if index.utts:
+        left_out = f"; left out for a fault: {len(faults)}, the first: {faults[0]}" if faults else ""
+        log(f"{folder}: made of {len(index.utts)} utterances, {sum(index.lengths)} frames, "
+            f"in {time.monotonic() - started:.0f} s{left_out}")
+
+
+def _add_all(writer: FlatWriter, utts: Sequence[str]) -> list[UserError]:
+    """Write the utterances that have no fault; return the faults of the others."""
+    faults = []
+    for utt in progress(utts, unit="utt"):
+        try:
+            writer.add(utt)
+        except UserError as fault:
+            faults.append(fault)
+    return faults

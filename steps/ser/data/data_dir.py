@@ -6,6 +6,7 @@ which for UTF-8 is the byte order of LC_ALL=C, so `sorted()` is Kaldi's sort.
 
 import re
 import shutil
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ser.base.errors import UserError
@@ -15,7 +16,7 @@ from ser.base.files import temporary_folder, write_text
 _BLANKS = " \t\r\v\f"
 
 
-def read_text(path):
+def read_text(path: str | Path) -> str:
     """Read a file of UTF-8; raises UserError when it is missing or something else."""
     path = Path(path)
     try:
@@ -26,7 +27,7 @@ def read_text(path):
         raise UserError(f"{path}: not UTF-8 text (byte {error.start}); convert it") from None
 
 
-def read_table(path, columns=None):
+def read_table(path: str | Path, columns: int | None = None) -> dict[str, str]:
     """Read a `key value…` table.
 
     Parameters
@@ -43,11 +44,11 @@ def read_table(path, columns=None):
     Raises
     ------
     UserError
-        The file is missing, not UTF-8, or has an empty line, a key without a value, a repeated key, one with a blank
+        The file is missing, not UTF-8, or has an empty line, a key without a value, a duplicate key, one with a blank
         that is no space or tab, or another number of fields than `columns`. The message names file and line.
     """
     text = read_text(path)
-    table = {}
+    table: dict[str, str] = {}
     for number, line in enumerate(text.removesuffix("\n").split("\n") if text else [], 1):
         fields = re.split(f"[{_BLANKS}]+", line.strip(_BLANKS), maxsplit=1)
         if not (len(fields) == 2 and fields[1].split()):
@@ -58,38 +59,41 @@ def read_table(path, columns=None):
         if columns and 1 + len(value.split()) != columns:
             raise UserError(f"{path}:{number}: expected {columns} fields, found {line!r}")
         if key in table:
-            raise UserError(f"{path}:{number}: {key} stands here for the second time")
+            raise UserError(f"{path}:{number}: duplicate key {key}; keep one of its lines")
         table[key] = value
     return table
 
 
-def write_table(path, table):
+def write_table(path: str | Path, table: Mapping[str, object]) -> None:
     """Write a table sorted by key, atomically."""
     write_text(path, "".join(f"{key} {table[key]}\n" for key in sorted(table)))
 
 
-def read_list(path):
-    """Read a file of one id a line, in order; raises UserError when missing, or an id is repeated."""
+def read_list(path: str | Path) -> list[str]:
+    """Read a file of one id per line, in order; raises UserError when it is missing or holds a duplicate."""
     ids = read_text(path).split()
     if len(set(ids)) != len(ids):
         raise UserError(f"{path}: holds an id twice")
     return ids
 
 
-def write_list(path, ids):
-    """Write one id a line, sorted, atomically."""
+def write_list(path: str | Path, ids: Iterable[str]) -> None:
+    """Write one id per line, sorted, atomically."""
     write_text(path, "".join(f"{key}\n" for key in sorted(ids)))
 
 
-def spk2utt_of(utt2spk):
+def spk2utt_of(utt2spk: Mapping[str, str]) -> dict[str, str]:
     """Invert utt2spk into `{speaker: "utt utt …"}`, utterances sorted, as utt2spk_to_spk2utt.pl does."""
-    utterances = {}
+    utterances: dict[str, list[str]] = {}
     for utt in sorted(utt2spk):
         utterances.setdefault(utt2spk[utt], []).append(utt)
     return {speaker: " ".join(utts) for speaker, utts in utterances.items()}
 
 
-def write_data_dir(data_dir, *, wav, utt2spk, spk2gender=None, utt2emo=None, text=None, dataset, extra=None):
+def write_data_dir(data_dir: str | Path, *, wav: Mapping[str, object], utt2spk: Mapping[str, str],
+                   spk2gender: Mapping[str, str] | None = None, utt2emo: Mapping[str, str] | None = None,
+                   text: Mapping[str, str] | None = None, dataset: str,
+                   extra: Mapping[str, Mapping[str, object]] | None = None) -> None:
     """Write a new data directory, replacing the tables that it names.
 
     Parameters
@@ -119,13 +123,14 @@ def write_data_dir(data_dir, *, wav, utt2spk, spk2gender=None, utt2emo=None, tex
     """
     data_dir = Path(data_dir)
     data_dir.mkdir(parents=True, exist_ok=True)
-    tables = {"wav.scp": wav, "utt2spk": utt2spk, "spk2utt": spk2utt_of(utt2spk)}
+    tables: dict[str, Mapping[str, object]] = {"wav.scp": wav, "utt2spk": utt2spk, "spk2utt": spk2utt_of(utt2spk)}
     if spk2gender and set(utt2spk.values()) <= set(spk2gender):
         tables["spk2gender"] = {spk: spk2gender[spk] for spk in set(utt2spk.values())}
     if utt2emo:
         tables["utt2emo"] = utt2emo
-    if text or utt2emo:
-        tables["text"] = text or utt2emo
+    transcripts = text or utt2emo
+    if transcripts:
+        tables["text"] = transcripts
     with temporary_folder(data_dir, ".new.") as aside:
         for name, table in {**tables, **(extra or {})}.items():
             write_table(aside / name, table)
@@ -139,12 +144,12 @@ def write_data_dir(data_dir, *, wav, utt2spk, spk2gender=None, utt2emo=None, tex
             path.replace(data_dir / path.name)
 
 
-def read_dataset(data_dir):
+def read_dataset(data_dir: str | Path) -> str:
     """The one word in `dataset`, or the directory's own name for a directory that has none."""
     path = Path(data_dir) / "dataset"
     return read_text(path).strip() if path.is_file() else Path(data_dir).resolve().name
 
 
-def is_synthetic(dataset):
+def is_synthetic(dataset: str) -> bool:
     """Whether a dataset's name says that its corpus is made up."""
     return dataset.startswith("synthetic-")

@@ -6,17 +6,22 @@ tensor, which lies on the device when it fits.
 
 import hashlib
 import io
+import math
 import warnings
 import zlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import DTypeLike
 
 from ser.base.device import send
 from ser.base.errors import UserError
 from ser.base.log import log
 from ser.data.bank_cache import open_cache
-from ser.data.voiced_features import FlatWriter, VoicedFeatures, flat_frames
+from ser.data.flat_frames import FlatFrames, FlatWriter
+from ser.data.voiced_features import VoicedFeatures
 
 _SHARE_OF_FREE_MEMORY = 0.5  # that the features may take of a device; the rest is the network's
 
@@ -34,7 +39,7 @@ class FeatureBank:
     device : str or torch.device
         Where batches come out.
     offsets : sequence of int, optional
-        Where in `frames` each utterance begins; by default one comes behind the other.
+        Row of `frames` where each utterance begins; by default they follow one another.
     checksums : sequence of int, optional
         zlib.crc32 of each utterance's frames; by default they are computed.
 
@@ -48,114 +53,123 @@ class FeatureBank:
         Of each utterance, beside the frames.
     """
 
-    def __init__(self, utts, lengths, frames, device="cpu", offsets=None, checksums=None):
-        self.utts, self.device = list(utts), torch.device(device)
-        self.index = {utt: number for number, utt in enumerate(self.utts)}
-        lengths = torch.as_tensor(lengths)
-        offsets = _one_behind_the_other(lengths) if offsets is None else torch.as_tensor(offsets)
+    def __init__(self, utts: Iterable[str], lengths: Sequence[int] | np.ndarray, frames: np.ndarray,
+                 device: str | torch.device = "cpu", offsets: Sequence[int] | np.ndarray | None = None,
+                 checksums: Sequence[int] | np.ndarray | None = None):
+        self.utts = list(utts)
+        self.device = torch.device(device)
+        self.index = {utt: position for position, utt in enumerate(self.utts)}
+        self.lengths = torch.as_tensor(lengths)
+        self.offsets = packed_offsets(self.lengths) if offsets is None else torch.as_tensor(offsets)
+        if checksums is None:
+            checksums = [zlib.crc32(frames[start : start + length].data)
+                         for start, length in zip(self.offsets.tolist(), self.lengths.tolist(), strict=True)]
+        self._checksums = [int(checksum) for checksum in checksums]
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # nobody writes
             self.frames = torch.from_numpy(frames)
-        if checksums is None:
-            checksums = [zlib.crc32(frames[start : start + length])
-                         for start, length in zip(offsets.tolist(), lengths.tolist(), strict=True)]
-        self._checksums = [int(checksum) for checksum in checksums]
-        if self.device.type != "cpu" and _fits(int(lengths.sum()) * frames[0].nbytes, self.device):
-            self.frames = packed(self.frames, lengths, offsets, self.device)
-            offsets = _one_behind_the_other(lengths)
-        self.lengths, self.offsets = lengths.to(self.frames.device), offsets.to(self.frames.device)
+        # Move the frames of these utterances to the device where they fit; the tables are beside the frames.
+        size = int(self.lengths.sum()) * frames[0].nbytes
+        if self.device.type != "cpu" and size <= _SHARE_OF_FREE_MEMORY * torch.cuda.mem_get_info(self.device)[0]:
+            self.frames = packed(self.frames, self.lengths, self.offsets, self.device)
+            self.offsets = packed_offsets(self.lengths)
+        self.lengths = self.lengths.to(self.frames.device)
+        self.offsets = self.offsets.to(self.frames.device)
 
     @property
-    def dimension(self):
+    def dimension(self) -> int:
         return self.frames.shape[1]
 
     @property
-    def is_resident(self):
+    def is_resident(self) -> bool:
         """Whether the frames lie on the device."""
         return self.frames.device.type == self.device.type
 
-    def indices(self, utts):
+    def indices(self, utts: Iterable[str]) -> torch.Tensor:
         """Positions of utterances in the bank, as an integer tensor beside the frames."""
         return torch.tensor([self.index[utt] for utt in utts], device=self.frames.device)
 
-    def crops(self, which, size, generator, part=slice(None)):
-        """Gather crops at random places; an utterance shorter than the crop is repeated.
+    def crops(self, positions: torch.Tensor, size: int, generator: torch.Generator,
+              part: slice = slice(None)) -> torch.Tensor:
+        """Gather crops that begin anywhere; an utterance shorter than the crop is repeated.
 
         Parameters
         ----------
-        which : torch.Tensor
-            Positions of utterances beside the frames, `[B]`.
+        positions : torch.Tensor
+            Of utterances, beside the frames, `[B]`.
         size : int
             Frames of a crop.
         generator : torch.Generator
             On the CPU, so that a seed means the same crops wherever the frames lie.
         part : slice, optional
-            Of `which`, to gather; the places are drawn for all.
+            Of `positions`, to gather; the random numbers are drawn for all.
 
         Returns
         -------
         torch.Tensor
             float32 `[B, size, dimension]` on the device, of a part with its length for B.
         """
-        places = send(torch.rand(len(which), generator=generator)[part], which.device)
-        which = which[part]
-        lengths = self.lengths[which]
-        starts = (places * ((lengths - size).clamp(min=0) + 1)).long()
+        # Draw where each crop begins, as a fraction of where it may.
+        fractions = send(torch.rand(len(positions), generator=generator)[part], positions.device)
+        positions = positions[part]
+        lengths = self.lengths[positions]
+        starts = (fractions * ((lengths - size).clamp(min=0) + 1)).long()
+        # Gather its frames, around the end of a shorter utterance.
         steps = torch.arange(size, device=lengths.device)
-        within = (starts[:, None] + steps) % lengths[:, None]
-        return self._gather(self.offsets[which][:, None] + within)
+        frames = (starts[:, None] + steps) % lengths[:, None]
+        return self._gather(self.offsets[positions][:, None] + frames)
 
-    def padded(self, which):
+    def padded(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Gather whole utterances.
 
         Parameters
         ----------
-        which : torch.Tensor
-            Positions of utterances beside the frames, `[B]`.
+        positions : torch.Tensor
+            Of utterances, beside the frames, `[B]`.
 
         Returns
         -------
         features : torch.Tensor
-            float32 `[B, T, dimension]` on the device, with zeros behind each end; T is that of the longest, on a GPU
+            float32 `[B, T, dimension]` on the device, with zeros after each end; T is that of the longest, on a GPU
             rounded up to a multiple of 8, for convolutions over blocks of frames.
         lengths : torch.Tensor
             `[B]` on the device.
         """
-        lengths = self.lengths[which]
+        lengths = self.lengths[positions]
         multiple = 8 if self.device.type == "cuda" else 1
-        steps = torch.arange(-(-int(lengths.max()) // multiple) * multiple, device=lengths.device)
-        within = torch.minimum(steps, lengths[:, None] - 1)
-        features, lengths = self._gather(self.offsets[which][:, None] + within), lengths.to(self.device)
-        return torch.where((steps.to(self.device) < lengths[:, None])[:, :, None], features, 0.0), lengths
+        steps = torch.arange(math.ceil(int(lengths.max()) / multiple) * multiple, device=lengths.device)
+        # After its end an utterance repeats its last frame, which zeros then replace.
+        frames = torch.minimum(steps, lengths[:, None] - 1)
+        features = self._gather(self.offsets[positions][:, None] + frames)
+        lengths = lengths.to(self.device)
+        is_frame = steps.to(self.device) < lengths[:, None]
+        return torch.where(is_frame[:, :, None], features, 0.0), lengths
 
-    def frames_of(self, which):
+    def frames_of(self, positions: torch.Tensor) -> torch.Tensor:
         """All frames of some utterances, float32 `[sum of their lengths, dimension]` on the device."""
-        lengths = self.lengths[which]
+        lengths = self.lengths[positions]
+        shifts = self.offsets[positions] - packed_offsets(lengths)
         steps = torch.arange(int(lengths.sum()), device=lengths.device)
-        return self._gather(
-            steps + torch.repeat_interleave(self.offsets[which] - _one_behind_the_other(lengths), lengths))
+        return self._gather(steps + torch.repeat_interleave(shifts, lengths))
 
-    def _gather(self, places):
-        features = self.frames[places]
+    def _gather(self, rows: torch.Tensor) -> torch.Tensor:
+        features = self.frames[rows]
         return (features if self.is_resident else send(features, self.device)).float()
 
-    def fingerprint(self):
+    def fingerprint(self) -> str:
         """sha256 over ids, lengths, type and checksums; two banks with the same one train the same model."""
         parts = self.utts, self.lengths.tolist(), self._checksums, self.dimension, str(self.frames.dtype)
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
-def _one_behind_the_other(lengths):
-    """Where utterances of these lengths begin when nothing lies between."""
+def packed_offsets(lengths: torch.Tensor) -> torch.Tensor:
+    """Where utterances of these lengths begin when they follow one another."""
     return torch.cumsum(lengths, 0) - lengths
 
 
-def _fits(size, device):
-    return size <= _SHARE_OF_FREE_MEMORY * torch.cuda.mem_get_info(device)[0]
-
-
-def packed(frames, lengths, offsets, device):
-    """Copy utterances out of a flat tensor, one behind the other, to a device; 1000 at a time pass through memory."""
+def packed(frames: torch.Tensor, lengths: torch.Tensor, offsets: torch.Tensor,
+           device: str | torch.device) -> torch.Tensor:
+    """Copy utterances out of a flat tensor to a device, one after another, 1000 at a time to bound memory."""
     target = torch.empty((int(lengths.sum()), frames.shape[1]), dtype=frames.dtype, device=device)
     end = 0
     for part in torch.stack([offsets, offsets + lengths], dim=1).split(1000):
@@ -165,7 +179,8 @@ def packed(frames, lengths, offsets, device):
     return target
 
 
-def load_bank(data_dir, utts, feature_norm="none", device="cpu", dtype=np.float32):
+def load_bank(data_dir: str | Path, utts: Iterable[str], feature_norm: str = "none", device: str | torch.device = "cpu",
+              dtype: DTypeLike = np.float32) -> FeatureBank:
     """Open utterances of a data directory, without their unvoiced frames.
 
     They come from a copy in DATA/bank, which is made when it is missing or older than the archives
@@ -197,7 +212,8 @@ def load_bank(data_dir, utts, feature_norm="none", device="cpu", dtype=np.float3
     -----
     An utterance without a voiced frame keeps all its frames; such utterances are counted and named.
     """
-    utts, features = list(utts), VoicedFeatures(data_dir, feature_norm, dtype)
+    utts = list(utts)
+    features = VoicedFeatures(data_dir, feature_norm, dtype)
     features.require(utts)
     if not utts:
         raise UserError(f"{data_dir}: no utterance to read")
@@ -209,10 +225,10 @@ def load_bank(data_dir, utts, feature_norm="none", device="cpu", dtype=np.float3
     return FeatureBank(utts, flat.lengths, flat.frames, device, flat.offsets, flat.checksums)
 
 
-def _read(features, utts):
-    """Read utterances from the archives into memory, as FlatFrames; raises UserError."""
+def _read(features: VoicedFeatures, utts: Sequence[str]) -> FlatFrames:
+    """Read utterances from the archives into memory; raises UserError."""
     memory = io.BytesIO()
     writer = FlatWriter(features, memory)
     for utt in utts:
         writer.add(utt)
-    return flat_frames(writer.index, np.frombuffer(memory.getbuffer(), features.dtype))
+    return FlatFrames.from_index(writer.index, np.frombuffer(memory.getbuffer(), features.dtype))

@@ -1,5 +1,6 @@
 """One fold of an emotion corpus: its utterances by part, their labels and speakers."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +17,12 @@ class FoldData:
 
     Attributes
     ----------
-    parts : dict
+    name : str
+        Under data_dir/folds.
+    parts : dict of str to list of str
         Utterances of train, valid and test.
+    labels, speakers : dict of str to str
+        Of every utterance of the data directory.
     classes : list of str
         The labels of the data directory in order; a class is its position here.
     training_speakers : list of str
@@ -26,15 +31,15 @@ class FoldData:
 
     data_dir: Path
     name: str
-    parts: dict
-    labels: dict
-    speakers: dict
-    classes: list
-    training_speakers: list
+    parts: dict[str, list[str]]
+    labels: dict[str, str]
+    speakers: dict[str, str]
+    classes: list[str]
+    training_speakers: list[str]
 
     @classmethod
-    def read(cls, data_dir, name):
-        """Read and check a fold; raises UserError when a label is missing or a speaker stands in two parts."""
+    def read(cls, data_dir: str | Path, name: str) -> "FoldData":
+        """Read and check a fold; raises UserError when a label is missing or a speaker is in two parts."""
         data_dir = Path(data_dir)
         speakers = read_table(data_dir / "utt2spk", columns=2)
         labels = read_table(data_dir / "utt2emo", columns=2)
@@ -44,20 +49,20 @@ class FoldData:
             raise UserError(f"{data_dir}/utt2emo: has no label for {unlabelled[0]} ({len(unlabelled)} missing)")
         classes = sorted(set(labels.values()))
         if len(classes) < 2:
-            raise UserError(f"{data_dir}/utt2emo: has the label {classes[0]} alone; there is nothing to tell apart")
-        return cls(data_dir, name, parts, labels, speakers, classes,
-                   sorted({speakers[utt] for utt in parts["train"]}))
+            raise UserError(f"{data_dir}/utt2emo: has only one label, {classes[0]}; there is nothing to tell apart")
+        training_speakers = sorted({speakers[utt] for utt in parts["train"]})
+        return cls(data_dir, name, parts, labels, speakers, classes, training_speakers)
 
     @property
-    def protocol(self):
+    def protocol(self) -> str:
         """The one word that names how the folds were made."""
         return (self.data_dir / "folds" / "protocol").read_text(encoding="utf-8").strip()
 
-    def emotions(self, utts):
+    def emotions(self, utts: Iterable[str]) -> torch.Tensor:
         """Integer emotion targets `[len(utts)]`."""
         return torch.tensor([self.classes.index(self.labels[utt]) for utt in utts])
 
-    def speaker_targets(self, utts):
+    def speaker_targets(self, utts: Iterable[str]) -> torch.Tensor:
         """Integer speaker targets `[len(utts)]`; -1 for a speaker that does not train."""
-        positions = {speaker: number for number, speaker in enumerate(self.training_speakers)}
-        return torch.tensor([positions.get(self.speakers[utt], -1) for utt in utts])
+        target_of = {speaker: target for target, speaker in enumerate(self.training_speakers)}
+        return torch.tensor([target_of.get(self.speakers[utt], -1) for utt in utts])

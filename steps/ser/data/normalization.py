@@ -1,20 +1,29 @@
 """Feature normalizations; none looks at any utterance but its own or at those that train."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 import numpy as np
+import torch
+
+if TYPE_CHECKING:
+    from ser.data.feature_bank import FeatureBank
 
 
-def utterance_mean(matrix):
+def utterance_mean(matrix: np.ndarray) -> np.ndarray:
     """Subtract each dimension's mean over the utterance (CMN)."""
     return matrix - matrix.mean(axis=0)
 
 
-def utterance_mean_std(matrix):
+def utterance_mean_std(matrix: np.ndarray) -> np.ndarray:
     """Bring each dimension to mean 0 and deviation 1 over the utterance (CMVN)."""
     return utterance_mean(matrix) / np.maximum(matrix.std(axis=0), 1e-3)
 
 
 # name -> what is done to each utterance as it is loaded, or None
-PER_UTTERANCE = {
+PER_UTTERANCE: dict[str, Callable[[np.ndarray], np.ndarray] | None] = {
     "none": None,
     "corpus": None,
     "utterance-mean": utterance_mean,
@@ -22,21 +31,23 @@ PER_UTTERANCE = {
 }
 
 
-def corpus_statistics(bank, which):
+def corpus_statistics(bank: FeatureBank, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and deviation of each dimension over the frames of some utterances of a bank.
 
     Parameters
     ----------
     bank : FeatureBank
-    which : torch.Tensor
-        Positions of the utterances that train.
+    positions : torch.Tensor
+        Of the utterances that train.
 
     Returns
     -------
     tuple of torch.Tensor
         Two float32 `[dimension]`.
     """
-    parts, count = which.split(1000), int(bank.lengths[which].sum())  # the frames of a large corpus fill no memory
-    mean = sum(bank.frames_of(part).double().sum(0) for part in parts) / count
-    squares = sum((bank.frames_of(part).double() - mean).square().sum(0) for part in parts)
+    parts = positions.split(1000)  # utterances at a time, to bound memory
+    count = int(bank.lengths[positions].sum())
+    zero = torch.zeros(bank.dimension, dtype=torch.double, device=bank.device)
+    mean = sum((bank.frames_of(part).double().sum(0) for part in parts), zero) / count
+    squares = sum(((bank.frames_of(part).double() - mean).square().sum(0) for part in parts), zero)
     return mean.float(), (squares / (count - 1)).sqrt().clamp(min=1e-3).float()

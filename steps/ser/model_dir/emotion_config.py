@@ -2,22 +2,24 @@
 
 import re
 import reprlib
-from dataclasses import fields
+from dataclasses import Field, fields
 from pathlib import Path
+from typing import Any
 
+from ser.base.conf import from_options
 from ser.base.errors import UserError
 from ser.model_dir.checkpoint import load_config
 from ser.model_dir.finetune_config import FinetuneConfig
 from ser.nn.models import EmotionModelConfig
 
 _LARGEST = 2**16  # of a number that becomes the size of a tensor
-_KINDS = {int: "a whole number", float: "a number", str: "text", dict: "a table"}
-_OF_TASK = {"fold": str, "seed": int, "data_dir": str, "data_stamp": str}
-_OF_PRETRAINING = {"pretrained_dir", "pretrained_identity"}  # null without one
-_OF_DATA = {"dimension": int, "dataset": str, "protocol": str, "features": dict, "pretraining": dict}
+_TYPE_NAMES = {int: "a whole number", float: "a number", str: "text", dict: "a table"}
+_TYPES = {"dimension": int, "dataset": str, "protocol": str, "features": dict, "pretraining": dict}
+_TYPES_OF_TASK = {"fold": str, "seed": int, "data_dir": str, "data_stamp": str}
+_NULL_WITHOUT_PRETRAINING = ("pretrained_dir", "pretrained_identity")
 
 
-def load_emotion_config(model_dir):
+def load_emotion_config(model_dir: str | Path) -> dict[str, Any]:
     """Read and check what config.json says of the network and its training.
 
     Parameters
@@ -35,55 +37,83 @@ def load_emotion_config(model_dir):
     UserError
         The file is missing, damaged, not that of an emotion model, or holds an option that this version does not have.
     """
-    config, path = load_config(model_dir), Path(model_dir) / "config.json"
-
-    def require(holds, what):
-        if not holds:
-            raise UserError(f"{path}: {what}; copy the model directory anew, or train again with this version")
-
-    def require_kind(kind, name, value):
-        require(_is(kind, value), f"{name} must be {_KINDS[kind]}, not {reprlib.repr(value)}")
-
-    require(_is(dict, config) and _is(dict, config.get("options")), "has no options")
-    require("classes" in config, "is not that of an emotion model, for it has no classes")
-    for key in ("classes", "training_speakers"):
-        require(_are_words(config.get(key)), f"{key} must be different words, not {reprlib.repr(config.get(key))}")
-    for key, kind in _OF_DATA.items():
-        require_kind(kind, key, config.get(key))
-    for name, text in config["features"].items():
-        require_kind(str, f"features {name!r}", text)
-
-    shape_and_training = [field for kind in (EmotionModelConfig, FinetuneConfig) for field in fields(kind)]
-    options = config["options"] = {**{field.name: field.default for field in shape_and_training}, **config["options"]}
-    kinds = {**{field.name: field.type for field in shape_and_training}, **_OF_TASK}
-    kinds.update((name, str) for name in _OF_PRETRAINING if options.setdefault(name) is not None)
-    for name in sorted(options.keys() - kinds.keys() - _OF_PRETRAINING):
-        require(False, f"has an option {reprlib.repr(name)} that this version does not know")
-    for name, kind in kinds.items():
-        require_kind(kind, name, options.get(name))
-    for field in shape_and_training:
-        choices = field.metadata.get("choices", [options[field.name]])
-        require(options[field.name] in choices,
-                f"{field.name} is one of {' '.join(map(str, choices))}, not {reprlib.repr(options[field.name])}")
-    for name, size in (("dimension", config["dimension"]), ("attention_dim", options["attention_dim"])):
-        require(1 <= size < _LARGEST, f"{name} must lie between 1 and {_LARGEST - 1}, not be {reprlib.repr(size)}")
-    require(not options["pretrained_dir"] or {"dataset", "num_speakers"} <= config["pretraining"].keys(),
-            "pretraining must say dataset and num_speakers")
+    config = load_config(model_dir)
     try:
-        for kind in (EmotionModelConfig, FinetuneConfig):
-            kind(**{field.name: options[field.name] for field in fields(kind)})
+        _check_structure(config)
+        _check_options(config)
     except ValueError as error:
-        require(False, str(error))
+        raise UserError(f"{Path(model_dir) / 'config.json'}: {error}; copy the model directory again, or train again "
+                        "with this version") from None
     return config
 
 
-def _is(kind, value):
-    """Whether a value of JSON can be a field of that type; true and false are no numbers, nor is anything endless."""
+def _check_structure(config: dict[str, Any]) -> None:
+    """Check what was derived from the data; raises ValueError."""
+    if "classes" not in config:
+        raise ValueError("is not that of an emotion model, for it has no classes")
+    for name in ("classes", "training_speakers"):
+        if not _are_words(config.get(name)):
+            raise ValueError(f"{name} must be different words, not {reprlib.repr(config.get(name))}")
+    for name, kind in _TYPES.items():
+        _check_type(name, config.get(name), kind)
+    _check_size("dimension", config["dimension"])
+    for name, text in config["features"].items():
+        _check_type(f"features {name!r}", text, str)
+
+
+def _check_options(config: dict[str, Any]) -> None:
+    """Give missing options their defaults, and check all; raises ValueError."""
+    known = {field.name: field for kind in (EmotionModelConfig, FinetuneConfig) for field in fields(kind)}
+    options = config["options"] = {**{name: field.default for name, field in known.items()}, **config["options"]}
+    unknown = sorted(options.keys() - known.keys() - _TYPES_OF_TASK.keys() - set(_NULL_WITHOUT_PRETRAINING))
+    if unknown:
+        raise ValueError(f"has an option {reprlib.repr(unknown[0])} that this version does not know")
+    # Those of the network and its training.
+    for field in known.values():
+        _check_option(field, options[field.name])
+    _check_size("attention_dim", options["attention_dim"])
+    from_options(EmotionModelConfig, options)
+    from_options(FinetuneConfig, options)
+    # Those of this training.
+    for name, kind in _TYPES_OF_TASK.items():
+        _check_type(name, options.get(name), kind)
+    for name in _NULL_WITHOUT_PRETRAINING:
+        if options.setdefault(name) is not None:
+            _check_type(name, options[name], str)
+    if options["pretrained_dir"] and not {"dataset", "num_speakers"} <= config["pretraining"].keys():
+        raise ValueError("pretraining must say dataset and num_speakers")
+
+
+def _check_option(field: Field, value: Any) -> None:
+    _check_type(field.name, value, field.type)
+    choices = field.metadata.get("choices", [value])
+    if value not in choices:
+        raise ValueError(f"{field.name} is one of {' '.join(map(str, choices))}, not {reprlib.repr(value)}")
+
+
+def _check_type(name: str, value: Any, kind: Any) -> None:
+    if not has_type(value, kind):
+        raise ValueError(f"{name} must be {_TYPE_NAMES[kind]}, not {reprlib.repr(value)}")
+
+
+def _check_size(name: str, size: int) -> None:
+    if not 1 <= size < _LARGEST:
+        raise ValueError(f"{name} must lie between 1 and {_LARGEST - 1}, not be {reprlib.repr(size)}")
+
+
+def has_type(value: Any, kind: Any) -> bool:
+    """Whether a value of JSON can be a field of that type; true and false are no numbers, nor is anything infinite."""
     if kind is float:
         return type(value) in (int, float) and -1e300 < value < 1e300
-    return isinstance(value, dict) if kind is dict else type(value) is kind
+    if kind is dict:
+        return isinstance(value, dict)
+    return type(value) is kind
 
 
-def _are_words(value):
-    return (_is(list, value) and bool(value) and all(_is(str, word) and re.fullmatch(r"\S+", word) for word in value)
-            and len(set(value)) == len(value))
+def _are_words(value: Any) -> bool:
+    """Whether a value of JSON is a list of one or more different words."""
+    if not isinstance(value, list) or not value:
+        return False
+    if not all(isinstance(word, str) and re.fullmatch(r"\S+", word) for word in value):
+        return False
+    return len(set(value)) == len(value)

@@ -1,38 +1,35 @@
 """The options of a fine-tuning beside those of the network, as section 4.2 and conf/finetune.conf have them."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from ser.base.conf import option
 from ser.data.normalization import PER_UTTERANCE
 from ser.nn.losses import AD_LOSSES
-
-
-def _option(default, text, **metadata):
-    return field(default=default, metadata={"help": text, **metadata})
 
 
 @dataclass(frozen=True)
 class FinetuneConfig:
     """Training as section 4.2 prints it; conf/finetune.conf holds what it leaves open."""
 
-    epochs: int = _option(50, "epochs")
-    batch_size: int = _option(128, "utterances a step")
-    lr: float = _option(0.01, "Adam's learning rate of the classifier and the heads of L_AD")
-    extractor_lr_factor: float = _option(0.01, "learning rate of a pre-trained extractor with its AD modules, as a "
-                                         "factor on --lr")
-    scratch_lr_factor: float = _option(0.01, "the same for an extractor that starts at random")
-    lr_milestones: str = _option("21,31,41", "epochs from which on the learning rate is multiplied by --lr-decay")
-    lr_decay: float = _option(0.1, "see --lr-milestones")
-    ad_weight: float = _option(0.5, "lambda, the weight of L_AD")
-    ad_loss: str = _option("both", "what L_AD consists of: L_AD+, L_AD-, both or none", choices=tuple(AD_LOSSES))
-    crop: int = _option(300, "frames of a training crop")
-    feature_norm: str = _option("utterance-mean", "feature normalization", choices=tuple(PER_UTTERANCE))
-    class_weights: str = _option("none", "weights of the emotion losses", choices=("none", "balanced"))
-    augment: str = _option("none", "training examples that are made from others", choices=("none", "copypaste"))
-    neutral_class: str = _option("neu", "label of neutral utterances, for --augment copypaste")
-    select: str = _option("best", "epoch that is scored: best on the validation speaker, or last",
-                          choices=("best", "last"))
+    epochs: int = option(50, "epochs")
+    batch_size: int = option(128, "utterances per step")
+    lr: float = option(0.01, "Adam's learning rate of the classifier and the heads of L_AD")
+    extractor_lr_factor: float = option(0.01, "learning rate of a pre-trained extractor with its AD modules, as a "
+                                        "factor on --lr")
+    scratch_lr_factor: float = option(0.01, "the same for an extractor that starts at random")
+    lr_milestones: str = option("21,31,41", "epochs from which on the learning rate is multiplied by --lr-decay")
+    lr_decay: float = option(0.1, "see --lr-milestones")
+    ad_weight: float = option(0.5, "lambda, the weight of L_AD")
+    ad_loss: str = option("both", "what L_AD consists of: L_AD+, L_AD-, both or none", choices=tuple(AD_LOSSES))
+    crop: int = option(300, "frames of a training crop")
+    feature_norm: str = option("utterance-mean", "feature normalization", choices=tuple(PER_UTTERANCE))
+    class_weights: str = option("none", "weights of the emotion losses", choices=("none", "balanced"))
+    augment: str = option("none", "training examples that are made from others", choices=("none", "copypaste"))
+    neutral_class: str = option("neu", "label of neutral utterances, for --augment copypaste")
+    select: str = option("best", "epoch that is scored: best on the validation speaker, or last",
+                         choices=("best", "last"))
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if min(self.epochs, self.batch_size, self.crop) < 1:
             raise ValueError("epochs, batch-size and crop must be 1 or more")
         if not min(self.lr, self.extractor_lr_factor, self.scratch_lr_factor) >= 0:
@@ -41,5 +38,5 @@ class FinetuneConfig:
             raise ValueError(f"lr-milestones must be epochs with commas between, not {self.lr_milestones!r}")
 
     @property
-    def milestones(self):
+    def milestones(self) -> list[int]:
         return [int(word) for word in self.lr_milestones.split(",")]

@@ -1,19 +1,22 @@
 """Fine-tuning of one fold (section 4.2): from a data directory to a model directory with weights."""
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import nn
 
+from ser.base.conf import from_options
 from ser.base.errors import UserError
 from ser.data.data_dir import read_dataset
-from ser.data.feature_bank import load_bank
+from ser.data.feature_bank import FeatureBank, load_bank
 from ser.data.fold_data import FoldData
 from ser.data.normalization import corpus_statistics
 from ser.infer.posteriors import posteriors
-from ser.model_dir.checkpoint import load_config, load_tensors
+from ser.model_dir.checkpoint import load_config, load_tensors, save_config
 from ser.model_dir.finetune_config import FinetuneConfig
-from ser.model_dir.record import data_stamp, digest, environment, feature_configuration, open_model_dir, record
+from ser.model_dir.record import data_stamp, digest, environment, feature_configuration, open_model_dir
 from ser.nn.losses import overall_loss, speaker_loss
 from ser.nn.models import EmotionModel, EmotionModelConfig
 from ser.stats.metrics import confusion_matrix, scores_of
@@ -53,23 +56,23 @@ class Task:
     fold: str
     model: EmotionModelConfig
     config: FinetuneConfig
-    pretrained_dir: str
+    pretrained_dir: str | None
     seed: int
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.model.train_extractor != "all" and not self.pretrained_dir:
             raise UserError(f"train-extractor {self.model.train_extractor} keeps weights of a pre-training; "
                             "give --pretrained-dir")
 
-    def options(self):
+    def options(self) -> dict[str, Any]:
         """Everything that the result depends on, as config.json keeps it; raises UserError."""
-        start = load_config(self.pretrained_dir)["identity"] if self.pretrained_dir else None
+        pretrained_identity = load_config(self.pretrained_dir)["identity"] if self.pretrained_dir else None
         return {**asdict(self.model), **asdict(self.config), "fold": self.fold, "seed": self.seed,
                 "data_dir": self.data_dir, "data_stamp": data_stamp(self.data_dir, f"folds/{self.fold}"),
-                "pretrained_dir": self.pretrained_dir, "pretrained_identity": start}
+                "pretrained_dir": self.pretrained_dir, "pretrained_identity": pretrained_identity}
 
 
-def finished_task(model_dir):
+def finished_task(model_dir: str | Path) -> Task:
     """The Task that a finished model directory was made from.
 
     Raises
@@ -83,13 +86,13 @@ def finished_task(model_dir):
     if data_stamp(options["data_dir"], f"folds/{options['fold']}") != options["data_stamp"]:
         raise UserError(f"{model_dir}: {options['data_dir']} has changed since it was trained; "
                         "train it again (run.sh: --stage 5)")
-    model, config = (kind(**{each.name: options[each.name] for each in fields(kind)})
-                     for kind in (EmotionModelConfig, FinetuneConfig))
-    return Task(str(model_dir), options["data_dir"], options["fold"], model, config, options["pretrained_dir"],
-                options["seed"])
+    return Task(model_dir=str(model_dir), data_dir=options["data_dir"], fold=options["fold"],
+                model=from_options(EmotionModelConfig, options), config=from_options(FinetuneConfig, options),
+                pretrained_dir=options["pretrained_dir"], seed=options["seed"])
 
 
-def finetune(task, *, device, precision, restart, save_every=10.0):
+def finetune(task: Task, *, device: torch.device, precision: str, restart: bool,
+             save_every: float = 10.0) -> Trainer | None:
     """Train one fold; no feature or label of its test speakers is used.
 
     Parameters
@@ -99,7 +102,7 @@ def finetune(task, *, device, precision, restart, save_every=10.0):
     precision : str
         `bf16` or `fp32`.
     restart : bool
-        Begin anew whatever the directory holds.
+        Begin again whatever the directory holds.
     save_every : float
         Seconds between two states to resume from.
 
@@ -114,44 +117,60 @@ def finetune(task, *, device, precision, restart, save_every=10.0):
     UserError
         Data, options or what the directory holds do not fit together.
     """
-    options, config = task.options(), task.config
+    # Options, and whether they are done.
+    config = task.config
+    options = task.options()
     if open_model_dir(task.model_dir, options, restart):
         return None
-    data_dir = task.data_dir
-    data = FoldData.read(data_dir, task.fold)
-    bank = load_bank(data_dir, data.parts["train"] + data.parts["valid"], config.feature_norm, device)
-    train, valid = bank.indices(data.parts["train"]), bank.indices(data.parts["valid"])
-    emotions, speakers = data.emotions(bank.utts).to(device), data.speaker_targets(bank.utts).to(device)
-    num_classes = len(data.classes)
-    source = AUGMENTATIONS[config.augment](bank, data, config.neutral_class)
-    model, start = initial_model(task, data, bank)
-    weights = _balanced_weights(emotions[train], num_classes) if config.class_weights == "balanced" else None
 
-    def loss(model, features, positions):
+    # Data.
+    data = FoldData.read(task.data_dir, task.fold)
+    bank = load_bank(task.data_dir, data.parts["train"] + data.parts["valid"], config.feature_norm, device)
+    train = bank.indices(data.parts["train"])
+    valid = bank.indices(data.parts["valid"])
+    emotions = data.emotions(bank.utts).to(device)
+    speakers = data.speaker_targets(bank.utts).to(device)
+    augmented = AUGMENTATIONS[config.augment](bank, data, config.neutral_class)
+
+    # Model.
+    model, pretraining = initial_model(task, data, bank)
+
+    # Loss of section 3.1.3, and WF1 on the validation part.
+    num_classes = len(data.classes)
+    class_weights = None
+    if config.class_weights == "balanced":
+        class_weights = _balanced_weights(emotions[train], num_classes)
+
+    def loss(model: nn.Module, features: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
         logits, dual, adversary = model(features)
-        total = overall_loss(logits, dual, emotions[positions], speakers[positions], config.ad_weight, weights,
+        total = overall_loss(logits, dual, emotions[positions], speakers[positions], config.ad_weight, class_weights,
                              config.ad_loss)
         return total if adversary is None else total + speaker_loss(adversary, speakers[positions])
 
-    def validate():
+    def validate() -> float:
         hypotheses = posteriors(model, bank, valid, precision).argmax(1)
         return scores_of(confusion_matrix(emotions[valid].cpu(), hypotheses, num_classes)).wf1
 
-    identity = digest(options, start, bank.fingerprint(), emotions.tolist(), speakers.tolist(), precision)
-    record(task.model_dir, options, identity=identity, environment=environment(device, precision), classes=data.classes,
-           training_speakers=data.training_speakers, dimension=bank.dimension, dataset=read_dataset(data_dir),
-           protocol=data.protocol, features=feature_configuration(data_dir), pretraining=start,
-           utterances={part: len(utts) for part, utts in data.parts.items()})
-    extractor_factor = config.extractor_lr_factor if task.pretrained_dir else config.scratch_lr_factor
-    rates = {"": config.lr, "extractor": config.lr * extractor_factor}
-    plan = Plan(config.epochs, config.batch_size, config.crop, task.seed, rates,
-                step_decay(config.milestones, config.lr_decay), precision, save_every)
-    trainer = Trainer(model, source, train, loss, validate, plan, task.model_dir, identity)
+    # What the model is made from.
+    identity = digest(options, pretraining, bank.fingerprint(), emotions.tolist(), speakers.tolist(), precision)
+    save_config(task.model_dir, options, identity=identity, environment=environment(device, precision),
+                classes=data.classes, training_speakers=data.training_speakers, dimension=bank.dimension,
+                dataset=read_dataset(task.data_dir), protocol=data.protocol,
+                features=feature_configuration(task.data_dir), pretraining=pretraining,
+                utterances={part: len(utts) for part, utts in data.parts.items()})
+
+    # Training.
+    extractor_lr_factor = config.extractor_lr_factor if task.pretrained_dir else config.scratch_lr_factor
+    plan = Plan(epochs=config.epochs, batch_size=config.batch_size, crop=config.crop, seed=task.seed,
+                learning_rates={"": config.lr, "extractor": config.lr * extractor_lr_factor},
+                schedule=step_decay(config.milestones, config.lr_decay), precision=precision, save_every=save_every)
+    trainer = Trainer(model=model, bank=augmented, positions=train, loss=loss, validate=validate, plan=plan,
+                      model_dir=task.model_dir, identity=identity)
     trainer.run()
     return trainer
 
 
-def initial_model(task, data, bank):
+def initial_model(task: Task, data: FoldData, bank: FeatureBank) -> tuple[EmotionModel, dict[str, Any]]:
     """Build the network of a Task as it is before the first step of training.
 
     Parameters
@@ -164,7 +183,7 @@ def initial_model(task, data, bank):
     Returns
     -------
     model : EmotionModel
-    start : dict
+    pretraining : dict
         Identity, dataset and num_speakers of the pre-training; empty for an extractor that starts at random.
 
     Raises
@@ -174,38 +193,42 @@ def initial_model(task, data, bank):
     """
     torch.manual_seed(task.seed)
     model = EmotionModel(task.model, bank.dimension, len(data.classes), len(data.training_speakers))
-    start = _load_extractor(model, task) if task.pretrained_dir else {}
-    model.to(bank.device, memory_format=torch.channels_last)
+    pretraining = {}
+    if task.pretrained_dir:
+        pretraining = _load_extractor(model, task, task.pretrained_dir)
+    model.to(bank.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
     if task.config.feature_norm == "corpus":
         model.extractor.set_feature_statistics(*corpus_statistics(bank, bank.indices(data.parts["train"])))
-    return model, start
+    return model, pretraining
 
 
-def _balanced_weights(emotions, num_classes):
+def _balanced_weights(emotions: torch.Tensor, num_classes: int) -> torch.Tensor:
+    """Weights of the classes with which each counts alike, `[num_classes]`."""
     counts = torch.bincount(emotions, minlength=num_classes).clamp(min=1)
     return counts.sum() / (num_classes * counts.float())
 
 
-def _load_extractor(model, task):
-    """Copy a speaker model's extractor into an emotion model; say what it was trained on."""
-    pretrained_dir, data_dir = task.pretrained_dir, task.data_dir
+def _load_extractor(model: EmotionModel, task: Task, pretrained_dir: str) -> dict[str, Any]:
+    """Copy a speaker model's extractor into an emotion model; return identity, dataset and num_speakers of it."""
+    # It must have been trained on such features.
     pretrained = load_config(pretrained_dir)
-    wanted = {"backbone": task.model.backbone, "feature_norm": task.config.feature_norm}
-    for key, value in wanted.items():
+    for key, value in (("backbone", task.model.backbone), ("feature_norm", task.config.feature_norm)):
         if pretrained["options"][key] != value:
             raise UserError(f"{pretrained_dir}: pre-trained with {key}={pretrained['options'][key]}, "
                             f"fine-tuning asks for {value}; pre-train again or give --{key.replace('_', '-')}")
-    if pretrained["features"].get("fbank.conf") != feature_configuration(data_dir).get("fbank.conf"):
-        raise UserError(f"{pretrained_dir}: pre-trained on features of another conf/fbank.conf than {data_dir}; "
+    if pretrained["features"].get("fbank.conf") != feature_configuration(task.data_dir).get("fbank.conf"):
+        raise UserError(f"{pretrained_dir}: pre-trained on features of another conf/fbank.conf than {task.data_dir}; "
                         "extract both with the same one (run.sh: --stage 2)")
+    # Its weights: all of an extractor but AD modules and adapters.
     tensors, _ = load_tensors(f"{pretrained_dir}/best.safetensors")
-    extractor = {name.removeprefix("extractor."): value for name, value in tensors.items()
+    extractor = {name.removeprefix("extractor."): tensor for name, tensor in tensors.items()
                  if name.startswith("extractor.")}
     try:
         missing, unexpected = model.extractor.load_state_dict(extractor, strict=False)
     except RuntimeError:  # a tensor of another shape
-        raise UserError(f"{pretrained_dir}: takes features of dimension {pretrained['dimension']}, those of {data_dir} "
-                        f"have {len(model.extractor.feature_mean)}; pre-train again on such features") from None
+        raise UserError(f"{pretrained_dir}: takes features of dimension {pretrained['dimension']}, those of "
+                        f"{task.data_dir} have {len(model.extractor.get_buffer('feature_mean'))}; "
+                        "pre-train again on such features") from None
     if unexpected or any(not name.startswith("ad.") and ".adapter." not in name for name in missing):
         raise UserError(f"{pretrained_dir}/best.safetensors: does not fit the extractor {task.model.backbone}")
     return {key: pretrained[key] for key in ("identity", "dataset", "num_speakers")}

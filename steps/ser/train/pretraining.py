@@ -1,12 +1,14 @@
 """Speaker pre-training (section 2): an extractor that tells the speakers of a corpus apart."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 from torch.nn.functional import cross_entropy
 
+from ser.base.conf import option
 from ser.base.device import enough_memory
 from ser.base.errors import UserError
 from ser.base.files import write_text
@@ -16,7 +18,8 @@ from ser.data.feature_bank import load_bank
 from ser.data.folds import read_identification
 from ser.data.normalization import PER_UTTERANCE, corpus_statistics
 from ser.infer.posteriors import posteriors
-from ser.model_dir.record import data_stamp, digest, environment, feature_configuration, open_model_dir, record
+from ser.model_dir.checkpoint import save_config
+from ser.model_dir.record import data_stamp, digest, environment, feature_configuration, open_model_dir
 from ser.nn.backbones import BACKBONES
 from ser.nn.models import SpeakerModel
 from ser.train.distributed import broadcast
@@ -24,23 +27,19 @@ from ser.train.schedules import warmup_cosine
 from ser.train.trainer import Plan, Trainer
 
 
-def _option(default, text, **metadata):
-    return field(default=default, metadata={"help": text, **metadata})
-
-
 @dataclass(frozen=True)
 class PretrainConfig:
     """The schedule of the pre-training, of which the paper prints nothing."""
 
-    backbone: str = _option("resnet18", "feature extractor", choices=tuple(BACKBONES))
-    epochs: int = _option(24, "epochs")
-    batch_size: int = _option(64, "utterances a step, of all processes together")
-    lr: float = _option(0.001, "Adam's highest learning rate")
-    warmup: float = _option(0.1, "share of the steps over which the learning rate rises, before it falls as a cosine")
-    crop: int = _option(200, "frames of a training crop")
-    feature_norm: str = _option("utterance-mean", "feature normalization", choices=tuple(PER_UTTERANCE))
+    backbone: str = option("resnet18", "feature extractor", choices=tuple(BACKBONES))
+    epochs: int = option(24, "epochs")
+    batch_size: int = option(64, "utterances per step, of all processes together")
+    lr: float = option(0.001, "Adam's highest learning rate")
+    warmup: float = option(0.1, "share of the steps over which the learning rate rises, before it falls as a cosine")
+    crop: int = option(200, "frames of a training crop")
+    feature_norm: str = option("utterance-mean", "feature normalization", choices=tuple(PER_UTTERANCE))
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if min(self.epochs, self.batch_size, self.crop) < 1:
             raise ValueError("epochs, batch-size and crop must be 1 or more")
         if not self.lr > 0:
@@ -50,7 +49,8 @@ class PretrainConfig:
 
 
 @enough_memory()
-def pretrain(model_dir, data_dir, config, *, seed, device, precision, restart, save_every=10.0):
+def pretrain(model_dir: str | Path, data_dir: str | Path, config: PretrainConfig, *, seed: int, device: torch.device,
+             precision: str, restart: bool, save_every: float = 10.0) -> bool:
     """Train a speaker model on data_dir/identification/train and measure it on …/valid.
 
     Inside ser.train.distributed.group() it is called by every process; the first one writes.
@@ -64,7 +64,7 @@ def pretrain(model_dir, data_dir, config, *, seed, device, precision, restart, s
     precision : str
         `bf16` or `fp32`.
     restart : bool
-        Begin anew whatever the directory holds.
+        Begin again whatever the directory holds.
     save_every : float
         Seconds between two states to resume from.
 
@@ -78,44 +78,59 @@ def pretrain(model_dir, data_dir, config, *, seed, device, precision, restart, s
     UserError
         Data, options or what the directory holds do not fit together.
     """
+    # Options, and whether they are done.
     options = {**asdict(config), "seed": seed, "data_dir": str(data_dir),
                "data_stamp": data_stamp(data_dir, "identification")}
     if broadcast(is_main() and open_model_dir(model_dir, options, restart)):
         return False
-    torch.manual_seed(seed)
+
+    # Data.
     utt2spk = read_table(Path(data_dir) / "utt2spk", columns=2)
     parts = read_identification(Path(data_dir) / "identification", utt2spk)
-    names = sorted({utt2spk[utt] for utt in parts["train"]})
-    if len(names) < 2:
-        raise UserError(f"{data_dir}: {len(names)} speaker trains; pre-training tells at least two apart")
-    position = {name: number for number, name in enumerate(names)}
+    training_speakers = sorted({utt2spk[utt] for utt in parts["train"]})
+    if len(training_speakers) < 2:
+        raise UserError(f"{data_dir}: pre-training needs 2 or more speakers, found {len(training_speakers)}")
     bank = load_bank(data_dir, parts["train"] + parts["valid"], config.feature_norm, device, np.float16)
-    train, valid = bank.indices(parts["train"]), bank.indices(parts["valid"])
-    speakers = torch.tensor([position.get(utt2spk[utt], -1) for utt in bank.utts], device=device)
-    model = SpeakerModel(config.backbone, bank.dimension, len(names)).to(device, memory_format=torch.channels_last)
+    train = bank.indices(parts["train"])
+    valid = bank.indices(parts["valid"])
+    target_of = {speaker: target for target, speaker in enumerate(training_speakers)}
+    speakers = torch.tensor([target_of[utt2spk[utt]] for utt in bank.utts], device=device)
+
+    # Model.
+    torch.manual_seed(seed)
+    model = SpeakerModel(config.backbone, bank.dimension, len(training_speakers))
+    model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
     if config.feature_norm == "corpus":
         model.extractor.set_feature_statistics(*corpus_statistics(bank, train))
 
-    def loss(model, features, positions):
+    # Loss, and accuracy on the held-out utterances.
+    def loss(model: nn.Module, features: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
         return cross_entropy(model(features).float(), speakers[positions])
 
-    def validate():
-        hits = posteriors(model, bank, valid, precision).argmax(1) == speakers[valid].cpu()
-        return 100 * hits.float().mean().item()
+    def validate() -> float:
+        correct = posteriors(model, bank, valid, precision).argmax(1) == speakers[valid].cpu()
+        return 100 * correct.float().mean().item()
 
+    # What the model is made from.
     identity = digest(options, bank.fingerprint(), speakers.tolist(), precision)
     if is_main():
-        record(model_dir, options, identity=identity, environment=environment(device, precision),
-               num_speakers=len(names), dimension=bank.dimension, dataset=read_dataset(data_dir),
-               features=feature_configuration(data_dir),
-               utterances={part: len(utts) for part, utts in parts.items()})
-    plan = Plan(config.epochs, config.batch_size, config.crop, seed, {"": config.lr}, warmup_cosine(config.warmup),
-                precision, save_every)
-    trainer = Trainer(model, bank, train, loss, validate, plan, model_dir, identity)
+        save_config(model_dir, options, identity=identity, environment=environment(device, precision),
+                    num_speakers=len(training_speakers), dimension=bank.dimension, dataset=read_dataset(data_dir),
+                    features=feature_configuration(data_dir),
+                    utterances={part: len(utts) for part, utts in parts.items()})
+
+    # Training.
+    plan = Plan(epochs=config.epochs, batch_size=config.batch_size, crop=config.crop, seed=seed,
+                learning_rates={"": config.lr}, schedule=warmup_cosine(config.warmup), precision=precision,
+                save_every=save_every)
+    trainer = Trainer(model=model, bank=bank, positions=train, loss=loss, validate=validate, plan=plan,
+                      model_dir=model_dir, identity=identity)
     trainer.run()
+
+    # Score.
     if is_main():
         write_text(Path(model_dir) / "RESULT",
                    f"%IDACC {trainer.best:.2f} [ best of {config.epochs} epochs on {len(valid)} held-out utterances, "
-                   f"{len(names)} speakers, seed {seed}, {read_dataset(data_dir)} ] {model_dir}\n")
+                   f"{len(training_speakers)} speakers, seed {seed}, {read_dataset(data_dir)} ] {model_dir}\n")
         trainer.forget_state()
     return True

@@ -65,8 +65,8 @@ class Trainer:
         On the bank's device.
     bank : FeatureBank
         Or what has its crops() and device, as CopyPaste does.
-    which : torch.Tensor
-        Positions of the training utterances.
+    positions : torch.Tensor
+        Of the training utterances.
     loss : callable
         `(model, features [B, crop, dimension], positions [B])` to a scalar, a mean over the batch.
     validate : callable
@@ -77,8 +77,8 @@ class Trainer:
         Names data and options; a state made from others is refused.
     """
 
-    def __init__(self, model, bank, which, loss, validate, plan, model_dir, identity):
-        self.model, self.bank, self.which = model, bank, which
+    def __init__(self, model, bank, positions, loss, validate, plan, model_dir, identity):
+        self.model, self.bank, self.which = model, bank, positions
         self.loss, self.validate, self.plan = loss, validate, plan
         self.model_dir, self.identity = Path(model_dir), identity
         self.state_path = self.model_dir / "state.safetensors"

@@ -21,10 +21,10 @@ def sine(rate=RATE, frequency=440.0, seconds=1.0, amplitude=0.5):
     return amplitude * np.sin(2 * np.pi * frequency * np.arange(int(rate * seconds)) / rate)
 
 
-def wav(data, size=None, before=b"", behind=b"", rate=RATE, channels=1):
+def wav(data, size=None, before=b"", after=b"", rate=RATE, channels=1):
     """A 16-bit wav file byte by byte; `size` is what its data chunk says."""
     head = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, channels, rate, 2 * rate * channels, 2 * channels, 16)
-    body = b"WAVE" + head + before + struct.pack("<4sI", b"data", len(data) if size is None else size) + data + behind
+    body = b"WAVE" + head + before + struct.pack("<4sI", b"data", len(data) if size is None else size) + data + after
     return struct.pack("<4sI", b"RIFF", len(body)) + body
 
 
@@ -40,9 +40,9 @@ SAME = {  # bytes of a file that holds PCM
     "streamed, as sox": wav(SOUND, 0x7FFFF024),
     "chunk before the data": wav(SOUND, before=chunk(26)),
     "odd chunk before the data": wav(SOUND, before=chunk(25)),
-    "chunk behind the data": wav(SOUND, behind=chunk(26)),
+    "chunk after the data": wav(SOUND, after=chunk(26)),
     "half a sample too much": wav(SOUND + b"x"),
-    "odd bytes behind the end": wav(SOUND) + b"xyz",
+    "odd bytes after the end": wav(SOUND) + b"xyz",
 }
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from ser.data import feature_bank, voiced_features
+from ser.data import feature_bank, flat_frames, voiced_features
 from ser.data.archives import write_archive
 from ser.data.data_dir import read_table, write_table
 from ser.data.feature_bank import load_bank
@@ -190,14 +190,14 @@ def test_without_room_for_a_copy_the_archives_are_read(obstacle, data, capsys):
 
 def slow_load(data, ready, results):
     """Load in a process that takes its time over each utterance, and tell what came of it."""
-    add, said = voiced_features.FlatWriter.add, []
+    add, said = flat_frames.FlatWriter.add, []
 
     def slow_add(self, utt):
         ready.set()
         time.sleep(0.02)
         add(self, utt)
 
-    voiced_features.FlatWriter.add = slow_add
+    flat_frames.FlatWriter.add = slow_add
     feature_bank.open_cache.__globals__["log"] = said.append
     results.put((load_bank(data, UTTS, NORM).fingerprint(), sum("made of 15" in line for line in said)))
 

@@ -1,4 +1,4 @@
-"""The model card that stands beside the weights: what RESULT says, and nothing that is not so."""
+"""The model card beside the weights: what RESULT says, and nothing that is not so."""
 
 import re
 import shutil

@@ -1,5 +1,6 @@
 """Training: killed and resumed, repeated, blind to the test speaker, and refusing what does not fit."""
 
+import json
 import re
 import shutil
 import signal
@@ -48,6 +49,23 @@ def test_pretraining_leaves_a_model_directory(pretrained):
     names = {path.name for path in pretrained.iterdir()}
     assert names == {"RESULT", "best.safetensors", "last.safetensors", "config.json", "log"}
     assert len((pretrained / "log" / "epochs.tsv").read_text().splitlines()) == 4
+    assert json.loads((pretrained / "config.json").read_text())["format_version"] == 1
+
+
+def test_a_pretrained_model_of_another_format_is_refused_and_one_without_is_of_format_1(tiny, pretrained, tmp_path):
+    shutil.copytree(pretrained, tmp_path / "pre")
+    path = tmp_path / "pre" / "config.json"
+    config = json.loads(path.read_text())
+    words = ("--epochs", "1", "--pretrained-dir", tmp_path / "pre")
+    path.write_text(json.dumps({**config, "format_version": 2}))
+    refused = finetune(tiny, tmp_path / "m", *words, check=False)
+    assert refused.returncode == 1 and not (tmp_path / "m").exists()
+    assert f"{path}: has format_version 2, this version of the recipe reads 1" in refused.stderr.splitlines()[-1]
+    del config["format_version"]
+    path.write_text(json.dumps(config))
+    finetune(tiny, tmp_path / "m", *words)
+    finetune(tiny, tmp_path / "with", *words[:2], "--pretrained-dir", pretrained)
+    assert weights(tmp_path / "m") == weights(tmp_path / "with")
 
 
 def test_result_line_and_per_utt(tiny, pretrained, tmp_path):
@@ -86,18 +104,20 @@ def test_killed_at_any_moment_ends_with_the_same_weights(what, tiny, pretrained,
     run(*words(tmp_path / "whole"))
     killed = tmp_path / "killed"
     resumed = 0
-    for seconds in (0.0, 0.3, 0.15, 0.05):
+    # After two epochs the state of the first is on the disk, however slow that is.
+    for epochs, seconds in ((1, 0.0), (2, 0.05), (2, 0.15), (2, 0.3)):
         process = subprocess.Popen([sys.executable, *map(str, words(killed))], cwd=ROOT,
                                    stderr=subprocess.PIPE, text=True)
         for line in process.stderr:
-            resumed += "continuing behind epoch" in line
-            if " epoch " in line:
+            resumed += bool(re.search("continuing (behind|after) epoch", line))
+            epochs -= " step " in line
+            if epochs == 0:
                 break
         time.sleep(seconds)
         process.send_signal(signal.SIGKILL)
         process.wait()
         process.stderr.close()
-    assert resumed >= 2, "the kills never came behind a saved state"
+    assert resumed >= 2, "the kills never came after a saved state"
     run(*words(killed))
     assert weights(killed) == weights(tmp_path / "whole")
     assert (killed / "log" / "epochs.tsv").read_text() == (tmp_path / "whole" / "log" / "epochs.tsv").read_text()
