@@ -80,8 +80,8 @@ def cells_of(row: Ablation) -> list[str]:
     """The cells of an ablation under HEADING."""
     result = row.comparison
     low, high = result.interval
-    p_utterances, p_speakers = (p_text(p).removeprefix("p ").removeprefix("= ")
-                                for p in (result.p_utterances, result.p_speakers))
+    p_utterances = p_text(result.p_utterances).removeprefix("p ").removeprefix("= ")
+    p_speakers = p_text(result.p_speakers).removeprefix("p ").removeprefix("= ")
     return [row.ablation.system, row.ablation.method, mean_and_spread(row.ablation.wf1), f"{result.difference:+.2f}",
             f"{low:.2f} to {high:.2f}", p_utterances, f"{result.better_speakers} of {len(result.by_speaker)}",
             p_speakers, f"{row.p_adjusted:.3f}"]

@@ -93,29 +93,27 @@ def draw(curves: Sequence[Curves], title: str) -> Figure:
     limits = min(map(np.min, wf1)) - 2, max(map(np.max, wf1)) + 2
     thin: dict[str, Any] = {"color": PALETTE[1], "linewidth": 0.7, "alpha": 0.7}
     thick: dict[str, Any] = {"color": PALETTE[0], "linewidth": 1.8}
-    for number in range(rows * columns):
-        column, row = divmod(number, rows)
-        panels = grid[row, 2 * column : 2 * column + 2]
-        if number >= len(curves):
-            for axis in panels:
-                axis.set_visible(False)
-            continue
-        one = curves[number]
+    panels = grid.reshape(rows, columns, 2).swapaxes(0, 1).reshape(-1, 2)  # column by column
+    for axis in panels[len(curves):].flat:
+        axis.set_visible(False)
+    for number, (one, pair) in enumerate(zip(curves, panels, strict=False)):
+        is_lowest = (number + 1) % rows == 0 or number == len(curves) - 1
         labels = "loss", {"wf1": "valid WF1 %", "accuracy": "valid acc. %"}[one.score]
-        for axis, label, values in zip(panels, labels, (one.losses, one.scores), strict=True):
-            dot: dict[str, Any] = {"marker": "o", "markersize": 3} if len(one.epochs) == 1 else {}
+        dot: dict[str, Any] = {"marker": "o", "markersize": 3} if len(one.epochs) == 1 else {}
+        for axis, label, values in zip(pair, labels, (one.losses, one.scores), strict=True):
             axis.plot(one.epochs, values.T, **thin, **dot)
             axis.plot(one.epochs, values.mean(axis=0), **thick, **dot)
             axis.set_ylabel(label, fontsize=8.5)
             axis.tick_params(labelsize=8)
             axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
             axis.grid(color="0.9", linewidth=0.6)
-            if row == rows - 1 or number == len(curves) - 1:
+            if is_lowest:
                 axis.set_xlabel("epoch", fontsize=8.5)
+        loss_axis, score_axis = pair
         count = len(one.model_dirs)
-        panels[0].set_title(one.name + (f" ({count} models)" if count > 1 else ""), fontsize=9, loc="left")
+        loss_axis.set_title(one.name + (f" ({count} models)" if count > 1 else ""), fontsize=9, loc="left")
         if one.score == "wf1":
-            panels[1].set_ylim(limits)
+            score_axis.set_ylim(limits)
     handles = [Line2D([], [], label="a fold and seed", **thin), Line2D([], [], label="mean", **thick)]
     figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=8.5, frameon=False)
     put_title(figure, title)

@@ -102,9 +102,9 @@ def read_panels(experiment: Experiment, pair: tuple[System, System],
                 data: FoldData) -> tuple[list[str], list[tuple[str, np.ndarray]]]:
     """Utterances, and `(title, vectors [N, C])` of the four panels; raises UserError."""
     linear, ad = pair
-    seed, fold = experiment.seeds[0], data.name
-    utts, (before, after) = read_embeddings(experiment.models(linear)[seed, fold], ("before F", "after F"))
-    utts_ad, (plus, minus) = read_embeddings(experiment.models(ad)[seed, fold], ("after F+", "after F-"))
+    model = experiment.seeds[0], data.name
+    utts, (before, after) = read_embeddings(experiment.models(linear)[model], ("before F", "after F"))
+    utts_ad, (plus, minus) = read_embeddings(experiment.models(ad)[model], ("after F+", "after F-"))
     if utts != utts_ad or sorted(utts) != sorted(utt for part in data.parts.values() for utt in part):
         raise UserError(f"{experiment.exp}: analysis of {linear.name} and {ad.name} is not of the utterances of "
                         f"{experiment.data}; run steps/analyse.py again with --restart true (run.sh: --stage 7)")

@@ -168,7 +168,8 @@ def judge(rows: list[SpaceRow], system: str) -> Verdict:
               if (row.system, row.moment, row.pooling) == (system, "after", "mean")}
     readings = {}
     for target in TARGETS:
-        plus, minus = spaces["F+"].accuracy[target], spaces["F-"].accuracy[target]
+        plus = spaces["F+"].accuracy[target]
+        minus = spaces["F-"].accuracy[target]
         readings[target] = Reading(statistics.fmean(plus), statistics.fmean(minus), compare(plus, minus))
     return Verdict(system, readings)
 

@@ -2,8 +2,8 @@
 """Pool the folds of each system, and put the systems into one table.
 
 Writes EXP/SYSTEM/RESULT (pooled over the folds, and their mean) for each seed, and EXP/RESULTS; the same as data in
-results.json beside each. On the paper's data the published figures stand in the table, and the paper's Table 3 below
-it; on other data they are left out.
+results.json beside each. On the paper's data the published figures are in the table, and the paper's Table 3 below it;
+on other data they are left out.
 """
 
 from dataclasses import dataclass
@@ -103,8 +103,10 @@ def interval_text(interval: list[float]) -> str:
 
 def pool(predictions: Predictions, number: int, folds: list[str]) -> PooledResults:
     """Pool the folds of one system and seed, row `number` of the predictions."""
-    classes, results = predictions.classes, predictions.results[number]
-    references, hypotheses = predictions.references, predictions.hypotheses[number]
+    classes = predictions.classes
+    results = predictions.results[number]
+    references = predictions.references
+    hypotheses = predictions.hypotheses[number]
     confusions = [confusion_matrix(references[part], hypotheses[part], len(classes))
                   for part in (predictions.folds == fold for fold in folds)]
     wf1_of_folds = [Counts.of(confusion, classes).scores.wf1 for confusion in confusions]

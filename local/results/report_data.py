@@ -82,7 +82,8 @@ def data_blocks(experiment: Experiment, configs: Configs) -> list[Block]:
     list of Block
     """
     data = Path(experiment.data)
-    utt2spk, utt2emo = (read_table(data / name, columns=2) for name in ("utt2spk", "utt2emo"))
+    utt2spk = read_table(data / "utt2spk", columns=2)
+    utt2emo = read_table(data / "utt2emo", columns=2)
     hours = ""
     if (data / "utt2dur").is_file():
         hours = f", {sum(map(float, read_table(data / 'utt2dur', columns=2).values())) / 3600:.2f} hours"

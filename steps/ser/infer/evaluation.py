@@ -26,7 +26,9 @@ def choices_of(config: dict[str, Any]) -> Choices:
     config : dict
         A checked config.json, with the defaults of all options.
     """
-    options, pretraining, dimension = config["options"], config["pretraining"], config["dimension"]
+    options = config["options"]
+    pretraining = config["pretraining"]
+    dimension = config["dimension"]
     log_energy = bool(re.search(r"^--use-energy=true", config["features"].get("fbank.conf", ""), re.MULTILINE))
 
     # Words of the line, without commas, by the option that they name

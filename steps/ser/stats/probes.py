@@ -117,7 +117,7 @@ def silhouette(vectors: np.ndarray, labels: Sequence[str]) -> float:
     """
     _require_two_labels(labels)
     if len(set(labels)) == len(labels):
-        raise UserError("each label is there once; a cluster takes two vectors")
+        raise UserError("no label has two vectors, which a cluster needs")
     return float(silhouette_score(StandardScaler().fit_transform(vectors), labels))
 
 
@@ -128,7 +128,7 @@ def _classifier() -> Pipeline:
 def _require_two_labels(labels: Iterable[str]) -> None:
     different = set(labels)
     if len(different) < 2:
-        raise UserError(f"only the label {next(iter(different), 'none')} is there to probe for; it takes two")
+        raise UserError(f"two or more labels are needed, found only {next(iter(different), 'none')}")
 
 
 def _result(references: np.ndarray, hypotheses: np.ndarray, num_labels: int, n_train: int) -> Probe:
