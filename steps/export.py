@@ -2,7 +2,7 @@
 """Write a trained model as one file for other programs: ONNX, or a program of torch.export.
 
 The network takes a batch of any size and length: `features` (float32, [B, T, D]) and `lengths` (int64, [B], valid
-frames), and gives `probabilities` ([B, classes]). Features are those behind VAD and normalization. The file names the
+frames), and gives `probabilities` ([B, classes]). Features are those after VAD and normalization. The file names the
 classes and says how features are made: its metadata has classes (a JSON list), fbank.conf, vad.conf and feature_norm.
 A folder of several folds becomes one network, the mean of their probabilities.
 """

@@ -55,27 +55,29 @@ def main():
     parser.add_argument("model", metavar="MODEL_DIR", help="model directory of steps/finetune.py, or of several folds")
     parser.add_argument("sounds", metavar="SOUND", nargs="+", help="file, folder, data directory or -")
     args = parser.parse_args()
-    in_pieces, failed = args.segment is not None, 0
+    in_pieces = args.segment is not None
     if args.hop is not None and not in_pieces:
         parser.error("--hop goes with --segment")
-    model, as_line = load_model(args.model), {"tsv": as_tsv, "json": as_json}[args.format]
+    model = load_model(args.model)
+    as_line = {"tsv": as_tsv, "json": as_json}[args.format]
     if in_pieces:
         model.require_segments(args.segment, args.segment if args.hop is None else args.hop)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `steps/predict.py … | head` ends as other filters do
     sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
     if args.format == "tsv":
         print("\t".join(["file", *(["start", "end"] if in_pieces else []), "label", *model.classes]), flush=True)
+    failed = 0
     sounds = sounds_of(names(args.sounds))
     for sound in sounds if sys.stdout.isatty() else progress(sounds, unit="sound"):
         try:
             samples = sound.read()
-            found = model.time_line(samples, args.segment, args.hop) if in_pieces else [model.predict(samples)]
+            predictions = model.time_line(samples, args.segment, args.hop) if in_pieces else [model.predict(samples)]
         except (UserError, OSError) as error:
             failed += 1
-            name = "" if str(error).startswith(sound.name) else f"{sound.name}: "
-            print(f"{parser.prog}: {name}{error}", file=sys.stderr)
+            prefix = "" if str(error).startswith(sound.name) else f"{sound.name}: "
+            print(f"{parser.prog}: {prefix}{error}", file=sys.stderr)
         else:
-            print(*(as_line(sound.name, each, in_pieces) for each in found), sep="\n", flush=True)
+            print(*(as_line(sound.name, each, in_pieces) for each in predictions), sep="\n", flush=True)
     return 1 if failed else 0
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Score a trained fold again: writes DIR/score/per_utt, DIR/README.md and DIR/RESULT, prints the result line."""
+"""Score a trained fold again: writes DIR/score/per_utt, README.md, results.json and RESULT, prints the result line."""
 
 from options import OptionParser, run
 from ser.base.device import DEVICES, enough_memory, pick_device

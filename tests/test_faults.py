@@ -243,7 +243,7 @@ TABLE = [
      "--pretrained-dir", "{}/exp/pre"),
     (RESULTS, "scores cut in a line", edit(f"{FOLD}/score/per_utt", lambda text: text[:-12]), 1, r"per_utt:12: expe"),
     (RESULTS, "scores cut behind a line", lines_lost(f"{FOLD}/score/per_utt"), 1,
-     r"per_utt: has 10 utterances, its RESULT 12; run steps/score.py again"),
+     r"per_utt: has 10 utterances, results.json 12; run steps/score.py again"),
     (RESULTS, "a fold missing", gone(f"{FOLD}/RESULT"), 1, r"fold_s1/RESULT: not there; run stage 5"),
     (CURVES, "log of epochs cut", cut(f"{FOLD}/log/epochs.tsv"), 1, r"epochs.tsv.*: .*train the model again"),
 

@@ -12,7 +12,7 @@ from local.experiment.experiment import add_experiment_options, open_experiment
 from options import OptionParser, run, str2bool, write_conf
 
 
-def main():
+def main() -> None:
     parser = OptionParser(__doc__, 'local/experiment/plan_analysis.py --systems "vgg5_baseline vgg5_ad" data/iemocap '
                           "exp exp/tasks")
     add_experiment_options(parser)
@@ -21,7 +21,8 @@ def main():
                         help="plan what is done, too (default: false)")
     parser.add_argument("tasks", type=Path, help="folder for the configuration files; those of before are removed")
     args = parser.parse_args()
-    experiment, planned = open_experiment(args), 0
+    experiment = open_experiment(args)
+    planned = 0
     for path in args.tasks.glob("analyse.*.conf"):
         path.unlink()
     for system in experiment.systems:

@@ -14,7 +14,7 @@ from options import OptionParser, run, str2bool, write_conf
 from ser.model_dir.record import is_done
 
 
-def main():
+def main() -> None:
     parser = OptionParser(__doc__, 'local/experiment/plan_finetuning.py --systems "resnet18_baseline vgg5_ad" '
                           '--seeds "0 1" --finetune-config conf/finetune.conf data/iemocap exp exp/tasks')
     add_experiment_options(parser)
@@ -24,7 +24,8 @@ def main():
     parser.add_argument("--restart", type=str2bool, default=False, help="plan what is done, too (default: false)")
     parser.add_argument("tasks", type=Path, help="folder for the configuration files; emptied first")
     args = parser.parse_args()
-    experiment, planned = open_experiment(args), 0
+    experiment = open_experiment(args)
+    planned = 0
     shutil.rmtree(args.tasks, ignore_errors=True)
     for system in experiment.systems:
         for (seed, fold), directory in experiment.models(system).items():
@@ -33,7 +34,8 @@ def main():
                      "--num-threads=1"]
             if args.restart or not is_done(directory, finetune.parse(words)[1].options()):
                 planned += 1
-                words += ["--restart=true"] if args.restart else []
+                if args.restart:
+                    words.append("--restart=true")
                 write_conf(args.tasks / f"finetune.{planned}.conf", words)
     print(planned)
 

@@ -1,6 +1,7 @@
 """The tables of systems: conf/systems.conf, and conf/ablations.conf with changes of them."""
 
 import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,34 +25,35 @@ class System:
     name: str
     backbone: str
     method: str
-    options: tuple
-    reference: str = None
+    options: tuple[str, ...]
+    reference: str | None = None
 
     @property
-    def pretrained(self):
-        """Name below the experiment directory of the pre-trained model that it starts from, or None."""
+    def pretrained(self) -> str | None:
+        """Name below the experiment directory of the pre-trained model that it starts from."""
         start = "--pretrained-dir=EXP/"
         return next((word.removeprefix(start) for word in self.options if word.startswith(start)), None)
 
     @property
-    def has_attention(self):
+    def has_attention(self) -> bool:
         return any(word.startswith("--ad-after=") for word in self.options) and "--attention=none" not in self.options
 
-    def options_for(self, exp):
+    def options_for(self, exp: str) -> list[str]:
         """Options of steps/finetune.py for an experiment directory."""
         return [word.replace("=EXP/", f"={exp}/") for word in self.options]
 
-    def directory(self, exp, seed):
+    def directory(self, exp: str, seed: str | int) -> str:
         """Where the folds of a seed are; seed 0 has the plain name."""
-        return f"{exp}/{self.name}" + (f"_seed{int(seed)}" if int(seed) else "")
+        suffix = f"_seed{int(seed)}" if int(seed) else ""
+        return f"{exp}/{self.name}{suffix}"
 
 
-def changed(options, changes):
+def changed(options: Iterable[str], changes: Iterable[str]) -> tuple[str, ...]:
     """Options `--key=value` with some replaced, or added at their end."""
     return tuple({word.partition("=")[0]: word for word in (*options, *changes)}.values())
 
 
-def read_systems():
+def read_systems() -> dict[str, System]:
     """Read both files as `{name: System}`, in their order.
 
     Raises
@@ -59,37 +61,43 @@ def read_systems():
     UserError
         A line has too few words, a name that another line has, or changes a system that is not there.
     """
-    systems = {}
-    for table in ("systems", "ablations"):
-        path = Path(os.environ.get("SER_ROOT", ".")) / "conf" / f"{table}.conf"
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-            words = line.split("#", 1)[0].split()
-            if not words:
-                continue
-            if len(words) < 4:
-                raise UserError(f"{path}:{number}: expected "
-                                + {"systems": "system, backbone, method and options",
-                                   "ablations": "system, the system that it changes, method and options"}[table])
-            name, second, method, *options = words
-            if name in systems:
-                raise UserError(f"{path}:{number}: another line has a system {name}, too; take another name")
-            if table == "systems":
-                systems[name] = System(name, second, method, tuple(options))
-            elif second not in systems:
-                raise UserError(f"{path}:{number}: changes {second}, which conf/systems.conf does not have")
-            else:
-                whole = systems[second]
-                systems[name] = System(name, whole.backbone, method, changed(whole.options, options), whole.name)
-    return systems
+    conf = Path(os.environ.get("SER_ROOT", ".")) / "conf"
+    systems: dict[str, System] = {}
+    for _, (name, backbone, method, *options) in _lines(conf / "systems.conf", "backbone", systems):
+        systems[name] = System(name, backbone, method, tuple(options))
+    return systems | _read_ablations(conf / "ablations.conf", systems)
 
 
-def find_systems(names):
+def _read_ablations(path: Path, systems: dict[str, System]) -> dict[str, System]:
+    ablations: dict[str, System] = {}
+    for place, (name, changes, method, *options) in _lines(path, "the system that it changes", systems, ablations):
+        if changes not in systems:
+            raise UserError(f"{place}: changes {changes}, which conf/systems.conf does not have")
+        reference = systems[changes]
+        ablations[name] = System(name, reference.backbone, method, changed(reference.options, options), changes)
+    return ablations
+
+
+def _lines(path: Path, second: str, *taken: dict[str, System]) -> Iterator[tuple[str, list[str]]]:
+    """Yield `path:number` and the words of each line; `second` is what its second word is, `taken` has names."""
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        words = line.partition("#")[0].split()
+        if not words:
+            continue
+        if len(words) < 4:
+            raise UserError(f"{path}:{number}: expected system, {second}, method and options")
+        if any(words[0] in systems for systems in taken):
+            raise UserError(f"{path}:{number}: another line has a system {words[0]}, too; take another name")
+        yield f"{path}:{number}", words
+
+
+def find_systems(names: list[str]) -> list[System]:
     """The systems of a list of names; raises UserError for an empty list or a name that neither file has."""
-    table = read_systems()
-    unknown = [name for name in names if name not in table]
+    systems = read_systems()
+    unknown = [name for name in names if name not in systems]
     if unknown or not names:
-        files = [f"conf/{file}.conf has {' '.join(name for name, system in table.items() if which(system))}"
-                 for file, which in (("systems", lambda system: not system.reference),
-                                     ("ablations", lambda system: system.reference))]
-        raise UserError(f"{f'no system {unknown[0]!r}' if unknown else 'no system is named'}; {', '.join(files)}")
-    return [table[name] for name in names]
+        problem = f"no system {unknown[0]!r}" if unknown else "no system is named"
+        own = " ".join(name for name, system in systems.items() if not system.reference)
+        ablations = " ".join(name for name, system in systems.items() if system.reference)
+        raise UserError(f"{problem}; conf/systems.conf has {own}, conf/ablations.conf has {ablations}")
+    return [systems[name] for name in names]

@@ -17,11 +17,12 @@ All of them take the trained models as they are; how much another training chang
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from local.experiment.experiment import parse_seeds
-from local.experiment.systems import find_systems
+from local.experiment.systems import System, find_systems
 from local.results.predictions import read_predictions
 from options import OptionParser, run
 from ser.base.errors import UserError
@@ -37,83 +38,91 @@ class Comparison:
     Attributes
     ----------
     difference : float
-    interval : tuple of float
-    p_utterances : float
-    by_speaker : numpy.ndarray
-        `[speakers]`
-    p_speakers : float
-    by_seed : numpy.ndarray
-        `[seeds]`
+    interval : list of float
+        Both ends of its 95 % interval.
+    p_utterances, p_speakers : float
+    by_speaker : dict of str to float
+    by_seed : list of float
     num_utterances : int
     """
 
     difference: float
-    interval: tuple
+    interval: list[float]
     p_utterances: float
-    by_speaker: np.ndarray
     p_speakers: float
-    by_seed: np.ndarray
+    by_speaker: dict[str, float]
+    by_seed: list[float]
     num_utterances: int
 
+    @property
+    def better_speakers(self) -> int:
+        """Of how many speakers the first system is the better one."""
+        return sum(difference > 0 for difference in self.by_speaker.values())
 
-def compare(references, first, second, speakers):
+
+def compare(references: np.ndarray, first: np.ndarray, second: np.ndarray, speakers: np.ndarray) -> Comparison:
     """Compare hypotheses `[seeds, utterances]` of two systems; see ser.stats.significance."""
-    def difference(seeds=slice(None), utterances=slice(None)):
-        of_first, of_second = (significance.mean_weighted_f1(references[utterances], system[seeds, utterances])
-                               for system in (first, second))
+    def difference(seeds: Any = slice(None), utterances: Any = slice(None)) -> float:
+        of_first = significance.mean_weighted_f1(references[utterances], first[seeds, utterances])
+        of_second = significance.mean_weighted_f1(references[utterances], second[seeds, utterances])
         return of_first - of_second
 
-    by_speaker = np.array([difference(utterances=speakers == speaker) for speaker in np.unique(speakers)])
-    by_seed = np.array([difference(seeds=[number]) for number in range(len(first))])
-    return Comparison(difference(), significance.difference_interval(references, first, second, speakers),
-                      significance.exchange_test(references, first, second), by_speaker,
-                      significance.sign_flip_test(by_speaker), by_seed, len(references))
+    by_speaker = {str(speaker): difference(utterances=speakers == speaker) for speaker in np.unique(speakers)}
+    by_seed = [difference(seeds=[number]) for number in range(len(first))]
+    interval = significance.difference_interval(references, first, second, speakers)
+    return Comparison(difference=difference(), interval=list(interval),
+                      p_utterances=significance.exchange_test(references, first, second),
+                      p_speakers=significance.sign_flip_test(list(by_speaker.values())),
+                      by_speaker=by_speaker, by_seed=by_seed, num_utterances=len(references))
 
 
-def p_text(p):
+def p_text(p: float) -> str:
     return f"p = {p:.3f}" if p >= 0.001 else "p < 0.001"
 
 
-def sentence(first, second, dataset, seeds, result):
+def sentence(first: str, second: str, dataset: str, seeds: list[int], result: Comparison) -> str:
     """Put a Comparison into words."""
     num_speakers = len(result.by_speaker)
-    where = "level with" if not result.difference else (
-        f"{abs(result.difference):.2f} points of weighted F1 {'above' if result.difference > 0 else 'below'}")
+    points = f"{abs(result.difference):.2f} points of weighted F1"
+    where = f"{points} above" if result.difference > 0 else f"{points} below" if result.difference else "level with"
     warning = ", a SYNTHETIC corpus that says nothing about speech" if is_synthetic(dataset) else ""
-    numbers = f"seed{'s' * (len(seeds) > 1)} {' '.join(map(str, seeds))}"
-    in_seeds = f", and in {(result.by_seed > 0).sum()} of {len(seeds)} seeds" if len(seeds) >= 3 else ""
+    numbers = f"seed{'s' if len(seeds) > 1 else ''} {' '.join(map(str, seeds))}"
+    low, high = result.interval
+    average = np.mean(list(result.by_speaker.values()))
+    in_seeds = ""
+    if len(seeds) >= 3:
+        in_seeds = f", and in {sum(difference > 0 for difference in result.by_seed)} of {len(seeds)} seeds"
     if 2 / 2**num_speakers > 0.05:
         verdict = f"{num_speakers} speakers are too few for a test over speakers to be significant at 5 %."
     else:
         verdict = f"Over speakers this is {'' if result.p_speakers < 0.05 else 'not '}significant at 5 %."
     return (f"{first} is {where} {second} on {dataset}{warning} ({numbers}, {result.num_utterances} utterances of "
-            f"{num_speakers} speakers): 95 % interval of the difference {result.interval[0]:.2f} to "
-            f"{result.interval[1]:.2f}, {p_text(result.p_utterances)} over utterances; "
-            f"better for {(result.by_speaker > 0).sum()} of {num_speakers} speakers, by {result.by_speaker.mean():.2f} "
+            f"{num_speakers} speakers): 95 % interval of the difference {low:.2f} to {high:.2f}, "
+            f"{p_text(result.p_utterances)} over utterances; "
+            f"better for {result.better_speakers} of {num_speakers} speakers, by {average:.2f} "
             f"on average, {p_text(result.p_speakers)} over speakers{in_seeds}. {verdict}")
 
 
-def seeds_of(system, exp):
+def seeds_of(system: System, exp: str) -> list[int]:
     """The seeds that a system has a directory of, in order."""
     names = [path.name for path in Path(exp).glob(f"{system.name}*") if path.is_dir()]
     found = [re.fullmatch(rf"{re.escape(system.name)}(?:_seed(\d+))?", name) for name in names]
     return sorted(int(match[1] or 0) for match in found if match)
 
 
-def choose_seeds(words, systems, exp):
+def choose_seeds(words: str | None, systems: list[System], exp: str) -> list[int]:
     """The seeds to compare: those named, or all that both systems have; raises UserError."""
     if words is not None:
         return sorted(map(int, parse_seeds(words)))
-    each = [seeds_of(system, exp) for system in systems]
-    common = sorted(set.intersection(*map(set, each)))
+    seeds_by_system = {system.name: seeds_of(system, exp) for system in systems}
+    common = sorted(set.intersection(*map(set, seeds_by_system.values())))
     if not common:
-        has = ", ".join(f"{system.name} has {' '.join(map(str, seeds)) or 'none'}"
-                        for system, seeds in zip(systems, each, strict=True))
+        has = ", ".join(f"{name} has {' '.join(map(str, seeds)) or 'none'}" for name, seeds in seeds_by_system.items())
         raise UserError(f"{exp}: no seed of both systems ({has}); run stage 5 with --systems and --seeds")
     return common
 
 
-def data_of(directory):
+def data_of(directory: str) -> str:
     """The data directory that the folds of a system were trained on."""
     configs = sorted(Path(directory).glob("*/config.json"))
     if not configs:
@@ -124,9 +133,9 @@ def data_of(directory):
     return data
 
 
-def main():
+def main() -> None:
     parser = OptionParser(__doc__, "local/results/compare.py vgg5_ad vgg5_baseline exp")
-    parser.add_argument("--seeds", help="numbers, in one word (default: all that both systems have)")
+    parser.add_argument("--seeds", help="numbers, quoted, separated by spaces (default: all that both systems have)")
     parser.add_argument("--data", metavar="DIR", help="data directory with folds (default: the one trained on)")
     parser.add_argument("first", metavar="SYSTEM_A", help="of conf/systems.conf or conf/ablations.conf")
     parser.add_argument("second", metavar="SYSTEM_B", help="of conf/systems.conf or conf/ablations.conf")
@@ -137,7 +146,8 @@ def main():
     directories = [system.directory(args.exp, seed) for system in systems for seed in seeds]
     data = args.data or data_of(directories[0])
     predictions = read_predictions(directories, read_list(f"{data}/folds/list"), data)
-    result = compare(predictions.references, *np.split(predictions.hypotheses, 2), predictions.speakers)
+    first, second = np.split(predictions.hypotheses, 2)
+    result = compare(predictions.references, first, second, predictions.speakers)
     print(sentence(args.first, args.second, read_dataset(data), seeds, result))
 
 

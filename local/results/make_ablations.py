@@ -1,23 +1,27 @@
 #!/usr/bin/env python3
-"""Compare each ablation with the system that it changes: EXP/ABLATIONS, a row each.
+"""Compare each ablation with the system that it changes: EXP/ABLATIONS, a row each; as data EXP/ablations.json.
 
 The comparison is that of local/results/compare.py. Since many rows are tested at once, the p over speakers is also
 given as adjusted for that (Benjamini and Hochberg 1995, false discovery rate).
 """
 
 import textwrap
+from dataclasses import dataclass, replace
+from itertools import groupby
 
 import numpy as np
 from scipy.stats import false_discovery_control
 
-from local.experiment.experiment import add_experiment_options, open_experiment
-from local.experiment.systems import find_systems
-from local.results.compare import compare, p_text
+from local.experiment.experiment import Experiment, Setting, add_experiment_options, open_experiment
+from local.experiment.systems import System, find_systems
+from local.results.blocks import Block, as_text
+from local.results.compare import Comparison, compare, p_text
 from local.results.predictions import read_predictions
-from local.results.tables import as_table, mean_and_spread
+from local.results.tables import mean_and_spread
 from options import OptionParser, run
 from ser.base.errors import UserError
 from ser.base.files import write_text
+from ser.infer.results_file import write_results
 from ser.stats.significance import mean_weighted_f1
 
 HEADING = ["system", "method", "WF1 pooled", "difference", "CI95", "p utterances", "speakers better", "p speakers",
@@ -26,61 +30,95 @@ DEFINITION = """\
 WF1 is pooled over the folds, its mean and standard deviation over the seeds. The difference is that from the system at
 the head of the block, in points of WF1; CI95 is its 95 % bootstrap interval over utterances within speakers; the tests
 are those of local/results/compare.py. 'p adjusted' is 'p speakers' with the false discovery rate controlled over all
-rows (Benjamini and Hochberg).
-"""
+rows (Benjamini and Hochberg)."""
 
 
-def wf1_of(references, hypotheses):
-    """Pooled WF1 over the seeds of hypotheses `[seeds, utterances]`, as text."""
-    return mean_and_spread([mean_weighted_f1(references, one[None]) for one in hypotheses])
+@dataclass(frozen=True)
+class SystemScore:
+    """A system, and its pooled weighted F1 of each seed in percent."""
+
+    system: str
+    method: str
+    wf1: list[float]
 
 
-def compare_with_reference(system, experiment):
-    """The Comparison of an ablation with the system that it changes, and WF1 of both as text."""
-    whole, = find_systems([system.reference])
-    directories = [*experiment.directories(system), *experiment.directories(whole)]
+@dataclass(frozen=True)
+class Ablation:
+    """An ablation, the system that it changes, how they compare, and p over speakers adjusted for many ablations."""
+
+    ablation: SystemScore
+    reference: SystemScore
+    comparison: Comparison
+    p_adjusted: float
+
+
+@dataclass(frozen=True)
+class AblationsTable:
+    """ablations.json; ablations of the same system follow one another."""
+
+    setting: Setting
+    ablations: list[Ablation]
+
+
+def score_of(system: System, references: np.ndarray, hypotheses: np.ndarray) -> SystemScore:
+    return SystemScore(system.name, system.method, [mean_weighted_f1(references, seed[None]) for seed in hypotheses])
+
+
+def compare_with_reference(system: System, experiment: Experiment) -> Ablation:
+    """Compare an ablation with the system that it changes; p is not yet adjusted."""
+    reference, = find_systems([str(system.reference)])
+    directories = [*experiment.directories(system), *experiment.directories(reference)]
     predictions = read_predictions(directories, experiment.folds, experiment.data)
     first, second = np.split(predictions.hypotheses, 2)
-    return (compare(predictions.references, first, second, predictions.speakers),
-            wf1_of(predictions.references, first), wf1_of(predictions.references, second))
+    result = compare(predictions.references, first, second, predictions.speakers)
+    return Ablation(ablation=score_of(system, predictions.references, first),
+                    reference=score_of(reference, predictions.references, second),
+                    comparison=result, p_adjusted=result.p_speakers)
 
 
-def make_table(systems, results, adjusted):
-    """Rows of ablations, each block behind the system that it changes."""
-    rows, block = [HEADING], None
-    for system, (result, wf1, wf1_whole), p in zip(systems, results, adjusted, strict=True):
-        if system.reference != block:
-            block = system.reference
-            rows.append([block, find_systems([block])[0].method, wf1_whole, *[""] * 6])
-        low, high = result.interval
-        better = f"{(result.by_speaker > 0).sum()} of {len(result.by_speaker)}"
-        rows.append([system.name, system.method, wf1, f"{result.difference:+.2f}", f"{low:.2f} to {high:.2f}",
-                     p_text(result.p_utterances).removeprefix("p ").removeprefix("= "), better,
-                     p_text(result.p_speakers).removeprefix("p ").removeprefix("= "), f"{p:.3f}"])
-    return as_table(rows)
+def cells_of(row: Ablation) -> list[str]:
+    """The cells of an ablation under HEADING."""
+    result = row.comparison
+    low, high = result.interval
+    p_utterances = p_text(result.p_utterances).removeprefix("p ").removeprefix("= ")
+    p_speakers = p_text(result.p_speakers).removeprefix("p ").removeprefix("= ")
+    return [row.ablation.system, row.ablation.method, mean_and_spread(row.ablation.wf1), f"{result.difference:+.2f}",
+            f"{low:.2f} to {high:.2f}", p_utterances, f"{result.better_speakers} of {len(result.by_speaker)}",
+            p_speakers, f"{row.p_adjusted:.3f}"]
 
 
-def verdict(systems, adjusted):
+def verdict(ablations: list[Ablation]) -> str:
     """Which ablations differ significantly over speakers, in a sentence."""
-    significant = [system.name for system, p in zip(systems, adjusted, strict=True) if p < 0.05]
-    what = f"significant over speakers for {', '.join(significant)}" if significant else \
-        "significant over speakers for no ablation"
-    return textwrap.fill(f"At a false discovery rate of 5 % the difference is {what}, of {len(systems)} tested.", 118)
+    significant = [row.ablation.system for row in ablations if row.p_adjusted < 0.05]
+    which = ", ".join(significant) or "no ablation"
+    return textwrap.fill(f"At a false discovery rate of 5 % the difference is significant over speakers for {which}, "
+                         f"of {len(ablations)} tested.", 118)
 
 
-def main():
+def blocks_of(table: AblationsTable) -> list[Block]:
+    """What ABLATIONS says, for its text and for the report."""
+    rows = [HEADING]
+    for reference, ablations in groupby(table.ablations, lambda row: row.reference):
+        rows.append([reference.system, reference.method, mean_and_spread(reference.wf1), *[""] * 6])
+        rows += map(cells_of, ablations)
+    return [Block.table(rows), Block.paragraph(verdict(table.ablations)), Block.paragraph(DEFINITION)]
+
+
+def main() -> None:
     parser = OptionParser(__doc__, 'local/results/make_ablations.py --systems "vgg5_ad_se vgg5_ad_plus" data/iemocap '
                           "exp")
     add_experiment_options(parser)
     experiment = open_experiment(parser.parse_args())
-    whole = [system.name for system in experiment.systems if not system.reference]
-    if whole:
-        raise UserError(f"--systems: {whole[0]} is no ablation; name systems of conf/ablations.conf")
-    systems = sorted(experiment.systems, key=lambda system: system.reference)
-    results = [compare_with_reference(system, experiment) for system in systems]
-    adjusted = false_discovery_control([result.p_speakers for result, *_ in results])
-    write_text(f"{experiment.exp}/ABLATIONS", f"{experiment.title}\n{make_table(systems, results, adjusted)}\n"
-               f"{verdict(systems, adjusted)}\n\n{DEFINITION}")
+    for system in experiment.systems:
+        if not system.reference:
+            raise UserError(f"--systems: {system.name} is no ablation; name systems of conf/ablations.conf")
+    systems = sorted(experiment.systems, key=lambda system: str(system.reference))
+    rows = [compare_with_reference(system, experiment) for system in systems]
+    adjusted = false_discovery_control([row.p_adjusted for row in rows])
+    rows = [replace(row, p_adjusted=float(p)) for row, p in zip(rows, adjusted, strict=True)]
+    table = AblationsTable(experiment.setting, rows)
+    write_results(f"{experiment.exp}/ablations.json", table)
+    write_text(f"{experiment.exp}/ABLATIONS", as_text(table.setting, blocks_of(table)))
     print(f"make_ablations.py: made {experiment.exp}/ABLATIONS")
 
 

@@ -7,25 +7,26 @@ classes that the speaker has) and speakers.png. Pictures show the mean over the 
 are pooled.
 """
 
+import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from local.experiment.experiment import add_experiment_options, open_experiment
-from local.results.predictions import read_predictions
+from local.results.predictions import Predictions, read_predictions
 from local.results.tables import as_tsv
 from options import OptionParser, run
 from ser.analysis.figures import WIDTH, palette, put_title, save, title_of
 from ser.base.files import write_text
-from ser.data.data_dir import read_list
 from ser.stats.metrics import confusion_matrix, scores_of
 
 MARKERS = "osD^vP<X>"
 
 
-def confusions_by_group(predictions, groups):
+def confusions_by_group(predictions: Predictions, groups: np.ndarray) -> np.ndarray:
     """Confusion matrices of each run in each group of utterances.
 
     Parameters
@@ -41,46 +42,50 @@ def confusions_by_group(predictions, groups):
         Counts `[R, G, K, K]`, row = reference, column = hypothesis.
     """
     members = [groups == number for number in range(groups.max() + 1)]
-    return np.array([[confusion_matrix(predictions.references[part], hypotheses[part], predictions.num_classes)
+    return np.array([[confusion_matrix(predictions.references[part], hypotheses[part], len(predictions.classes))
                       for part in members] for hypotheses in predictions.hypotheses])
 
 
-def percent_of_reference(confusion):
+def percent_of_reference(confusion: np.ndarray) -> np.ndarray:
     """Percent of each row of counts `[..., K, K]`; nan in the row of a class that has no utterance."""
     total = confusion.sum(axis=-1, keepdims=True)
     return np.where(total > 0, 100 * confusion / np.maximum(total, 1), np.nan)
 
 
-def arrange(num_systems, num_classes):
+def arrange(num_systems: int, num_classes: int) -> tuple[int, int]:
     """Rows and columns of panels whose cells have room for their numbers."""
     most = int(np.clip(WIDTH // (0.32 * num_classes + 0.3), 1, 4))
-    rows = -(-num_systems // most)
-    return rows, -(-num_systems // rows)
+    rows = math.ceil(num_systems / most)
+    return rows, math.ceil(num_systems / rows)
 
 
-def draw_confusions(percents, classes, title):
+def draw_confusions(percents: dict[str, np.ndarray], classes: list[str], title: str) -> Figure:
     """Draw `{system: [K, K]}`; return the figure."""
     rows, columns = arrange(len(percents), len(classes))
     side = min((WIDTH - 0.8) / columns, 4.5)  # inches of a panel
     figure = Figure(figsize=(WIDTH, rows * (side + 0.2) + 1.1), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False)
-    size = min(10, 0.38 * 72 * (side - 0.2) / len(classes))
+    for axis in grid.flat[len(percents):]:
+        axis.set_visible(False)
+
+    # A panel per system, with the percentage in each cell
+    cell_size = min(10, 0.38 * 72 * (side - 0.2) / len(classes))  # points
     title_size = min(9.5, 72 * side / (0.64 * max(map(len, percents))))
-    for number, axis in enumerate(grid.flat):
-        if number >= len(percents):
-            axis.set_visible(False)
-            continue
-        name, percent = list(percents.items())[number]
+    rotation = 90 if max(map(len, classes)) > 4 else 0
+    for number, (axis, (name, percent)) in enumerate(zip(grid.flat, percents.items(), strict=False)):
         image = axis.imshow(percent, cmap="Blues", vmin=0, vmax=100)
         for (row, column), value in np.ndenumerate(percent):
             if not np.isnan(value):
-                axis.text(column, row, f"{value:.0f}", fontsize=size, ha="center", va="center",
+                axis.text(column, row, f"{value:.0f}", fontsize=cell_size, ha="center", va="center",
                           color="white" if value > 65 else "black")
+        is_lowest = number + columns >= len(percents)
+        is_leftmost = number % columns == 0
         axis.set_title(name, fontsize=title_size)
-        axis.set_xticks(range(len(classes)), classes if number + columns >= len(percents) else [],
-                        rotation=90 if max(map(len, classes)) > 4 else 0, fontsize=8.5)
-        axis.set_yticks(range(len(classes)), classes if number % columns == 0 else [], fontsize=8.5)
+        axis.set_xticks(range(len(classes)), classes if is_lowest else [], rotation=rotation, fontsize=8.5)
+        axis.set_yticks(range(len(classes)), classes if is_leftmost else [], fontsize=8.5)
         axis.tick_params(length=2)
+
+    # What all panels share
     bar = figure.colorbar(image, ax=grid, aspect=30, pad=0.02, fraction=0.04, shrink=min(1, 2 / rows))
     bar.set_label("% of the reference class", fontsize=8.5)
     bar.ax.tick_params(labelsize=8)
@@ -90,23 +95,27 @@ def draw_confusions(percents, classes, title):
     return figure
 
 
-def draw_speakers(scores, speakers, title):
+def draw_speakers(scores: dict[str, np.ndarray], speakers: list[str], title: str) -> Figure:
     """Draw `{system: weighted F1 [speakers]}`, a line of dots for each of the named speakers; return the figure."""
     values = np.array(list(scores.values()))
-    labels = max(map(len, scores)) + 4
-    columns = max(1, min(len(scores), 110 // labels))
+    label_length = max(map(len, scores)) + 4
+    columns = max(1, min(len(scores), 110 // label_length))
     row = min(0.34, 200 / len(speakers))  # inches
-    height = row * len(speakers) + 1.2 + 0.19 * -(-len(scores) // columns)
+    height = row * len(speakers) + 1.2 + 0.19 * math.ceil(len(scores) / columns)
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
     axis = figure.subplots()
+
+    # From the worst system of a speaker to the best, and a marker per system
     axis.hlines(range(len(speakers)), values.min(axis=0), values.max(axis=0), color="0.75", linewidth=1, zorder=1)
     dodge = np.linspace(-0.27, 0.27, len(scores)) if len(scores) > 1 else [0]
     handles = []
     for number, (name, colour) in enumerate(palette(list(scores)).items()):
-        look = {"color": colour, "marker": MARKERS[number % len(MARKERS)], "markersize": 5.5, "linestyle": "",
-                "markeredgecolor": "black", "markeredgewidth": 0.4}
+        look: dict[str, Any] = {"color": colour, "marker": MARKERS[number % len(MARKERS)], "markersize": 5.5,
+                                "linestyle": "", "markeredgecolor": "black", "markeredgewidth": 0.4}
         axis.plot(scores[name], np.arange(len(speakers)) + dodge[number], **look)
         handles.append(Line2D([], [], label=name, **look))
+
+    # Axes and legend
     for line in np.arange(len(speakers) - 1) + 0.5:
         axis.axhline(line, color="0.9", linewidth=0.6, zorder=0)
     axis.set_yticks(range(len(speakers)), speakers, fontsize=8.5)
@@ -122,7 +131,7 @@ def draw_speakers(scores, speakers, title):
     return figure
 
 
-def main():
+def main() -> None:
     parser = OptionParser(__doc__, 'local/results/make_confusions.py --systems "vgg5_baseline vgg5_ad" data/iemocap '
                           "exp")
     add_experiment_options(parser)
@@ -130,12 +139,15 @@ def main():
     runs = {(system.name, seed): directory for system in experiment.systems
             for seed, directory in zip(experiment.seeds, experiment.directories(system), strict=True)}
     predictions = read_predictions(list(runs.values()), experiment.folds, experiment.data)
-    classes = read_list(Path(next(iter(runs.values()))) / experiment.folds[0] / "score" / "classes")
-    tested, groups = np.unique([predictions.speakers, predictions.folds], axis=1, return_inverse=True)
-    confusions = confusions_by_group(predictions, groups.ravel())
-    pooled = dict(zip(runs, confusions.sum(axis=1), strict=True))
-    scores = {key: [scores_of(matrix) for matrix in matrices] for key, matrices in zip(runs, confusions, strict=True)}
+    classes = predictions.classes
 
+    # Confusion matrices of each run, by test speaker (and fold) and pooled
+    (speakers, folds), groups = np.unique([predictions.speakers, predictions.folds], axis=1, return_inverse=True)
+    confusions = dict(zip(runs, confusions_by_group(predictions, groups.ravel()), strict=True))
+    pooled = {key: by_speaker.sum(axis=0) for key, by_speaker in confusions.items()}
+    scores = {key: [scores_of(confusion) for confusion in by_speaker] for key, by_speaker in confusions.items()}
+
+    # Tables
     out = Path(experiment.exp) / "analysis"
     write_text(out / "confusions.tsv", as_tsv(
         [("system", "seed", "reference", "hypothesis", "utterances")]
@@ -144,16 +156,18 @@ def main():
     write_text(out / "speakers.tsv", as_tsv(
         [("system", "seed", "speaker", "fold", "utterances", "correct", "wf1", "ua", "wa")]
         + [(*key, speaker, fold, one.total, one.correct, f"{one.wf1:.2f}", f"{one.ua:.2f}", f"{one.wa:.2f}")
-           for key in runs for speaker, fold, one in zip(*tested, scores[key], strict=True)]))
+           for key in runs for speaker, fold, one in zip(speakers, folds, scores[key], strict=True)]))
+
+    # Pictures, as the mean over the seeds
     percents = {system.name: np.mean([percent_of_reference(pooled[system.name, seed]) for seed in experiment.seeds],
                                      axis=0) for system in experiment.systems}
     title = title_of(f"confusion matrices, {experiment.heading}", experiment.dataset)
     save(draw_confusions(percents, classes, title), out / "confusions.png")
     wf1 = {system.name: np.mean([[one.wf1 for one in scores[system.name, seed]] for seed in experiment.seeds], axis=0)
            for system in experiment.systems}
-    speakers = [f"{speaker} ({count})" for speaker, count in zip(tested[0], np.bincount(groups.ravel()), strict=True)]
+    labels = [f"{speaker} ({count})" for speaker, count in zip(speakers, np.bincount(groups.ravel()), strict=True)]
     title = title_of(f"weighted F1 by test speaker (utterances), {experiment.heading}", experiment.dataset)
-    save(draw_speakers(wf1, speakers, title), out / "speakers.png")
+    save(draw_speakers(wf1, labels, title), out / "speakers.png")
     print(f"make_confusions.py: made {out}/confusions.tsv, confusions.png, speakers.tsv and speakers.png")
 
 

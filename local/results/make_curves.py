@@ -6,9 +6,12 @@ validation speakers; of a pre-training the identification accuracy) and event fi
 `tensorboard --logdir EXP/analysis/tensorboard`.
 """
 
+import math
 import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -35,7 +38,7 @@ class Curves:
     name : str
     score : str
         What is measured on the validation utterances: `wf1` or `accuracy`.
-    model_dirs : dict of str to str
+    model_dirs : dict of str to path
         By their directory below EXP.
     epochs, losses, scores : numpy.ndarray
         `[epochs]`, and `[models, epochs]` twice.
@@ -43,13 +46,13 @@ class Curves:
 
     name: str
     score: str
-    model_dirs: dict
+    model_dirs: Mapping[str, str | Path]
     epochs: np.ndarray
     losses: np.ndarray
     scores: np.ndarray
 
 
-def read_epochs(path):
+def read_epochs(path: str | Path) -> np.ndarray:
     """Read log/epochs.tsv as float64 `[epochs, 4]`, the columns of HEADING; raises UserError."""
     try:
         heading, *lines = Path(path).read_text(encoding="utf-8").splitlines() or [""]
@@ -60,16 +63,15 @@ def read_epochs(path):
     rows = []
     for number, line in enumerate(lines, 2):
         try:
-            rows.append([float(word) for word in line.split("\t")])
-        except ValueError:
-            rows.append([])
-        if len(rows[-1]) != len(HEADING):
+            epoch, step, loss, valid = map(float, line.split("\t"))
+        except ValueError:  # another number of words, too
             raise UserError(f"{path}:{number}: expected four numbers, found {line!r}; "
-                            "train the model again (run.sh: --stage 5)")
+                            "train the model again (run.sh: --stage 5)") from None
+        rows.append([epoch, step, loss, valid])
     return np.array(rows)
 
 
-def read_curves(name, score, model_dirs):
+def read_curves(name: str, score: str, model_dirs: Mapping[str, str | Path]) -> Curves:
     """The Curves of models that were trained alike; raises UserError."""
     paths = [Path(directory) / "log" / "epochs.tsv" for directory in model_dirs.values()]
     tables = [read_epochs(path) for path in paths]
@@ -81,45 +83,44 @@ def read_curves(name, score, model_dirs):
     return Curves(name, score, model_dirs, tables[0][:, 0], losses, scores)
 
 
-def draw(curves, title):
+def draw(curves: Sequence[Curves], title: str) -> Figure:
     """Draw two panels for each of a list of Curves; return the figure."""
     columns = 1 if len(curves) <= 6 else 2
-    rows = -(-len(curves) // columns)
+    rows = math.ceil(len(curves) / columns)
     figure = Figure(figsize=(WIDTH, rows * 1.45 + 1), layout="constrained")
     grid = figure.subplots(rows, 2 * columns, squeeze=False)
-    emotion = [one.scores for one in curves if one.score == "wf1"]
-    limits = min(map(np.min, emotion)) - 2, max(map(np.max, emotion)) + 2
-    thin, thick = {"color": PALETTE[1], "linewidth": 0.7, "alpha": 0.7}, {"color": PALETTE[0], "linewidth": 1.8}
-    for number in range(rows * columns):
-        column, row = divmod(number, rows)
-        panels = grid[row, 2 * column : 2 * column + 2]
-        if number >= len(curves):
-            for axis in panels:
-                axis.set_visible(False)
-            continue
-        one = curves[number]
+    wf1 = [one.scores for one in curves if one.score == "wf1"]
+    limits = min(map(np.min, wf1)) - 2, max(map(np.max, wf1)) + 2
+    thin: dict[str, Any] = {"color": PALETTE[1], "linewidth": 0.7, "alpha": 0.7}
+    thick: dict[str, Any] = {"color": PALETTE[0], "linewidth": 1.8}
+    panels = grid.reshape(rows, columns, 2).swapaxes(0, 1).reshape(-1, 2)  # column by column
+    for axis in panels[len(curves):].flat:
+        axis.set_visible(False)
+    for number, (one, pair) in enumerate(zip(curves, panels, strict=False)):
+        is_lowest = (number + 1) % rows == 0 or number == len(curves) - 1
         labels = "loss", {"wf1": "valid WF1 %", "accuracy": "valid acc. %"}[one.score]
-        for axis, label, values in zip(panels, labels, (one.losses, one.scores), strict=True):
-            dot = {"marker": "o", "markersize": 3} if len(one.epochs) == 1 else {}
+        dot: dict[str, Any] = {"marker": "o", "markersize": 3} if len(one.epochs) == 1 else {}
+        for axis, label, values in zip(pair, labels, (one.losses, one.scores), strict=True):
             axis.plot(one.epochs, values.T, **thin, **dot)
             axis.plot(one.epochs, values.mean(axis=0), **thick, **dot)
             axis.set_ylabel(label, fontsize=8.5)
             axis.tick_params(labelsize=8)
             axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
             axis.grid(color="0.9", linewidth=0.6)
-            if row == rows - 1 or number == len(curves) - 1:
+            if is_lowest:
                 axis.set_xlabel("epoch", fontsize=8.5)
+        loss_axis, score_axis = pair
         count = len(one.model_dirs)
-        panels[0].set_title(one.name + (f" ({count} models)" if count > 1 else ""), fontsize=9, loc="left")
+        loss_axis.set_title(one.name + (f" ({count} models)" if count > 1 else ""), fontsize=9, loc="left")
         if one.score == "wf1":
-            panels[1].set_ylim(limits)
+            score_axis.set_ylim(limits)
     handles = [Line2D([], [], label="a fold and seed", **thin), Line2D([], [], label="mean", **thick)]
     figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=8.5, frameon=False)
     put_title(figure, title)
     return figure
 
 
-def write_events(directory, epochs, scalars, wall_time):
+def write_events(directory: Path, epochs: np.ndarray, scalars: dict[str, np.ndarray], wall_time: float) -> None:
     """Write the one event file of a TensorBoard run, the same bytes for the same arguments.
 
     TensorBoard's EventFileWriter would put time, host and process into the name and the first event.
@@ -137,18 +138,19 @@ def write_events(directory, epochs, scalars, wall_time):
     """
     directory.mkdir(parents=True)
     events = [Event(wall_time=wall_time, file_version="brain.Event:2")]
-    events += [Event(wall_time=wall_time, step=int(epoch), summary=Summary(
-        value=[Summary.Value(tag=tag, simple_value=float(values[number])) for tag, values in scalars.items()]))
-        for number, epoch in enumerate(epochs)]
+    for number, epoch in enumerate(epochs):
+        values = [Summary.Value(tag=tag, simple_value=float(column[number])) for tag, column in scalars.items()]
+        events.append(Event(wall_time=wall_time, step=int(epoch), summary=Summary(value=values)))
     with open(directory / f"events.out.tfevents.{int(wall_time):010d}.epochs", "wb") as file:
         writer = RecordWriter(file)
         for event in events:
             writer.write(event.SerializeToString(deterministic=True))
 
 
-def write_tensorboard(out, curves):
+def write_tensorboard(out: Path, curves: Sequence[Curves]) -> None:
     """Replace the directory `out` by one that holds a run for each model of a list of Curves."""
-    new, old = (out.with_name(f".{out.name}.{word}") for word in ("new", "old"))
+    new = out.with_name(f".{out.name}.new")
+    old = out.with_name(f".{out.name}.old")
     for leftover in (new, old):
         shutil.rmtree(leftover, ignore_errors=True)
     for one in curves:
@@ -162,7 +164,7 @@ def write_tensorboard(out, curves):
     shutil.rmtree(old, ignore_errors=True)
 
 
-def main():
+def main() -> None:
     parser = OptionParser(__doc__, 'local/results/make_curves.py --systems "vgg5_baseline vgg5_ad" data/iemocap exp')
     add_experiment_options(parser)
     experiment = open_experiment(parser.parse_args())

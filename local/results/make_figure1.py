@@ -8,16 +8,21 @@ EXP/SYSTEM/FOLD/analysis/embeddings.npz, which steps/analyse.py makes; writes EX
 figure1.tsv (utt speaker emotion panel x y).
 """
 
+import argparse
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from numpy.typing import ArrayLike
 from sklearn.manifold import TSNE
 from sklearn.preprocessing import StandardScaler
 
-from local.experiment.experiment import add_experiment_options, open_experiment
+from local.experiment.experiment import Experiment, add_experiment_options, open_experiment
+from local.experiment.systems import System
 from local.results.tables import as_tsv
 from options import OptionParser, run
 from ser.analysis.figures import palette, save, title_of
@@ -28,7 +33,7 @@ from ser.data.fold_data import FoldData
 from ser.stats.probes import silhouette
 
 
-def read_embeddings(directory, keys):
+def read_embeddings(directory: str, keys: Sequence[str]) -> tuple[list[str], list[np.ndarray]]:
     """Utterances, and the embeddings of some keys, `[N, C]` each; raises UserError when they are not there."""
     path = Path(directory) / "analysis" / "embeddings.npz"
     if not path.exists():
@@ -41,7 +46,7 @@ def read_embeddings(directory, keys):
         return arrays["utts"].tolist(), [arrays[key] for key in keys]
 
 
-def choose(strata, most, seed):
+def choose(strata: ArrayLike, most: int, seed: int) -> np.ndarray:
     """Positions of up to `most` of the strata's members, sorted, so that each stratum keeps its share."""
     rng = np.random.default_rng(seed)
     strata = np.asarray(strata)
@@ -52,12 +57,13 @@ def choose(strata, most, seed):
     return np.sort(np.argsort(quantile, kind="stable")[:most])
 
 
-def tsne(vectors, seed):
+def tsne(vectors: np.ndarray, seed: int) -> np.ndarray:
     """Coordinates `[N, 2]` of standardized vectors."""
     return TSNE(perplexity=min(30, len(vectors) / 4), init="pca", random_state=seed).fit_transform(vectors)
 
 
-def draw(panels, emotions, numbers, colours, title, caption):
+def draw(panels: list[tuple[str, np.ndarray]], emotions: list[str], numbers: list[str], colours: dict[str, Any],
+         title: str, caption: str) -> Figure:
     """Draw panels of `(title, coordinates)` as coloured numbers; return the figure."""
     figure = Figure(figsize=(10, 10.4), layout="constrained")
     for axis, (name, coordinates) in zip(figure.subplots(2, 2).flat, panels, strict=True):
@@ -74,7 +80,7 @@ def draw(panels, emotions, numbers, colours, title, caption):
     return figure
 
 
-def caption_of(data, number_of):
+def caption_of(data: FoldData, number_of: dict[str, str]) -> str:
     """Which number is which speaker, and which speakers did not train the network."""
     part_of = {data.speakers[utt]: part for part, utts in data.parts.items() for utt in utts}
     names = [f"{number} {name}" + ("" if part_of[name] == "train" else f" ({part_of[name]})")
@@ -82,8 +88,8 @@ def caption_of(data, number_of):
     return f"speakers: {', '.join(names)}; those without a word in brackets trained the network"
 
 
-def find_pair(systems):
-    """The first system with AD, behind the one that is the same without; None when there is no such pair."""
+def find_pair(systems: list[System]) -> tuple[System, System] | None:
+    """The first system with AD, after the one that is the same without; None when there is no such pair."""
     for ad in systems:
         without = {word for word in ad.options if not word.startswith("--ad-after=")}
         for linear in systems:
@@ -92,12 +98,13 @@ def find_pair(systems):
     return None
 
 
-def read_panels(experiment, pair, data):
+def read_panels(experiment: Experiment, pair: tuple[System, System],
+                data: FoldData) -> tuple[list[str], list[tuple[str, np.ndarray]]]:
     """Utterances, and `(title, vectors [N, C])` of the four panels; raises UserError."""
     linear, ad = pair
-    seed, fold = experiment.seeds[0], data.name
-    utts, (before, after) = read_embeddings(experiment.models(linear)[seed, fold], ("before F", "after F"))
-    utts_ad, (plus, minus) = read_embeddings(experiment.models(ad)[seed, fold], ("after F+", "after F-"))
+    model = experiment.seeds[0], data.name
+    utts, (before, after) = read_embeddings(experiment.models(linear)[model], ("before F", "after F"))
+    utts_ad, (plus, minus) = read_embeddings(experiment.models(ad)[model], ("after F+", "after F-"))
     if utts != utts_ad or sorted(utts) != sorted(utt for part in data.parts.values() for utt in part):
         raise UserError(f"{experiment.exp}: analysis of {linear.name} and {ad.name} is not of the utterances of "
                         f"{experiment.data}; run steps/analyse.py again with --restart true (run.sh: --stage 7)")
@@ -106,7 +113,7 @@ def read_panels(experiment, pair, data):
                   (f"(c) fine-tuned with AD, F+: {ad.name}", plus), (f"(d) fine-tuned with AD, F-: {ad.name}", minus)]
 
 
-def get_args():
+def get_args() -> argparse.Namespace:
     parser = OptionParser(__doc__, 'local/results/make_figure1.py --systems "resnet18_pretrain resnet18_pretrain_ad" '
                           "--fold fold_Ses01M data/iemocap exp")
     add_experiment_options(parser)
@@ -119,29 +126,39 @@ def get_args():
     return args
 
 
-def main():
+def main() -> None:
     args = get_args()
-    experiment, seed = open_experiment(args), args.random_seed
-    out, pair = Path(experiment.exp) / "analysis", find_pair(experiment.systems)
+    experiment = open_experiment(args)
+    out = Path(experiment.exp) / "analysis"
+    pair = find_pair(experiment.systems)
     if not pair:
         for kind in ("tsv", "pdf", "png"):
             (out / f"figure1.{kind}").unlink(missing_ok=True)  # of other systems
         print(f"make_figure1.py: no figure: {args.systems} holds no system with AD beside the same one without")
         return
+
+    # The utterances to show, every speaker and emotion with its share
     data = FoldData.read(args.data, args.fold or experiment.folds[0])
     utts, spaces = read_panels(experiment, pair, data)
-    chosen = choose([f"{data.speakers[utt]} {data.labels[utt]}" for utt in utts], args.max_utterances, seed)
+    strata = [f"{data.speakers[utt]} {data.labels[utt]}" for utt in utts]
+    chosen = choose(strata, args.max_utterances, args.random_seed)
     utts = [utts[position] for position in chosen]
-    emotions, speakers = ([table[utt] for utt in utts] for table in (data.labels, data.speakers))
-    panels, rows = [], [("utt", "speaker", "emotion", "panel", "x", "y")]
+    emotions = [data.labels[utt] for utt in utts]
+    speakers = [data.speakers[utt] for utt in utts]
+
+    # Their coordinates in each panel
+    panels: list[tuple[str, np.ndarray]] = []
+    rows = [("utt", "speaker", "emotion", "panel", "x", "y")]
     for title, vectors in spaces:
         vectors = StandardScaler().fit_transform(vectors[chosen])
-        coordinates = tsne(vectors, seed)
+        coordinates = tsne(vectors, args.random_seed)
         rows += [(utt, speaker, emotion, title[1], f"{x:.4f}", f"{y:.4f}") for utt, speaker, emotion, (x, y)
                  in zip(utts, speakers, emotions, coordinates.tolist(), strict=True)]
         panels.append((f"{title}\nsilhouette by emotion {silhouette(vectors, emotions):.3f}, "
                        f"by speaker {silhouette(vectors, speakers):.3f}", coordinates))
         log(f"drew {title}")
+
+    # Table and picture
     title = title_of(f"t-SNE of {len(utts)} utterances of {experiment.dataset}, {data.name}, "
                      f"model seed {experiment.seeds[0]}", experiment.dataset)
     number_of = {name: str(number) for number, name in enumerate(sorted(set(speakers)), 1)}

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Put a finished experiment on one page: EXP/report.html, which needs no network, no script and no other file.
 
-Reads EXP/RESULTS, EXP/ABLATIONS, EXP/analysis, EXP/commands, the config.json of every model, and DATA. What is not
-there is left out, except RESULTS; the end of the page names it and the command that makes it.
+Reads EXP/results.json, EXP/ablations.json, EXP/analysis, EXP/commands, the config.json of every model, and DATA. What
+is not there is left out, except results.json; the end of the page names it and the command that makes it.
 """
 
 import base64
@@ -10,41 +10,63 @@ import importlib.metadata
 import json
 import re
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from local.experiment.experiment import SYNTHETIC, add_experiment_options, open_experiment
-from local.results.blocks import Block, read_blocks
-from local.results.report_data import data_blocks
+from local.experiment.experiment import Experiment, add_experiment_options, open_experiment
+from local.experiment.systems import System
+from local.results import make_ablations, make_probes, make_results
+from local.results.blocks import Block, title_blocks
+from local.results.report_data import Configs, data_blocks
 from options import OptionParser, run
 from ser.base.errors import UserError
 from ser.base.files import write_text
-from ser.data.data_dir import is_synthetic
+from ser.infer.results_file import NAME, read_results
 from ser.model_dir.checkpoint import load_config
 
 ROOT = Path(__file__).resolve().parents[2]
-ANALYSIS, ABLATIONS = "./run.sh --stage 7", "./run.sh --stop-stage 8"
+RESULTS, ANALYSIS, ABLATIONS = "./run.sh --stage 6", "./run.sh --stage 7", "./run.sh --stop-stage 8"
 
 
 @dataclass(frozen=True)
 class Source:
-    """A file of EXP that a section shows, the command that makes it, and the caption of a picture."""
+    """A file of EXP that a section shows, and the command that makes it.
+
+    Attributes
+    ----------
+    heading, file, command : str
+    caption : str
+        Of a picture.
+    table : tuple of type and callable
+        Of a results file: what it holds, and what makes blocks of that.
+    """
 
     heading: str
     file: str
     command: str
     caption: str = ""
+    table: tuple[type, Callable[[Any], list[Block]]] | None = None
+
+    def blocks(self, path: Path) -> list[Block]:
+        """What the section shows; raises UserError for a damaged file."""
+        if self.table is None:
+            return [Block("picture", [read_picture(path)], self.caption)]
+        kind, blocks_of = self.table
+        table: Any = read_results(path, kind, f"run {self.command}")
+        return [*title_blocks(table.setting), *blocks_of(table)]
 
 
 SOURCES = (
-    Source("Results", "RESULTS", "./run.sh --stage 6"),
-    Source("Ablations", "ABLATIONS", ABLATIONS),
+    Source("Results", NAME, RESULTS, table=(make_results.ResultsTable, make_results.blocks_of)),
+    Source("Ablations", "ablations.json", ABLATIONS, table=(make_ablations.AblationsTable, make_ablations.blocks_of)),
     Source("Figure 1", "analysis/figure1.png", ANALYSIS,
            "t-SNE of utterance embeddings; colour is emotion, number is speaker: (a) the extractor before fine-tuning, "
            "(b) fine-tuned with a linear classifier, (c) fine-tuned with AD, F+, (d) its F-."),
-    Source("Probes", "analysis/PROBES", ANALYSIS),
+    Source("Probes", "analysis/probes.json", ANALYSIS, table=(make_probes.ProbesTable, make_probes.blocks_of)),
     Source("Confusion matrices", "analysis/confusions.png", ANALYSIS,
            "Emotions taken for others, in percent of the reference class: the test utterances of all folds."),
     Source("Speakers", "analysis/speakers.png", ANALYSIS, "Weighted F1 of each system on each test speaker."),
@@ -55,26 +77,26 @@ SOURCES = (
 
 @dataclass(frozen=True)
 class Section:
-    """Blocks of blocks.read_blocks, and of the kinds heading, commands, picture and details, under a heading."""
+    """Blocks under a heading."""
 
     heading: str
-    blocks: list
+    blocks: list[Block]
 
     @property
-    def anchor(self):
+    def anchor(self) -> str:
         return self.heading.lower().replace(" ", "-")
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A PNG file as it stands in the page; width and height are the pixels of a screen, half of those of 200 dpi."""
+    """A PNG file as it is in the page; width and height are the pixels of a screen, half of those of 200 dpi."""
 
     base64: str
     width: int
     height: int
 
 
-def read_picture(path):
+def read_picture(path: Path) -> Picture:
     """The Picture of a PNG file; raises UserError when it is something else."""
     content = Path(path).read_bytes()
     if not content.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -83,43 +105,36 @@ def read_picture(path):
     return Picture(base64.b64encode(content).decode(), width, height)
 
 
-def blocks_of(path, caption):
-    """What a section shows of a result file or a picture."""
-    if path.suffix == ".png":
-        return [Block("picture", [read_picture(path)], caption)]
-    return read_blocks(path.read_text(encoding="utf-8"))
-
-
-def sources_there(experiment):
-    """`{source: path}` of what is there; ablations of an earlier run are not, unless they are among the systems."""
+def sources_there(experiment: Experiment) -> dict[Source, Path]:
+    """The sources that are there; ablations of an earlier run are not, unless they are among the systems."""
     paths = {source: Path(experiment.exp, source.file) for source in SOURCES}
     asked = any(system.reference for system in experiment.systems)
     return {source: path for source, path in paths.items()
-            if path.is_file() and (asked or source.file != "ABLATIONS")}
+            if path.is_file() and (asked or source.heading != "Ablations")}
 
 
-def source_sections(experiment):
+def source_sections(experiment: Experiment) -> list[Section]:
     """Sections of the sources that are there; raises UserError when there are no results."""
     there = sources_there(experiment)
     if SOURCES[0] not in there:
         raise UserError(f"{experiment.exp}/{SOURCES[0].file}: not there; run {SOURCES[0].command}")
-    return [Section(source.heading, blocks_of(path, source.caption)) for source, path in there.items()]
+    return [Section(source.heading, source.blocks(path)) for source, path in there.items()]
 
 
-def masks_of(experiment, system):
+def masks_of(experiment: Experiment, system: System) -> dict[tuple[str, str], Path]:
     """`{(seed, fold): path}` of the attention masks of a system that are there."""
     paths = {key: Path(model, "analysis", "masks.png") for key, model in experiment.models(system).items()}
     return {key: path for key, path in paths.items() if path.is_file()}
 
 
-def mask_section(experiment):
+def mask_section(experiment: Experiment) -> list[Section]:
     """The attention masks of all models that have them, or no section."""
     pictures = [Block("picture", [read_picture(path)], f"Attention masks of {system.name}, {fold}, seed {seed}.")
                 for system in experiment.systems for (seed, fold), path in masks_of(experiment, system).items()]
     return [Section("Attention masks", pictures)] if pictures else []
 
 
-def missing(experiment):
+def missing(experiment: Experiment) -> dict[str, list[str]]:
     """`{command: files that are not there and that it makes}`."""
     there = sources_there(experiment)
     files = [(source.command, source.file) for source in SOURCES if source not in there]
@@ -128,7 +143,7 @@ def missing(experiment):
     return {command: [file for other, file in files if other == command] for command, _ in files}
 
 
-def command_blocks(exp):
+def command_blocks(exp: str) -> list[Block]:
     """The commands of run.sh that led here, as it wrote them down."""
     path = Path(exp, "commands")
     if not path.is_file():
@@ -137,7 +152,7 @@ def command_blocks(exp):
     return [Block("commands", [(time, command) for time, _, command in lines])]
 
 
-def configuration_blocks(configs):
+def configuration_blocks(configs: Configs) -> list[Block]:
     """Options and features of the first of the models `{directory: config.json}`."""
     directory, config = next(iter(configs.items()))
     options = [[key, value if isinstance(value, str) else json.dumps(value)]
@@ -147,7 +162,7 @@ def configuration_blocks(configs):
               for name, text in sorted(config.get("features", {}).items()))]
 
 
-def environment_table(configs):
+def environment_table(configs: Configs) -> Block:
     """The distinct environments that models were trained in, most models first."""
     count = Counter(json.dumps(config.get("environment", {}), sort_keys=True) for config in configs.values())
     distinct = [(number, json.loads(text)) for text, number in sorted(count.items(), key=lambda item: (-item[1], item))]
@@ -156,13 +171,13 @@ def environment_table(configs):
     return Block.table([["models", *keys], *rows])
 
 
-def package_table():
+def package_table() -> Block:
     """The versions of what requirements.txt names, as installed here."""
     names = re.findall(r"^[\w.-]+", (ROOT / "requirements.txt").read_text(encoding="utf-8"), re.MULTILINE)
     return Block.table([["package", "version"], *([name, importlib.metadata.version(name)] for name in names)])
 
 
-def making_section(experiment, configs):
+def making_section(experiment: Experiment, configs: Configs) -> Section:
     """Commands, systems, configuration and environment."""
     systems = [[system.name, system.backbone, system.method, " ".join(system.options_for(experiment.exp))]
                for system in experiment.systems]
@@ -175,7 +190,7 @@ def making_section(experiment, configs):
         Block("details", [package_table()], "Packages that made this report")])
 
 
-def missing_section(experiment):
+def missing_section(experiment: Experiment) -> list[Section]:
     """The sentence on what is left out, or no section."""
     clauses = [f"{', '.join(files)} ({command} makes {'it' if len(files) == 1 else 'them'})"
                for command, files in missing(experiment).items()]
@@ -184,33 +199,33 @@ def missing_section(experiment):
     return [Section("Left out", [Block.paragraph(text)])] if clauses else []
 
 
-def columns_where(rows, condition):
-    """Positions of the columns, behind the first one, whose cells below the heading meet a condition."""
+def columns_where(rows: list[list[str]], condition: Callable[[tuple[str, ...]], bool]) -> set[int]:
+    """Positions of the columns, after the first one, whose cells below the heading meet a condition."""
     return {number for number, cells in enumerate(zip(*rows[1:], strict=True)) if number and condition(cells)}
 
 
-def numeric_columns(rows):
+def numeric_columns(rows: list[list[str]]) -> set[int]:
     """Columns that hold figures only, such as "64.34 ± 1.00", "< 0.001" or "3 of 9"."""
     return columns_where(rows, lambda cells: any(cells) and all(
         re.fullmatch(r"[<±+-]?\d[\d.%-]*|[<±]|to|of", word) for cell in cells for word in cell.split()))
 
 
-def long_columns(rows):
-    """Columns of words that are to stand in several lines."""
+def long_columns(rows: list[list[str]]) -> set[int]:
+    """Columns of words that are to be broken into several lines."""
     return columns_where(rows, lambda cells: any(len(cell) > 40 and " " in cell for cell in cells))
 
 
-def render(experiment, sections):
+def render(experiment: Experiment, sections: list[Section]) -> str:
     """The page as text."""
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True,
                               lstrip_blocks=True, keep_trailing_newline=True, undefined=StrictUndefined)
     environment.globals.update(numeric_columns=numeric_columns, long_columns=long_columns)
-    synthetic = SYNTHETIC.strip("* ") if is_synthetic(experiment.dataset) else None
     template = environment.get_template("report.html.j2")
-    return template.render(title=experiment.heading, experiment=experiment, synthetic=synthetic, sections=sections)
+    return template.render(title=experiment.heading, experiment=experiment, synthetic=experiment.warning,
+                           sections=sections)
 
 
-def main():
+def main() -> None:
     parser = OptionParser(__doc__, 'local/results/make_report.py --systems "vgg5_baseline vgg5_ad" data/iemocap exp')
     add_experiment_options(parser)
     experiment = open_experiment(parser.parse_args())

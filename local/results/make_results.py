@@ -1,92 +1,177 @@
 #!/usr/bin/env python3
 """Pool the folds of each system, and put the systems into one table.
 
-Writes EXP/SYSTEM/RESULT (pooled over the folds, and their mean) for each seed, and EXP/RESULTS. On the paper's data the
-published figures stand in the table, and the paper's Table 3 below it; on other data they are left out.
+Writes EXP/SYSTEM/RESULT (pooled over the folds, and their mean) for each seed, and EXP/RESULTS; the same as data in
+results.json beside each. On the paper's data the published figures are in the table, and the paper's Table 3 below it;
+on other data they are left out.
 """
+
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from local.experiment.experiment import add_experiment_options, open_experiment
-from local.results.predictions import read_predictions
+from local.experiment.experiment import Experiment, Setting, add_experiment_options, open_experiment
+from local.experiment.systems import System
+from local.results.blocks import Block, as_text
+from local.results.predictions import Predictions, read_predictions
 from local.results.published import PROPOSED, TABLE_2, TABLE_3, is_the_papers
-from local.results.tables import as_table, mean_and_spread
+from local.results.tables import mean_and_spread
 from options import OptionParser, run
 from ser.base.files import write_text
-from ser.infer.evaluation import result_line
-from ser.model_dir.checkpoint import load_config
-from ser.stats.metrics import confusion_matrix, scores_of
+from ser.infer.results_file import NAME, Choices, Counts, result_line, write_results
+from ser.stats.metrics import confusion_matrix
 from ser.stats.significance import RANDOM_SEED, RESAMPLES, score_interval
 
 HEADING = ["system", "backbone", "method", "WF1 pooled", "CI95", "WF1 folds", "UA", "WA"]
-DEFINITION = f"""\
+DEFINITION = ("""\
 WF1 is the F1 of each class weighted by its share of the utterances (scikit-learn's average='weighted'), UA the mean
 recall of the classes, WA the share of correct utterances, all in percent. 'pooled' scores the test utterances of all
 folds together, 'folds' is the mean over the folds; every test speaker is unseen, and the epoch is picked on another
-speaker. With several seeds: mean and standard deviation.
+speaker. With several seeds: mean and standard deviation.""", f"""\
 CI95 is a 95 % interval of the pooled WF1: percentiles of {RESAMPLES} bootstrap resamples, random seed {RANDOM_SEED}.
 Resampled are utterances, with replacement within each speaker, so that every speaker keeps the same number of them. An
 utterance is drawn with its predictions of all seeds, and a resample is scored as the mean over the seeds. It says how
-the figure of these trained models would vary with other utterances of the same speakers, NOT with other speakers.
-"""
+the figure of these trained models would vary with other utterances of the same speakers, NOT with other speakers.""")
 
 
-def interval_text(references, hypotheses, speakers):
-    low, high = score_interval(references, hypotheses, speakers)
+@dataclass(frozen=True)
+class FoldScore:
+    """Weighted F1 of a fold in percent, and the checksum of the data that it was trained on."""
+
+    wf1: float
+    data_stamp: str
+
+
+@dataclass(frozen=True)
+class PooledResults:
+    """results.json of one system and seed: the test utterances of all folds together.
+
+    Attributes
+    ----------
+    trained : Choices
+    pooled : Counts
+    interval : list of float
+        Both ends of the 95 % interval of the pooled weighted F1.
+    folds : dict of str to FoldScore
+    mean_of_folds : float
+        Of their weighted F1.
+    """
+
+    trained: Choices
+    pooled: Counts
+    interval: list[float]
+    folds: dict[str, FoldScore]
+    mean_of_folds: float
+
+
+@dataclass(frozen=True)
+class SystemResults:
+    """A row of the table; lists of figures have one for each seed.
+
+    Attributes
+    ----------
+    system, backbone, method : str
+    wf1, wf1_folds, ua, wa : list of float
+        Pooled weighted F1, its mean over the folds, pooled UA and WA, in percent.
+    interval : list of float
+        Both ends of the 95 % interval of the mean of `wf1`.
+    """
+
+    system: str
+    backbone: str
+    method: str
+    wf1: list[float]
+    interval: list[float]
+    wf1_folds: list[float]
+    ua: list[float]
+    wa: list[float]
+
+
+@dataclass(frozen=True)
+class ResultsTable:
+    """results.json beside RESULTS."""
+
+    setting: Setting
+    systems: list[SystemResults]
+
+
+def interval_text(interval: list[float]) -> str:
+    low, high = interval
     return f"{low:.1f}-{high:.1f}"
 
 
-def pool(directory, predictions, number, folds):
-    """Write the RESULT of one system and seed, row `number` of the predictions; return its scores.
-
-    Returns
-    -------
-    tuple
-        Pooled Scores, and the mean weighted F1 of the folds.
-    """
+def pool(predictions: Predictions, number: int, folds: list[str]) -> PooledResults:
+    """Pool the folds of one system and seed, row `number` of the predictions."""
+    classes = predictions.classes
+    results = predictions.results[number]
+    references = predictions.references
     hypotheses = predictions.hypotheses[number]
-    confusions = [confusion_matrix(predictions.references[part], hypotheses[part], predictions.num_classes)
+    confusions = [confusion_matrix(references[part], hypotheses[part], len(classes))
                   for part in (predictions.folds == fold for fold in folds)]
-    each, pooled = [scores_of(confusion).wf1 for confusion in confusions], np.sum(confusions, axis=0)
-    interval = interval_text(predictions.references, hypotheses[None], predictions.speakers)
-    line = result_line(pooled, f"CI95 {interval}, pooled over {len(folds)} folds, mean of folds {np.mean(each):.2f} "
-                       f"from {min(each):.2f} to {max(each):.2f}", load_config(f"{directory}/{folds[0]}"), directory)
-    write_text(f"{directory}/RESULT", line)
-    return scores_of(pooled), float(np.mean(each))
+    wf1_of_folds = [Counts.of(confusion, classes).scores.wf1 for confusion in confusions]
+    return PooledResults(
+        trained=results[folds[0]].trained, pooled=Counts.of(np.sum(confusions, axis=0), classes),
+        interval=list(score_interval(references, hypotheses[None], predictions.speakers)),
+        folds={fold: FoldScore(wf1, results[fold].data_stamp) for fold, wf1 in zip(folds, wf1_of_folds, strict=True)},
+        mean_of_folds=float(np.mean(wf1_of_folds)))
 
 
-def make_row(system, experiment):
-    """Write the RESULT of each seed of a system; return its cells under HEADING."""
-    directories, folds = experiment.directories(system), experiment.folds
-    predictions = read_predictions(directories, folds, experiment.data)
-    runs = [pool(directory, predictions, number, folds) for number, directory in enumerate(directories)]
-    cells = [[scores.wf1 for scores, _ in runs], [mean for _, mean in runs], [scores.ua for scores, _ in runs],
-             [scores.wa for scores, _ in runs]]
-    wf1, *others = map(mean_and_spread, cells)
-    interval = interval_text(predictions.references, predictions.hypotheses, predictions.speakers)
-    return [system.name, system.backbone, system.method, wf1, interval, *others]
+def write_pooled(directory: str, results: PooledResults) -> None:
+    """Write results.json and RESULT of one system and seed."""
+    write_results(Path(directory) / NAME, results)
+    of_folds = [fold.wf1 for fold in results.folds.values()]
+    what = (f"CI95 {interval_text(results.interval)}, pooled over {len(of_folds)} folds, mean of folds "
+            f"{results.mean_of_folds:.2f} from {min(of_folds):.2f} to {max(of_folds):.2f}")
+    write_text(Path(directory) / "RESULT", result_line(results.pooled.scores, what, results.trained, directory))
 
 
-def make_table_3(rows):
-    """The paper's Table 3 and, below it, this run of PROPOSED when it is among the rows of the table of systems."""
-    this_run = [[name, wf1, f"this run, WF1 pooled, CI95 {interval}"]
-                for name, _, _, wf1, interval, *_ in rows if name == PROPOSED]
-    published = [[model, figure, "that paper's own number, on its own protocol"] for model, figure in TABLE_3.items()]
-    proposed = ["Proposed", TABLE_2[PROPOSED], "the number of the paper that this recipe follows"]
-    return f"\nTable 3 of the paper\n\n{as_table([['model', 'F1', 'whose figure'], *published, proposed, *this_run])}"
+def gather(system: System, experiment: Experiment) -> SystemResults:
+    """Write the results of each seed of a system; return its row of the table."""
+    directories = experiment.directories(system)
+    predictions = read_predictions(directories, experiment.folds, experiment.data)
+    runs = [pool(predictions, number, experiment.folds) for number in range(len(directories))]
+    for directory, pooled in zip(directories, runs, strict=True):
+        write_pooled(directory, pooled)
+    interval = score_interval(predictions.references, predictions.hypotheses, predictions.speakers)
+    return SystemResults(system.name, system.backbone, system.method, wf1=[each.pooled.scores.wf1 for each in runs],
+                         interval=list(interval), wf1_folds=[each.mean_of_folds for each in runs],
+                         ua=[each.pooled.scores.ua for each in runs], wa=[each.pooled.scores.wa for each in runs])
 
 
-def main():
+def row_of(results: SystemResults) -> list[str]:
+    """The cells of a system under HEADING."""
+    return [results.system, results.backbone, results.method, mean_and_spread(results.wf1),
+            interval_text(results.interval), *map(mean_and_spread, (results.wf1_folds, results.ua, results.wa))]
+
+
+def table_3(systems: list[SystemResults]) -> Block:
+    """The paper's Table 3 and, below it, this run of PROPOSED when it is among the systems."""
+    rows = [["model", "F1", "whose figure"]]
+    rows += [[model, figure, "that paper's own number, on its own protocol"] for model, figure in TABLE_3.items()]
+    rows += [["Proposed", TABLE_2[PROPOSED], "the number of the paper that this recipe follows"]]
+    rows += [[each.system, mean_and_spread(each.wf1), f"this run, WF1 pooled, CI95 {interval_text(each.interval)}"]
+             for each in systems if each.system == PROPOSED]
+    return Block.table(rows)
+
+
+def blocks_of(table: ResultsTable) -> list[Block]:
+    """What RESULTS says, for its text and for the report."""
+    definition = Block.paragraph(*DEFINITION)
+    if not is_the_papers(table.setting.dataset):
+        return [Block.table([HEADING, *map(row_of, table.systems)]), definition]
+    heading = [*HEADING, "paper, Table 2"]
+    rows = [[*row_of(each), TABLE_2.get(each.system, "")] for each in table.systems]
+    return [Block.table([heading, *rows]), Block.paragraph("Table 3 of the paper"), table_3(table.systems), definition]
+
+
+def main() -> None:
     parser = OptionParser(__doc__, 'local/results/make_results.py --systems "vgg5_baseline vgg5_ad" data/iemocap exp')
     add_experiment_options(parser)
     experiment = open_experiment(parser.parse_args())
-    rows = [make_row(system, experiment) for system in experiment.systems]
-    heading, table_3 = HEADING, ""
-    if is_the_papers(experiment.dataset):
-        table_3 = make_table_3(rows)
-        heading, rows = [*HEADING, "paper, Table 2"], [[*row, TABLE_2.get(row[0], "")] for row in rows]
-    write_text(f"{experiment.exp}/RESULTS",
-               f"{experiment.title}\n{as_table([heading, *rows])}{table_3}\n{DEFINITION}")
+    table = ResultsTable(experiment.setting, [gather(system, experiment) for system in experiment.systems])
+    write_results(f"{experiment.exp}/{NAME}", table)
+    write_text(f"{experiment.exp}/RESULTS", as_text(table.setting, blocks_of(table)))
     print(f"make_results.py: made {experiment.exp}/RESULTS")
 
 

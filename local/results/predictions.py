@@ -1,13 +1,13 @@
-"""What trained systems said of the test utterances: the per_utt files of all folds as arrays."""
+"""What trained systems said of the test utterances: the scores of all folds as arrays."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ser.base.errors import UserError
-from ser.data.data_dir import read_list, read_table, read_text
+from ser.data.data_dir import read_table
+from ser.infer.results_file import FoldResults, read_fold_results
 
 
 @dataclass(frozen=True)
@@ -24,57 +24,82 @@ class Predictions:
         `[utterances]`
     hypotheses : numpy.ndarray
         `[runs, utterances]`
-    num_classes : int
+    classes : list of str
+    results : list of dict of str to FoldResults
+        results.json of each fold, of each run.
     """
 
-    utterances: list
+    utterances: list[str]
     speakers: np.ndarray
     folds: np.ndarray
     references: np.ndarray
     hypotheses: np.ndarray
-    num_classes: int
+    classes: list[str]
+    results: list[dict[str, FoldResults]]
 
 
-def read_run(directory, folds):
-    """Read `{utterance: (fold, reference, hypothesis)}` of one system and seed, and the classes; raises UserError."""
-    table, classes = {}, None
-    for fold in folds:
+@dataclass(frozen=True)
+class Utterance:
+    """A scored utterance; reference and hypothesis are positions in the class list."""
+
+    fold: str
+    reference: int
+    hypothesis: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """One system and seed on all folds: its directory, classes, utterances by name, and results.json by fold."""
+
+    directory: str
+    classes: list[str]
+    utterances: dict[str, Utterance]
+    results: dict[str, FoldResults]
+
+
+def read_run(directory: str, folds: list[str], data_dir: str | Path) -> Run:
+    """Read a run; raises UserError."""
+    results = {fold: read_fold_results(f"{directory}/{fold}", data_dir) for fold in folds}
+    classes = results[folds[0]].test.classes
+    utterances: dict[str, Utterance] = {}
+    for fold, of_fold in results.items():
+        if of_fold.test.classes != classes:
+            raise UserError(f"{directory}/{fold}: has other classes than {folds[0]}; train again")
         path = Path(directory) / fold / "score" / "per_utt"
-        if not path.is_file() or not (Path(directory) / fold / "RESULT").is_file():
-            raise UserError(f"{directory}/{fold}/RESULT: not there; run stage 5")
-        if classes is None:
-            classes = read_list(path.parent / "classes")
-        if read_list(path.parent / "classes") != classes:
-            raise UserError(f"{path.parent}/classes: differs from that of {folds[0]}; train again")
-        rows = read_table(path, columns=3 + len(classes))
-        total = re.search(r"/ (\d+) correct", read_text(Path(directory) / fold / "RESULT"))
-        if total and len(rows) != int(total[1]):
-            raise UserError(f"{path}: has {len(rows)} utterances, its RESULT {total[1]}; run steps/score.py again")
-        for utt, values in rows.items():
-            reference, hypothesis = values.split()[:2]
+        if not path.is_file():
+            raise UserError(f"{path}: not there; run steps/score.py again")
+        table = read_table(path, columns=3 + len(classes))
+        total = of_fold.test.scores.total
+        if len(table) != total:
+            raise UserError(f"{path}: has {len(table)} utterances, results.json {total}; run steps/score.py again")
+        for utt, values in table.items():
+            reference, hypothesis, *_ = values.split()
             if not {reference, hypothesis} <= set(classes):
                 raise UserError(f"{path}: says {reference} {hypothesis} of {utt}, the classes are {' '.join(classes)}")
-            if utt in table:
-                raise UserError(f"{path}: {utt} is a test utterance of {table[utt][0]}, too")
-            table[utt] = fold, classes.index(reference), classes.index(hypothesis)
-    return table, classes
+            if utt in utterances:
+                raise UserError(f"{path}: {utt} is a test utterance of {utterances[utt].fold}, too")
+            utterances[utt] = Utterance(fold, classes.index(reference), classes.index(hypothesis))
+    return Run(directory, classes, utterances, results)
 
 
-def require_same_test(directory, table, classes, other, other_table, other_classes):
+def require_same_test(one: Run, other: Run) -> None:
     """Raise UserError unless two runs scored the same utterances, with the same references, in the same folds."""
-    if classes != other_classes:
-        raise UserError(f"{other}: has the classes {' '.join(other_classes)}, {directory} has {' '.join(classes)}")
-    odd = sorted(table.keys() ^ other_table.keys())
-    if odd:
-        has, lacks = (directory, other) if odd[0] in table else (other, directory)
-        raise UserError(f"{has}: scores {odd[0]}, {lacks} does not ({len(odd)} such); they ran on different data")
-    odd = [utt for utt in sorted(table) if table[utt][:2] != other_table[utt][:2]]
-    if odd:
-        raise UserError(f"{other}: fold or reference of {odd[0]} is not that of {directory} ({len(odd)} such); "
+    if one.classes != other.classes:
+        raise UserError(f"{other.directory}: has the classes {' '.join(other.classes)}, {one.directory} has "
+                        f"{' '.join(one.classes)}")
+    unshared = sorted(one.utterances.keys() ^ other.utterances.keys())
+    if unshared:
+        has, lacks = (one, other) if unshared[0] in one.utterances else (other, one)
+        raise UserError(f"{has.directory}: scores {unshared[0]}, {lacks.directory} does not ({len(unshared)} such); "
                         "they ran on different data")
+    mismatched = [utt for utt, ours in sorted(one.utterances.items())
+                  if (ours.fold, ours.reference) != (other.utterances[utt].fold, other.utterances[utt].reference)]
+    if mismatched:
+        raise UserError(f"{other.directory}: fold or reference of {mismatched[0]} is not that of {one.directory} "
+                        f"({len(mismatched)} such); they ran on different data")
 
 
-def read_predictions(directories, folds, data_dir):
+def read_predictions(directories: list[str], folds: list[str], data_dir: str | Path) -> Predictions:
     """Read runs that scored the same utterances.
 
     Parameters
@@ -96,17 +121,16 @@ def read_predictions(directories, folds, data_dir):
         A fold has no result, a file is damaged, or the runs differ in classes, utterances or references.
     """
     utt2spk = read_table(Path(data_dir) / "utt2spk", columns=2)
-    runs = [read_run(directory, folds) for directory in directories]
-    for directory, run in zip(directories[1:], runs[1:], strict=True):
-        require_same_test(directories[0], *runs[0], directory, *run)
-    table, classes = runs[0]
-    utterances = sorted(table)
+    first, *others = runs = [read_run(directory, folds, data_dir) for directory in directories]
+    for other in others:
+        require_same_test(first, other)
+    utterances = sorted(first.utterances)
     unknown = [utt for utt in utterances if utt not in utt2spk]
     if unknown:
-        raise UserError(f"{data_dir}/utt2spk: has no {unknown[0]}, which {directories[0]} scores; "
+        raise UserError(f"{data_dir}/utt2spk: has no {unknown[0]}, which {first.directory} scores; "
                         "is it the data that was trained on?")
     return Predictions(utterances, speakers=np.array([utt2spk[utt] for utt in utterances]),
-                       folds=np.array([table[utt][0] for utt in utterances]),
-                       references=np.array([table[utt][1] for utt in utterances]),
-                       hypotheses=np.array([[run[utt][2] for utt in utterances] for run, _ in runs]),
-                       num_classes=len(classes))
+                       folds=np.array([first.utterances[utt].fold for utt in utterances]),
+                       references=np.array([first.utterances[utt].reference for utt in utterances]),
+                       hypotheses=np.array([[run.utterances[utt].hypothesis for utt in utterances] for run in runs]),
+                       classes=first.classes, results=[run.results for run in runs])

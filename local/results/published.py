@@ -18,6 +18,6 @@ TABLE_3 = {
 }
 
 
-def is_the_papers(dataset):
+def is_the_papers(dataset: str) -> bool:
     """Whether a dataset is IEMOCAP's improvised part with four classes, excited merged or not."""
     return dataset in ("iemocap-impro-4", "iemocap-impro-4-exc")

@@ -3,28 +3,35 @@
 import hashlib
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
+from local.experiment.experiment import Experiment
 from local.results.blocks import Block
 from ser.data.data_dir import read_table
 from ser.data.folds import read_fold
 from ser.model_dir.record import data_stamp
 
+Configs = dict[str, dict[str, Any]]  # the config.json of each model, by its directory
 
-def sha256(path):
+
+def sha256(path: str | Path) -> str:
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
-def speaker_table(utt2spk, utt2emo):
+def speaker_table(utt2spk: dict[str, str], utt2emo: dict[str, str]) -> Block:
     """Utterances by speaker and class, with sums."""
-    classes, count = sorted(set(utt2emo.values())), Counter((utt2spk[utt], emotion) for utt, emotion in utt2emo.items())
-    rows = [[speaker, *(count[speaker, emotion] for emotion in classes)] for speaker in sorted(set(utt2spk.values()))]
-    rows.append(["all", *(sum(column) for column in list(zip(*rows, strict=True))[1:])])
-    return Block.table([["speaker", *classes, "all"], *([*row, sum(row[1:])] for row in rows)])
+    classes = sorted(set(utt2emo.values()))
+    speakers = sorted(set(utt2spk.values()))
+    count = Counter((utt2spk[utt], emotion) for utt, emotion in utt2emo.items())
+    counts = [[count[speaker, emotion] for emotion in classes] for speaker in speakers]
+    total = [sum(column) for column in zip(*counts, strict=True)]
+    rows = [[speaker, *row, sum(row)] for speaker, row in zip((*speakers, "all"), (*counts, total), strict=True)]
+    return Block.table([["speaker", *classes, "all"], *rows])
 
 
-def fold_table(experiment, utt2spk):
+def fold_table(experiment: Experiment, utt2spk: dict[str, str]) -> Block:
     """Utterances and speakers of the parts of each fold; a few speakers by their names."""
-    def cells(utts):
+    def cells(utts: list[str]) -> list[Any]:
         speakers = sorted({utt2spk[utt] for utt in utts})
         return [len(utts), " ".join(speakers) if len(speakers) <= 3 else f"{len(speakers)} speakers"]
 
@@ -33,9 +40,10 @@ def fold_table(experiment, utt2spk):
     return Block.table([["fold", "train", "speakers", "valid", "speakers", "test", "speakers"], *rows])
 
 
-def stamp_blocks(experiment, configs):
+def stamp_blocks(experiment: Experiment, configs: Configs) -> list[Block]:
     """The checksum over the data of each fold, and how many models were trained on just that."""
-    rows, changed = [], []
+    rows: list[list[str]] = []
+    changed: list[str] = []
     for fold in experiment.folds:
         stamp = data_stamp(experiment.data, f"folds/{fold}")
         models = [config for directory, config in configs.items() if Path(directory).name == fold]
@@ -50,32 +58,32 @@ def stamp_blocks(experiment, configs):
             Block.table([["fold", "sha256", "models trained on it"], *rows])]
 
 
-def pretraining_blocks(configs):
+def pretraining_blocks(configs: Configs) -> list[Block]:
     """The pre-trained models that fine-tuning started from, and how many models of each."""
     starts = [(config["options"]["pretrained_dir"], config["pretraining"]) for config in configs.values()
               if config["options"].get("pretrained_dir")]
-    rows = Counter((directory, start["dataset"], start["num_speakers"], start["identity"])
-                   for directory, start in starts)
+    count = Counter((directory, start["dataset"], start["num_speakers"], start["identity"])
+                    for directory, start in starts)
     heading = ["pre-trained model", "dataset", "speakers", "identity", "models that start from it"]
-    rows = [[*row, f"{number} of {len(configs)}"] for row, number in rows.items()]
+    rows = [[*row, f"{number} of {len(configs)}"] for row, number in count.items()]
     return [Block.table([heading, *rows])] if rows else []
 
 
-def data_blocks(experiment, configs):
+def data_blocks(experiment: Experiment, configs: Configs) -> list[Block]:
     """What a report says of the data: counts, folds and checksums.
 
     Parameters
     ----------
     experiment : Experiment
-    configs : dict
-        The config.json of each model, by its directory.
+    configs : Configs
 
     Returns
     -------
     list of Block
     """
     data = Path(experiment.data)
-    utt2spk, utt2emo = (read_table(data / name, columns=2) for name in ("utt2spk", "utt2emo"))
+    utt2spk = read_table(data / "utt2spk", columns=2)
+    utt2emo = read_table(data / "utt2emo", columns=2)
     hours = ""
     if (data / "utt2dur").is_file():
         hours = f", {sum(map(float, read_table(data / 'utt2dur', columns=2).values())) / 3600:.2f} hours"

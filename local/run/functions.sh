@@ -27,11 +27,11 @@ check_options() {
   infer_corpus
   set_corpus
   if [ "$stop_stage" -ge 8 ]; then
-    ablations=$(local/experiment/choose_ablations.py --systems "$systems" --ablations "$ablations")
+    ablations=$(local/experiment/list_systems.py --systems "$systems" --ablations "$ablations" ablations)
   else
     [ -z "$ablations" ] || die "--ablations are stage 8's; add --stop-stage 8"
   fi
-  pretraining=$(local/experiment/systems_to_pretrain.py "$systems")
+  pretraining=$(local/experiment/list_systems.py --systems "$systems" pretraining)
   [ -z "$pretraining" ] || set_pretraining
   local conf=conf
   [ "$corpus" != mini ] || conf=conf/mini

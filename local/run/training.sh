@@ -49,7 +49,7 @@ analyse() {
   log "$num_tasks systems and seeds to probe, what is done is kept; logs in $exp_dir/log/analyse.*.log"
   [ "$num_tasks" -eq 0 ] || $cuda_cmd "${finetune_resources[@]}" JOB=1:"$num_tasks" "$exp_dir/log/analyse.JOB.log" \
     steps/analyse.py --config "$exp_dir/tasks/analyse.JOB.conf"
-  models=$(local/experiment/list_attention_models.py --systems "$1" --seeds "$seeds" "$ser" "$exp_dir")
+  models=$(local/experiment/list_systems.py --systems "$1" --seeds "$seeds" attention "$ser" "$exp_dir")
   [ -n "$models" ] || return 0
   while read -r model; do
     steps/plot_masks.py --device cpu --dir "$model"

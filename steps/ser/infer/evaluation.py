@@ -1,52 +1,71 @@
 """Scores of a trained emotion model on the test speakers of its fold, as files and as a result line."""
 
 import re
-from dataclasses import asdict
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from ser.base.errors import UserError
 from ser.base.files import write_text
 from ser.data.feature_bank import load_bank
 from ser.data.fold_data import FoldData
 from ser.infer.posteriors import posteriors
+from ser.infer.results_file import NAME, Choices, Counts, FoldResults, result_line, write_results
 from ser.model_dir.emotion_model import load_emotion_model
 from ser.model_dir.finetune_config import FinetuneConfig
 from ser.model_dir.model_card import write_card
-from ser.nn.models import EmotionModelConfig
-from ser.stats.metrics import confusion_matrix, scores_of
+from ser.stats.metrics import confusion_matrix
 
 
-def choices(config):
-    """The open points of the paper as this model took them, in one comma-free phrase for the result line."""
-    options = {**asdict(EmotionModelConfig()), **asdict(FinetuneConfig()), **config["options"]}
-    energy = re.search(r"^--use-energy=true", config["features"].get("fbank.conf", ""), re.MULTILINE)
-    words = [options["backbone"], f"ad {options['ad_after'].replace(',', '+')}"]
+def choices_of(config: dict[str, Any]) -> Choices:
+    """What a model is, for its result line: the open points of the paper as it took them.
+
+    Parameters
+    ----------
+    config : dict
+        A checked config.json, with the defaults of all options.
+    """
+    options = config["options"]
+    pretraining = config["pretraining"]
+    dimension = config["dimension"]
+    log_energy = bool(re.search(r"^--use-energy=true", config["features"].get("fbank.conf", ""), re.MULTILINE))
+
+    # Words of the line, without commas, by the option that they name
+    words = {"backbone": options["backbone"], "ad_after": f"ad {options['ad_after'].replace(',', '+')}"}
     if options["ad_after"] != "none":
-        words.append(f"{options['attention']} head {options['ad_head']}")
-        words += [f"lambda {options['ad_weight']}"] if options["ad_weight"] != FinetuneConfig.ad_weight else []
-        words += [f"ad-loss {options['ad_loss']}"] if options["ad_loss"] != "both" else []
+        words["attention"] = options["attention"]
+        words["ad_head"] = f"head {options['ad_head']}"
+        if options["ad_weight"] != FinetuneConfig.ad_weight:
+            words["ad_weight"] = f"lambda {options['ad_weight']}"
+        if options["ad_loss"] != "both":
+            words["ad_loss"] = f"ad-loss {options['ad_loss']}"
     if options["pretrained_dir"]:
-        words.append(f"pretrain {config['pretraining']['dataset']} {config['pretraining']['num_speakers']} spk")
-    words += [f"train {options['train_extractor']}"] if options["train_extractor"] != "all" else []
-    words += [f"adversary {options['adversary_weight']}"] if options["adversary_weight"] else []
-    words += [f"{options['augment']} {options['neutral_class']}"] if options["augment"] != "none" else []
-    words += [f"{config['dimension'] - 1}mel+energy" if energy else f"{config['dimension']}mel",
-              f"norm {options['feature_norm']}", f"crop {options['crop']}", f"weights {options['class_weights']}",
-              f"{options['epochs']} epochs", f"select {options['select']}"]
-    return " ".join(words)
+        words["pretrained_dir"] = f"pretrain {pretraining['dataset']} {pretraining['num_speakers']} spk"
+    if options["train_extractor"] != "all":
+        words["train_extractor"] = f"train {options['train_extractor']}"
+    if options["adversary_weight"]:
+        words["adversary_weight"] = f"adversary {options['adversary_weight']}"
+    if options["augment"] != "none":
+        words["augment"] = options["augment"]
+        words["neutral_class"] = options["neutral_class"]
+    features = f"{dimension - 1}mel+energy" if log_energy else f"{dimension}mel"
+    words["feature_norm"] = f"{features} norm {options['feature_norm']}"
+    words["crop"] = f"crop {options['crop']}"
+    words["class_weights"] = f"weights {options['class_weights']}"
+    words["epochs"] = f"{options['epochs']} epochs"
+    words["select"] = f"select {options['select']}"
+
+    return Choices(dataset=config["dataset"], protocol=config["protocol"], seed=options["seed"],
+                   phrase=" ".join(words.values()), options={name: options[name] for name in words},
+                   pretraining=dict(pretraining), dimension=dimension, log_energy=log_energy)
 
 
-def result_line(confusion, what, config, where):
-    """The line that users grep: `%WF1 x [ correct / total correct, UA y, WA z, … ] where`."""
-    scores = scores_of(confusion)
-    return (f"%WF1 {scores.wf1:.2f} [ {scores.correct} / {scores.total} correct, UA {scores.ua:.2f}, "
-            f"WA {scores.wa:.2f}, {what}, seed {config['options']['seed']}, "
-            f"{config['dataset']} {config['protocol']}, {choices(config)} ] {where}\n")
+def score(model_dir: str | Path, data_dir: str | Path, device: torch.device) -> str:
+    """Score the test part of a model's fold.
 
-
-def score(model_dir, data_dir, device):
-    """Score the test part of a model's fold; write score/per_utt (`utt ref hyp p1 … pK`, in the order of
-    score/classes), the model card README.md, and at last RESULT.
+    Writes score/per_utt (`utt ref hyp p1 … pK`, in the order of score/classes), the model card README.md, results.json
+    and, as the last, RESULT.
 
     Parameters
     ----------
@@ -63,30 +82,44 @@ def score(model_dir, data_dir, device):
     Raises
     ------
     UserError
+        The model is damaged, or the data are not those that it was trained on.
     """
     model_dir = Path(model_dir)
     model, config = load_emotion_model(model_dir, device)
     data = FoldData.read(data_dir, config["options"]["fold"])
-    if data.classes != config["classes"]:
-        raise UserError(f"{data_dir}/utt2emo: has the labels {' '.join(data.classes)}, "
-                        f"{model_dir} was trained with {' '.join(config['classes'])}")
-    if set(data.training_speakers) != set(config["training_speakers"]):
-        raise UserError(f"{data_dir}/folds/{data.name}: is not the fold that {model_dir} was trained on")
+    _require_same_fold(model_dir, config, data)
+
+    # Probabilities of the test utterances
     utts = data.parts["test"]
     bank = load_bank(data_dir, utts, config["options"]["feature_norm"], device)
     if bank.dimension != config["dimension"]:
         raise UserError(f"{data_dir}/feats.scp: has dimension {bank.dimension}, "
                         f"{model_dir} takes {config['dimension']}")
     probabilities = posteriors(model, bank, bank.indices(utts))
-    hypotheses, references = probabilities.argmax(1), data.emotions(utts)
+    hypotheses = probabilities.argmax(1)
+    references = data.emotions(utts)
+
+    # What the network said of each of them
     lines = []
     for utt, reference, hypothesis, row in zip(utts, references, hypotheses, probabilities.tolist(), strict=True):
-        lines.append(f"{utt} {data.classes[reference]} {data.classes[hypothesis]} "
-                     + " ".join(f"{p:.6f}" for p in row) + "\n")
+        words = [utt, data.classes[reference], data.classes[hypothesis], *(f"{p:.6f}" for p in row)]
+        lines.append(" ".join(words) + "\n")
     write_text(model_dir / "score" / "per_utt", "".join(lines))
     write_text(model_dir / "score" / "classes", "".join(f"{name}\n" for name in data.classes))
-    fold = data.name.removeprefix("fold_")
-    write_card(model_dir, config, choices(config), data, references.numpy(), hypotheses.numpy())
-    line = result_line(confusion_matrix(references, hypotheses, len(data.classes)), f"fold {fold}", config, model_dir)
+
+    # How good that is
+    trained = choices_of(config)
+    test = Counts.of(confusion_matrix(references, hypotheses, len(data.classes)), data.classes)
+    write_card(model_dir, config, trained.phrase, data, references.numpy(), hypotheses.numpy())
+    write_results(model_dir / NAME, FoldResults(trained, data.name, config["options"]["data_stamp"], test))
+    line = result_line(test.scores, f"fold {data.name.removeprefix('fold_')}", trained, model_dir)
     write_text(model_dir / "RESULT", line)
     return line
+
+
+def _require_same_fold(model_dir: Path, config: dict[str, Any], data: FoldData) -> None:
+    if data.classes != config["classes"]:
+        raise UserError(f"{data.data_dir}/utt2emo: has the labels {' '.join(data.classes)}, "
+                        f"{model_dir} was trained with {' '.join(config['classes'])}")
+    if set(data.training_speakers) != set(config["training_speakers"]):
+        raise UserError(f"{data.data_dir}/folds/{data.name}: is not the fold that {model_dir} was trained on")

@@ -4,13 +4,16 @@ import copy
 import io
 import json
 import warnings
+from collections.abc import Iterable
 
 import torch
 from torch import nn
 
+from ser.infer.prediction import EmotionRecognizer
+
 _EXAMPLE = 2, 200  # utterances and frames that the exporters look at; both may then be any number
-# Frames behind the longest utterance: torch.export would take a map of a single frame for one that is always so.
-_FRAMES_BEHIND = 16
+# Frames after the longest utterance: torch.export would take a map of a single frame for one that is always so.
+_FRAMES_AFTER = 16
 
 
 class ProbabilityNetwork(nn.Module):
@@ -21,17 +24,17 @@ class ProbabilityNetwork(nn.Module):
     networks : list of EmotionModel
     """
 
-    def __init__(self, networks):
+    def __init__(self, networks: Iterable[nn.Module]):
         super().__init__()
         self.networks = nn.ModuleList(networks)
 
-    def forward(self, features, lengths):
+    def forward(self, features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """Score a batch.
 
         Parameters
         ----------
         features : torch.Tensor
-            float32 `[B, T, dimension]`; what lies behind an utterance's end does not matter.
+            float32 `[B, T, dimension]`; what follows an utterance's end does not matter.
         lengths : torch.Tensor
             int64 `[B]`, frames of each utterance, from 1 to T.
 
@@ -40,16 +43,16 @@ class ProbabilityNetwork(nn.Module):
         torch.Tensor
             Probabilities, float32 `[B, classes]`.
         """
-        features = nn.functional.pad(features, (0, 0, 0, _FRAMES_BEHIND))
+        features = nn.functional.pad(features, (0, 0, 0, _FRAMES_AFTER))
         return torch.stack([network(features, lengths)[0].softmax(1) for network in self.networks]).mean(0)
 
 
-def metadata_of(recognizer):
+def metadata_of(recognizer: EmotionRecognizer) -> dict[str, str]:
     """What an exported file says of itself, `{name: text}`: classes as a JSON list, and how its features are made."""
     return {"classes": json.dumps(recognizer.classes), **recognizer.feature_configuration}
 
 
-def as_onnx(recognizer):
+def as_onnx(recognizer: EmotionRecognizer) -> bytes:
     """Turn a recognizer's networks into an ONNX model with the inputs `features` and `lengths` of ProbabilityNetwork.
 
     Parameters
@@ -69,8 +72,8 @@ def as_onnx(recognizer):
         # The exporter that is built on torch.export takes a minute for the shapes of a ResNet18, this one two seconds.
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.simplefilter("ignore", UserWarning)  # of constants that it cannot fold
-        torch.onnx.export(network, example, file, dynamo=False, input_names=["features", "lengths"],
-                          output_names=["probabilities"],
+        torch.onnx.export(network, example, file,  # type: ignore[arg-type]  # which takes one, if not dynamo
+                          dynamo=False, input_names=["features", "lengths"], output_names=["probabilities"],
                           dynamic_axes={"features": {0: "batch", 1: "frames"}, "lengths": {0: "batch"},
                                         "probabilities": {0: "batch"}})
     model = onnx.load_from_string(file.getvalue())
@@ -79,7 +82,7 @@ def as_onnx(recognizer):
     return model.SerializeToString()
 
 
-def as_program(recognizer):
+def as_program(recognizer: EmotionRecognizer) -> bytes:
     """Turn a recognizer's networks into a file of torch.export.save(), which torch.export.load() reads.
 
     Parameters
@@ -92,7 +95,8 @@ def as_program(recognizer):
         The program takes and returns what ProbabilityNetwork does; metadata_of() is in its extra file metadata.json.
     """
     network, example = _prepared(recognizer)
-    batch, frames = torch.export.Dim("batch"), torch.export.Dim("frames")
+    batch = torch.export.Dim("batch")
+    frames = torch.export.Dim("frames")
     with torch.no_grad():
         program = torch.export.export(network, example, dynamic_shapes=({0: batch, 1: frames}, {0: batch}),
                                       prefer_deferred_runtime_asserts_over_guards=True)  # of pooling, rounded up
@@ -104,8 +108,10 @@ def as_program(recognizer):
 FORMATS = {"onnx": as_onnx, "pt2": as_program}
 
 
-def _prepared(recognizer):
+def _prepared(recognizer: EmotionRecognizer) -> tuple[ProbabilityNetwork, tuple[torch.Tensor, torch.Tensor]]:
     """A ProbabilityNetwork, with weights in memory in the order of their dimensions, and an example of its input."""
-    network = copy.deepcopy(ProbabilityNetwork(recognizer.networks)).to(memory_format=torch.contiguous_format).eval()
+    network = copy.deepcopy(ProbabilityNetwork(recognizer.networks)).eval()
+    network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # which torch's stubs lack
     utterances, frames = _EXAMPLE
-    return network, (torch.zeros(utterances, frames, recognizer.dimension), torch.full((utterances,), frames))
+    features = torch.zeros(utterances, frames, recognizer.dimension)
+    return network, (features, torch.full((utterances,), frames))

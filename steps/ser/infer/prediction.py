@@ -1,7 +1,9 @@
 """The emotion of recordings by a trained model, or by the mean of several: from sound to probabilities."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +15,9 @@ from ser.base.conf import config_from
 from ser.base.errors import UserError
 from ser.data.voiced_features import voiced_and_normalized
 from ser.model_dir.emotion_model import load_emotion_model
+from ser.nn.models import EmotionModel
+
+Source = str | Path | np.ndarray  # a file, or float32 samples at 16 kHz
 
 _LONGEST = 600  # seconds as one utterance: more take gigabytes, and one label says little of them
 
@@ -34,7 +39,7 @@ class Prediction:
     start: float
     end: float
     label: str
-    probabilities: dict
+    probabilities: dict[str, float]
 
 
 class EmotionRecognizer:
@@ -46,7 +51,7 @@ class EmotionRecognizer:
         On the CPU, in evaluation mode.
     config : dict
         A checked config.json that holds for all of them.
-    where : str or Path
+    path : str or Path
         What messages call the configuration.
 
     Attributes
@@ -57,7 +62,7 @@ class EmotionRecognizer:
         What makes the networks' input out of 16 kHz sound: the texts of `fbank.conf` and `vad.conf`, and `feature_norm`
         (ser.data.normalization.PER_UTTERANCE).
     dimension : int
-        Features a frame.
+        Features per frame.
 
     Raises
     ------
@@ -65,22 +70,24 @@ class EmotionRecognizer:
         The configuration does not say how the features were made.
     """
 
-    def __init__(self, networks, config, where):
-        self.networks, self.classes, self.dimension = networks, config["classes"], config["dimension"]
+    def __init__(self, networks: list[EmotionModel], config: dict[str, Any], path: str | Path):
+        self.networks = networks
+        self.classes: list[str] = config["classes"]
+        self.dimension: int = config["dimension"]
         for name in ("fbank.conf", "vad.conf"):
             if name not in config["features"]:
-                raise UserError(f"{where}: does not say with which {name} the features were made; make them with "
+                raise UserError(f"{path}: does not say with which {name} the features were made; make them with "
                                 "steps/make_fbank.sh and steps/compute_vad.sh, and train again")
         texts = {name: config["features"][name] for name in ("fbank.conf", "vad.conf")}
         self.feature_configuration = {**texts, "feature_norm": config["options"]["feature_norm"]}
-        self._fbank = config_from(FbankConfig, texts["fbank.conf"], f"{where}: fbank.conf")
-        self._vad = config_from(VadConfig, texts["vad.conf"], f"{where}: vad.conf")
+        self._fbank = config_from(FbankConfig, texts["fbank.conf"], f"{path}: fbank.conf")
+        self._vad = config_from(VadConfig, texts["vad.conf"], f"{path}: vad.conf")
         if self._fbank.dimension != self.dimension:
-            raise UserError(f"{where}: fbank.conf makes {self._fbank.dimension} features a frame, "
+            raise UserError(f"{path}: fbank.conf makes {self._fbank.dimension} features per frame, "
                             f"the network takes {self.dimension}")
         self._extract = FbankExtractor(self._fbank)
 
-    def predict(self, source):
+    def predict(self, source: Source) -> Prediction:
         """Recognize the emotion of a recording as one utterance.
 
         Parameters
@@ -103,12 +110,12 @@ class EmotionRecognizer:
                             "(steps/predict.py --segment 4)")
         return self._prediction(samples, 0.0)
 
-    def time_line(self, source, segment, hop=None):
+    def time_line(self, source: Source, segment: float, hop: float | None = None) -> list[Prediction]:
         """Recognize the emotion of a recording piece by piece, each as if it were an utterance.
 
         Parameters
         ----------
-        source
+        source : str, Path or numpy.ndarray
             As in predict(), of any length.
         segment : float
             Seconds of a piece; the last one ends with the recording, and is left out when it is shorter than a window
@@ -128,20 +135,24 @@ class EmotionRecognizer:
         hop = segment if hop is None else hop
         self.require_segments(segment, hop)
         samples, seconds = self._samples_of(source)
-        steps = 1 + max(0, int(np.ceil((seconds - segment) / hop)))
-        bounds = [(round(step * hop * SAMPLE_RATE), round((step * hop + segment) * SAMPLE_RATE))
-                  for step in range(steps)]
-        return [self._prediction(samples[start:end], start / SAMPLE_RATE) for start, end in bounds
-                if self._fbank.num_frames(len(samples[start:end]))]
+        num_pieces = 1 + max(0, math.ceil((seconds - segment) / hop))
+        predictions = []
+        for number in range(num_pieces):
+            start = round(number * hop * SAMPLE_RATE)
+            end = round((number * hop + segment) * SAMPLE_RATE)
+            piece = samples[start:end]
+            if self._fbank.num_frames(len(piece)):
+                predictions.append(self._prediction(piece, start / SAMPLE_RATE))
+        return predictions
 
-    def require_segments(self, segment, hop):
+    def require_segments(self, segment: float, hop: float) -> None:
         """Raise UserError unless time_line() takes these lengths."""
         window = self._fbank.window_samples / SAMPLE_RATE
         if not (window <= segment <= _LONGEST and 1 <= hop * SAMPLE_RATE < np.inf):
             raise UserError(f"segments of {segment:g} s every {hop:g} s cannot be; give {window:g} to {_LONGEST} s "
                             "and a hop above 0")
 
-    def features(self, samples):
+    def features(self, samples: np.ndarray) -> np.ndarray:
         """The networks' input for an utterance: voiced and normalized frames, float32 `[frames, dimension]`.
 
         Parameters
@@ -152,28 +163,32 @@ class EmotionRecognizer:
         voiced = voiced_frames(samples, self._fbank, self._vad) > 0
         return voiced_and_normalized(self._extract(samples), voiced, self.feature_configuration["feature_norm"])
 
-    def _samples_of(self, source):
+    def _samples_of(self, source: Source) -> tuple[np.ndarray, float]:
         samples = source if isinstance(source, np.ndarray) else load_audio_file(source)
         seconds = len(samples) / SAMPLE_RATE
         if not self._fbank.num_frames(len(samples)):
             raise UserError(f"{_prefix(source)}{seconds:.3f} s are shorter than a window of the features")
         return samples, seconds
 
-    def _prediction(self, samples, start):
-        features = torch.from_numpy(self.features(samples))[None]
+    def _prediction(self, samples: np.ndarray, start: float) -> Prediction:
+        features = torch.from_numpy(self.features(samples))[None]  # [1, T, D]
         lengths = torch.tensor([features.shape[1]])
+        total = torch.zeros(len(self.classes))
         with torch.inference_mode():
-            probabilities = sum(torch.softmax(network(features, lengths)[0][0], 0) for network in self.networks)
-        probabilities = (probabilities / len(self.networks)).tolist()
-        return Prediction(start, start + len(samples) / SAMPLE_RATE, self.classes[int(np.argmax(probabilities))],
+            for network in self.networks:
+                logits = network(features, lengths)[0]  # [1, classes]
+                total += torch.softmax(logits[0], 0)
+        probabilities = (total / len(self.networks)).tolist()
+        label = self.classes[int(np.argmax(probabilities))]
+        return Prediction(start, start + len(samples) / SAMPLE_RATE, label,
                           dict(zip(self.classes, probabilities, strict=True)))
 
 
-def _prefix(source):
+def _prefix(source: Source) -> str:
     return "" if isinstance(source, np.ndarray) else f"{source}: "
 
 
-def load_model(model_dir):
+def load_model(model_dir: str | Path) -> EmotionRecognizer:
     """Load a trained model to use it; nothing in the directory is executed.
 
     Parameters
@@ -201,15 +216,16 @@ def load_model(model_dir):
     members = [model_dir] if (model_dir / "config.json").exists() else folds
     if not members:
         raise UserError(f"{model_dir}: not a model directory: there is no config.json in it or in a folder of it")
-    networks, common = [], None
+    networks: list[EmotionModel] = []
+    common: dict[str, Any] = {}  # what must be the same for all
     for member in members:
         network, config = load_emotion_model(member)
         if (member / "state.safetensors").exists():
             raise UserError(f"{member}: its training is not finished; run steps/finetune.py again, it continues")
-        mine = {key: config[key] for key in ("classes", "dimension", "features")}
-        mine["feature_norm"] = config["options"]["feature_norm"]
-        common = common or mine
-        differing = [key for key in mine if mine[key] != common[key]]
+        own = {key: config[key] for key in ("classes", "dimension", "features")}
+        own["feature_norm"] = config["options"]["feature_norm"]
+        common = common or own
+        differing = [key for key in own if own[key] != common[key]]
         if differing:
             raise UserError(f"{member}/config.json: {differing[0]} differs from that of {members[0]}, so their "
                             "probabilities cannot be averaged; name one of them")

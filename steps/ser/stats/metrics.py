@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
 @dataclass(frozen=True)
@@ -27,25 +28,71 @@ class Scores:
     total: int
 
 
-def confusion_matrix(references, hypotheses, num_classes):
+@dataclass(frozen=True)
+class ClassScores:
+    """Scores of one class, in percent; what would divide by 0 is 0.
+
+    Attributes
+    ----------
+    precision, recall, f1 : float
+    utterances, predicted, correct : int
+        With this reference, with this hypothesis, and with both.
+    """
+
+    precision: float
+    recall: float
+    f1: float
+    utterances: int
+    predicted: int
+    correct: int
+
+
+def confusion_matrix(references: ArrayLike, hypotheses: ArrayLike, num_classes: int) -> np.ndarray:
     """Count `[num_classes, num_classes]`, row = reference, column = hypothesis, from integer labels."""
     pairs = np.asarray(references) * num_classes + np.asarray(hypotheses)
     return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
-def scores_of(confusion):
+def class_f1(confusion: np.ndarray) -> np.ndarray:
+    """F1 of each class, 0 to 1, `[…, classes]`, of confusion matrices `[…, classes, classes]`."""
+    correct = np.diagonal(confusion, axis1=-2, axis2=-1)
+    utterances_and_predicted = confusion.sum(-1) + confusion.sum(-2)
+    return 2 * correct / np.maximum(utterances_and_predicted, 1)  # 0 for a class that is neither there nor predicted
+
+
+def weighted_f1(confusion: np.ndarray) -> np.ndarray:
+    """Weighted F1 in percent `[…]` of confusion matrices `[…, classes, classes]`, none of them empty.
+
+    >>> weighted_f1(np.array([[[2, 0], [0, 2]], [[0, 2], [2, 0]]]))
+    array([100.,   0.])
+    """
+    utterances = confusion.sum(-1)
+    return 100 * (class_f1(confusion) * utterances).sum(-1) / utterances.sum(-1)
+
+
+def scores_of(confusion: ArrayLike) -> Scores:
     """Score a confusion matrix; raises ValueError when it is empty.
 
     >>> scores_of(np.array([[3, 1], [0, 4]])).wa
     87.5
     """
-    confusion = np.asarray(confusion, dtype=np.float64)
+    confusion = np.asarray(confusion)
+    correct = np.diag(confusion)
+    utterances = confusion.sum(1)
     total = confusion.sum()
     if not total:
         raise ValueError("no utterance to score")
-    hits, support, predicted = np.diag(confusion), confusion.sum(1), confusion.sum(0)
-    f1 = 2 * hits / np.maximum(support + predicted, 1)  # 0 for a class that is neither there nor predicted
-    present = support > 0
-    return Scores(wf1=float(100 * (f1 * support).sum() / total),
-                  ua=float(100 * (hits[present] / support[present]).mean()),
-                  wa=float(100 * hits.sum() / total), correct=int(hits.sum()), total=int(total))
+    present = utterances > 0
+    recalls = correct[present] / utterances[present]
+    return Scores(wf1=float(weighted_f1(confusion)), ua=float(100 * recalls.mean()),
+                  wa=float(100 * correct.sum() / total), correct=int(correct.sum()), total=int(total))
+
+
+def scores_by_class(confusion: ArrayLike) -> list[ClassScores]:
+    """Score each class of a confusion matrix, in their order."""
+    confusion = np.asarray(confusion)
+    return [ClassScores(precision=float(100 * correct / max(predicted, 1)),
+                        recall=float(100 * correct / max(utterances, 1)), f1=float(100 * f1),
+                        utterances=int(utterances), predicted=int(predicted), correct=int(correct))
+            for correct, utterances, predicted, f1 in zip(np.diag(confusion), confusion.sum(1), confusion.sum(0),
+                                                          class_f1(confusion), strict=True)]

@@ -1,16 +1,17 @@
 """Linear probes and silhouettes: how well labels can be read from vectors, and how far they cluster by label."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import silhouette_score
+from sklearn.metrics import recall_score, silhouette_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ser.base.errors import UserError
-from ser.stats.metrics import confusion_matrix, scores_of
 
 _C = 0.1  # inverse strength of the L2 penalty; the same for all probes and tuned on nothing
 
@@ -35,7 +36,7 @@ class Probe:
     n_test: int
 
 
-def probe(vectors, labels, train, test):
+def probe(vectors: np.ndarray, labels: ArrayLike, train: Sequence[int], test: Sequence[int]) -> Probe:
     """Train a linear probe on some vectors and test it on others.
 
     The probe is multinomial logistic regression with an L2 penalty; each dimension is brought to mean 0 and
@@ -60,12 +61,12 @@ def probe(vectors, labels, train, test):
         Fewer than two labels train.
     """
     labels = np.asarray(labels)
-    _check(labels[train])
-    guesses = _classifier().fit(vectors[train], labels[train]).predict(vectors[test])
-    return _scored(labels[test], guesses, len(np.unique(labels[train])), len(train))
+    _require_two_labels(labels[train])
+    hypotheses = _classifier().fit(vectors[train], labels[train]).predict(vectors[test])
+    return _result(labels[test], hypotheses, len(np.unique(labels[train])), len(train))
 
 
-def cross_probe(vectors, labels):
+def cross_probe(vectors: np.ndarray, labels: ArrayLike) -> Probe:
     """Probe each half of the vectors with a probe of the other half; the halves share every label evenly.
 
     Parameters
@@ -88,13 +89,13 @@ def cross_probe(vectors, labels):
     names, counts = np.unique(labels, return_counts=True)
     kept = np.isin(labels, names[counts > 1])
     vectors, labels = vectors[kept], labels[kept]
-    _check(labels)
+    _require_two_labels(labels)
     halves = StratifiedKFold(2, shuffle=True, random_state=0)
-    guesses = cross_val_predict(_classifier(), vectors, labels, cv=halves)
-    return _scored(labels, guesses, len(np.unique(labels)), len(labels) // 2)
+    hypotheses = cross_val_predict(_classifier(), vectors, labels, cv=halves)
+    return _result(labels, hypotheses, len(np.unique(labels)), len(labels) // 2)
 
 
-def silhouette(vectors, labels):
+def silhouette(vectors: np.ndarray, labels: Sequence[str]) -> float:
     """Mean silhouette coefficient, Euclidean, after each dimension was brought to mean 0 and deviation 1.
 
     Parameters
@@ -114,22 +115,22 @@ def silhouette(vectors, labels):
     UserError
         There are fewer than two labels, or no two vectors with the same one.
     """
-    _check(labels)
+    _require_two_labels(labels)
     if len(set(labels)) == len(labels):
-        raise UserError("each label is there once; a cluster takes two vectors")
+        raise UserError("no label has two vectors, which a cluster needs")
     return float(silhouette_score(StandardScaler().fit_transform(vectors), labels))
 
 
-def _classifier():
+def _classifier() -> Pipeline:
     return make_pipeline(StandardScaler(), LogisticRegression(C=_C, max_iter=2000))
 
 
-def _check(labels):
-    if len(set(labels)) < 2:
-        raise UserError(f"only the label {next(iter(labels), 'none')} is there to probe for; it takes two")
+def _require_two_labels(labels: Iterable[str]) -> None:
+    different = set(labels)
+    if len(different) < 2:
+        raise UserError(f"two or more labels are needed, found only {next(iter(different), 'none')}")
 
 
-def _scored(references, guesses, num_labels, n_train):
-    names = np.unique(np.concatenate([references, guesses]))
-    confusion = confusion_matrix(np.searchsorted(names, references), np.searchsorted(names, guesses), len(names))
-    return Probe(scores_of(confusion).ua, 100 / num_labels, n_train, len(references))
+def _result(references: np.ndarray, hypotheses: np.ndarray, num_labels: int, n_train: int) -> Probe:
+    recall = recall_score(references, hypotheses, labels=np.unique(references), average="macro")
+    return Probe(float(100 * recall), 100 / num_labels, n_train, len(references))

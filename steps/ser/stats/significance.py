@@ -6,37 +6,33 @@ as they are: what is resampled are utterances or speakers, never trainings. Labe
 """
 
 import numpy as np
+from numpy.typing import ArrayLike
+
+from ser.stats.metrics import weighted_f1
 
 RESAMPLES = 2000
 PERMUTATIONS = 9999
 RANDOM_SEED = 0
 
 
-def count_classes(*labels):
+def count_classes(*labels: np.ndarray) -> int:
     return 1 + max(int(each.max()) for each in labels)
 
 
-def confusions_of(references, hypotheses, num_classes):
+def utterance_confusions(references: np.ndarray, hypotheses: np.ndarray, num_classes: int) -> np.ndarray:
     """The confusion matrix of each single utterance, `[utterances, seeds, classes, classes]`."""
     cells = np.eye(num_classes**2)[(references * num_classes + hypotheses).T]
     return cells.reshape(*cells.shape[:2], num_classes, num_classes)
 
 
-def weighted_f1(confusions):
-    """Weighted F1 in percent `[…]` of confusion matrices `[…, classes, classes]`, row = reference."""
-    hits = np.diagonal(confusions, axis1=-2, axis2=-1)
-    support, predicted = confusions.sum(-1), confusions.sum(-2)
-    f1 = 2 * hits / np.maximum(support + predicted, 1)  # 0 for a class that is neither there nor predicted
-    return 100 * (f1 * support).sum(-1) / support.sum(-1)
-
-
-def mean_weighted_f1(references, hypotheses):
+def mean_weighted_f1(references: np.ndarray, hypotheses: np.ndarray) -> float:
     """Mean over the seeds of the pooled weighted F1."""
-    confusions = confusions_of(references, hypotheses, count_classes(references, hypotheses))
+    confusions = utterance_confusions(references, hypotheses, count_classes(references, hypotheses))
     return float(weighted_f1(confusions.sum(0)).mean())
 
 
-def bootstrap(references, hypotheses, speakers, resamples=RESAMPLES, seed=RANDOM_SEED):
+def bootstrap(references: np.ndarray, hypotheses: np.ndarray, speakers: np.ndarray, resamples: int = RESAMPLES,
+              seed: int = RANDOM_SEED) -> np.ndarray:
     """Weighted F1 of each seed on utterances drawn with replacement within each speaker.
 
     Every speaker keeps the number of utterances, and an utterance is drawn with its hypotheses of all seeds. A
@@ -50,21 +46,24 @@ def bootstrap(references, hypotheses, speakers, resamples=RESAMPLES, seed=RANDOM
     """
     rng = np.random.default_rng(seed)
     num_classes = count_classes(references, hypotheses)
-    labels, confusions = np.vstack([references, hypotheses]), 0
+    num_seeds = len(hypotheses)
+    labels = np.vstack([references, hypotheses])
+    confusions = np.zeros((resamples, num_seeds, num_classes, num_classes))
     for speaker in np.unique(speakers):
         columns, counts = np.unique(labels[:, speakers == speaker], axis=1, return_counts=True)
         draws = rng.multinomial(counts.sum(), counts / counts.sum(), size=resamples)
-        confusions += np.tensordot(draws, confusions_of(columns[0], columns[1:], num_classes), axes=1)
+        confusions += np.tensordot(draws, utterance_confusions(columns[0], columns[1:], num_classes), axes=1)
     return weighted_f1(confusions)
 
 
-def percentile_interval(values):
+def percentile_interval(values: np.ndarray) -> tuple[float, float]:
     """Both ends of the 95 % percentile interval."""
     low, high = np.percentile(values, [2.5, 97.5])
     return float(low), float(high)
 
 
-def score_interval(references, hypotheses, speakers, resamples=RESAMPLES):
+def score_interval(references: np.ndarray, hypotheses: np.ndarray, speakers: np.ndarray,
+                   resamples: int = RESAMPLES) -> tuple[float, float]:
     """95 % interval of the figure of a system, for other utterances of the same speakers.
 
     Returns
@@ -75,7 +74,8 @@ def score_interval(references, hypotheses, speakers, resamples=RESAMPLES):
     return percentile_interval(bootstrap(references, hypotheses, speakers, resamples).mean(1))
 
 
-def difference_interval(references, first, second, speakers, resamples=RESAMPLES):
+def difference_interval(references: np.ndarray, first: np.ndarray, second: np.ndarray, speakers: np.ndarray,
+                        resamples: int = RESAMPLES) -> tuple[float, float]:
     """95 % interval of the figure of `first` minus that of `second`, both on the same drawn utterances.
 
     Parameters
@@ -83,11 +83,13 @@ def difference_interval(references, first, second, speakers, resamples=RESAMPLES
     first, second : numpy.ndarray
         Hypotheses `[seeds, utterances]` of two systems, with as many seeds.
     """
-    of_first, of_second = np.split(bootstrap(references, np.vstack([first, second]), speakers, resamples), 2, axis=1)
+    values = bootstrap(references, np.vstack([first, second]), speakers, resamples)
+    of_first, of_second = np.split(values, 2, axis=1)
     return percentile_interval((of_first - of_second).mean(1))
 
 
-def exchange_test(references, first, second, permutations=PERMUTATIONS, seed=RANDOM_SEED):
+def exchange_test(references: np.ndarray, first: np.ndarray, second: np.ndarray, permutations: int = PERMUTATIONS,
+                  seed: int = RANDOM_SEED) -> float:
     """Approximate randomization test of the difference between the figures of two systems.
 
     For every utterance the hypotheses of the two systems, those of all seeds together, are exchanged with
@@ -101,8 +103,10 @@ def exchange_test(references, first, second, permutations=PERMUTATIONS, seed=RAN
     from scipy import stats  # takes a third of a second, which an interval can do without
 
     num_classes = count_classes(references, first, second)
-    of_first, of_second = (confusions_of(references, each, num_classes) for each in (first, second))
-    total, change = (of_first + of_second).sum(0), of_first - of_second
+    of_first = utterance_confusions(references, first, num_classes)
+    of_second = utterance_confusions(references, second, num_classes)
+    total = (of_first + of_second).sum(0)
+    change = of_first - of_second
 
     def difference(is_first, _, axis):
         confusions = of_second.sum(0) + np.tensordot(np.moveaxis(is_first, axis, -1), change, axes=1)
@@ -114,13 +118,13 @@ def exchange_test(references, first, second, permutations=PERMUTATIONS, seed=RAN
     return float(result.pvalue)
 
 
-def sign_flip_test(differences, permutations=PERMUTATIONS, seed=RANDOM_SEED):
+def sign_flip_test(differences: ArrayLike, permutations: int = PERMUTATIONS, seed: int = RANDOM_SEED) -> float:
     """Permutation test of the mean of differences, one for each speaker, whose signs are flipped.
 
     Returns
     -------
     float
-        Two-sided p; exact for up to 13 speakers, with whom all combinations of signs are fewer than `permutations`.
+        Two-sided p; exact for up to 13 speakers: all combinations of signs are then fewer than `permutations`.
     """
     from scipy import stats
 

@@ -6,11 +6,12 @@ import pytest
 import torch
 
 import finetune
+from conftest import run
 from local.experiment import systems
 from ser.base.errors import UserError
 from ser.data.feature_bank import FeatureBank
 from ser.data.fold_data import FoldData
-from ser.infer.evaluation import choices, score
+from ser.infer.evaluation import choices_of, score
 from ser.model_dir.checkpoint import load_config, load_tensors
 from ser.model_dir.emotion_model import load_emotion_model
 from ser.nn.losses import overall_loss, speaker_loss
@@ -60,18 +61,42 @@ def test_every_system_is_a_network(name):
 def described(name):
     task = task_of(name)
     start = {"dataset": "vox", "num_speakers": 9} if task.pretrained_dir else {}
-    options = {**asdict(task.model), **asdict(task.config), "pretrained_dir": task.pretrained_dir}
-    return choices({"options": options, "dimension": 41, "features": {}, "pretraining": start})
+    options = {**asdict(task.model), **asdict(task.config), "pretrained_dir": task.pretrained_dir, "seed": 3}
+    return choices_of({"options": options, "dimension": 41, "features": {}, "pretraining": start, "dataset": "tests-4",
+                       "protocol": "loso"})
 
 
 def test_result_lines_tell_the_systems_apart():
-    lines = {name: described(name) for name in TABLE}
+    lines = {name: described(name).phrase for name in TABLE}
     assert len(set(lines.values())) == len(TABLE) and not any("," in line for line in lines.values())
     tail = "41mel norm utterance-mean crop 40 weights none 3 epochs select best"
     assert lines["resnet18_pretrain_ad"] == f"resnet18 ad last tf head own pretrain vox 9 spk {tail}"
     assert lines["vgg5_baseline"] == f"vgg5 ad none {tail}"
     assert lines["vgg5_ad_lambda0.1"] == f"vgg5 ad last tf head own lambda 0.1 {tail}"
     assert lines["resnet18_adapters"] == f"resnet18 ad none pretrain vox 9 spk train adapters {tail}"
+
+
+def test_the_options_of_the_line_are_data_too():
+    named = described("vgg5_ad_lambda0.1")
+    assert (named.dataset, named.protocol, named.seed, named.dimension) == ("tests-4", "loso", 3, 41)
+    assert named.options["ad_weight"] == 0.1 and named.options["epochs"] == 3 and named.pretraining == {}
+    assert "ad_weight" not in described("vgg5_ad").options  # at its default
+    assert described("resnet18_pretrain").pretraining == {"dataset": "vox", "num_speakers": 9}
+
+
+@pytest.mark.parametrize("words, said", [
+    (("--systems", "vgg5_ad resnet18_pretrain_ad resnet18_frozen", "pretraining"), "resnet18\n"),
+    (("--systems", "vgg5_ad", "pretraining"), "\n"),
+    (("--systems", "vgg5_baseline vgg5_ad vgg5_ad_an vgg5_ad_se", "--seeds", "2 0", "attention", "{}", "exp"),
+     "exp/vgg5_ad_seed2/fold_s1\nexp/vgg5_ad_se_seed2/fold_s1\n"),
+])
+def test_what_run_sh_asks_of_the_systems(words, said, tiny):
+    assert run("local/experiment/list_systems.py", *(word.replace("{}", str(tiny)) for word in words)).stdout == said
+
+
+def test_attention_is_asked_of_models():
+    result = run("local/experiment/list_systems.py", "--systems", "vgg5_ad", "attention", check=False)
+    assert result.returncode == 1 and "attention takes a data directory and an experiment directory" in result.stderr
 
 
 def test_an_ablation_is_its_reference_with_the_changed_options():

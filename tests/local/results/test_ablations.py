@@ -1,5 +1,6 @@
 """The ablations of stage 8: which ones, and their table against local/results/compare.py and scipy."""
 
+import json
 import re
 
 import pytest
@@ -53,6 +54,29 @@ def test_each_ablation_stands_below_the_system_that_it_changes(exp):
     assert "the difference is significant over speakers for no ablation, of 3 tested" in text  # six speakers: p >= 0.03
 
 
+def test_the_data_say_what_the_text_says_and_are_the_same_again(exp):
+    exp, _ = exp
+    names = ("resnet18_ad_minus", "vgg5_ad_an", "vgg5_ad_se")
+    make(exp, *names)
+    first = (exp / "ablations.json").read_bytes()
+    data = json.loads(first)
+    assert data["setting"] == {"dataset": "tests-4", "protocol": "loso", "seeds": ["0", "1"],
+                               "folds": [f"fold_s{number}" for number in range(6)]}
+    rows = {line.split()[0]: re.split(" {2,}", line) for line in (exp / "ABLATIONS").read_text().splitlines()
+            if line.startswith(names)}
+    assert [row["ablation"]["system"] for row in data["ablations"]] == list(names)
+    for row in data["ablations"]:
+        result, cells = row["comparison"], rows[row["ablation"]["system"]]
+        low, high = result["interval"]
+        assert cells[2].startswith(f"{sum(row['ablation']['wf1']) / 2:.2f} ± ")
+        assert cells[3:5] == [f"{result['difference']:+.2f}", f"{low:.2f} to {high:.2f}"]
+        assert cells[6] == f"{sum(each > 0 for each in result['by_speaker'].values())} of 6"
+        assert cells[8] == f"{row['p_adjusted']:.3f}" and set(result["by_speaker"]) == {f"s{n}" for n in range(6)}
+        assert sum(result["by_seed"]) / 2 == pytest.approx(result["difference"])
+    make(exp, *names)
+    assert (exp / "ablations.json").read_bytes() == first
+
+
 def test_what_cannot_be_compared_is_one_clear_line(exp):
     exp, _ = exp
     assert "vgg5_ad is no ablation" in make(exp, "vgg5_ad", "vgg5_ad_se", check=False).stderr
@@ -70,5 +94,5 @@ def test_what_cannot_be_compared_is_one_clear_line(exp):
     (("--systems", "vgg5_ad", "--ablations", "vgg5"), r".*no system 'vgg5'; .*\n"),
 ])
 def test_chosen_ablations(words, outcome):
-    result = run("local/experiment/choose_ablations.py", *words, check=False)
+    result = run("local/experiment/list_systems.py", *words, "ablations", check=False)
     assert re.fullmatch(outcome, result.stderr if result.returncode else result.stdout)

@@ -6,11 +6,12 @@ import sys
 
 import numpy as np
 import pytest
-from sklearn.metrics import f1_score
+from sklearn.metrics import confusion_matrix, f1_score
 
 import options
 from conftest import run
 from local.results import compare
+from ser.infer.results_file import Choices, Counts, FoldResults, write_results
 
 CLASSES = ("ang", "hap", "neu", "sad")
 
@@ -27,6 +28,20 @@ def write_data(folder, dataset="tests-4", num_speakers=6, per_speaker=30):
     return utt2spk
 
 
+def write_fold(directory, classes, said, dataset="tests-4", seed=0):
+    """The scores of one fold `{utterance: (ref, hyp)}` as steps/score.py writes them."""
+    (directory / "score").mkdir(parents=True)
+    (directory / "score" / "classes").write_text("".join(f"{name}\n" for name in classes))
+    probabilities = " ".join([f"{1 / len(classes):.2f}"] * len(classes))
+    (directory / "score" / "per_utt").write_text("".join(
+        f"{utt} {' '.join(pair)} {probabilities}\n" for utt, pair in said.items()))
+    trained = Choices(dataset, "loso", seed, "vgg5 ad none 41mel", {"backbone": "vgg5"}, {}, 41, False)
+    counts = Counts.of(confusion_matrix(*zip(*said.values(), strict=True), labels=classes), list(classes))
+    results = FoldResults(trained, directory.name, f"stamp of {directory.name}", counts)
+    write_results(directory / "results.json", results)
+    (directory / "RESULT").write_text("%WF1\n")
+
+
 def write_run(directory, data, utt2spk, accuracy, seed=0, dataset="tests-4"):
     """The folds of one system and seed, with hypotheses of some accuracy; returns `{utterance: (ref, hyp)}`."""
     rng, said = np.random.default_rng([seed, int(1000 * accuracy)]), {}
@@ -38,12 +53,9 @@ def write_run(directory, data, utt2spk, accuracy, seed=0, dataset="tests-4"):
         "crop": 200, "class_weights": "none", "epochs": 1, "select": "best", "seed": seed}}
     for speaker in sorted(set(utt2spk.values())):
         fold = directory / f"fold_{speaker}"
-        (fold / "score").mkdir(parents=True)
+        of_speaker = {utt: pair for utt, pair in said.items() if utt2spk[utt] == speaker}
+        write_fold(fold, CLASSES, of_speaker, dataset, seed)
         (fold / "config.json").write_text(json.dumps(config))
-        (fold / "RESULT").write_text("%WF1\n")
-        (fold / "score" / "classes").write_text("".join(f"{name}\n" for name in CLASSES))
-        (fold / "score" / "per_utt").write_text("".join(
-            f"{utt} {' '.join(said[utt])} 0.25 0.25 0.25 0.25\n" for utt in said if utt2spk[utt] == speaker))
     return said
 
 
@@ -141,6 +153,10 @@ def change(path, *replacement):
     path.write_text(text.replace(*replacement, 1))
 
 
+def drop_first_line(path):
+    path.write_text(path.read_text().partition("\n")[2])
+
+
 DAMAGES = {
     "no RESULT": (lambda exp: (exp / "vgg5_ad_seed1/fold_s3/RESULT").unlink(),
                   r"exp/vgg5_ad_seed1/fold_s3/RESULT: not there; run stage 5"),
@@ -152,8 +168,16 @@ DAMAGES = {
                            r"fold_s1/score/per_utt: s0-00 is a test utterance of fold_s0, too"),
     "no such class": (lambda exp: change(exp / "vgg5_ad/fold_s1/score/per_utt", "hap", "joy"),
                       r"fold_s1/score/per_utt: says joy \w+ of s1-\d+, the classes are ang hap neu sad"),
-    "other classes": (lambda exp: change(exp / "vgg5_ad/fold_s1/score/classes", "hap", "joy"),
-                      r"fold_s1/score/classes: differs from that of fold_s0"),
+    "other classes": (lambda exp: change(exp / "vgg5_ad/fold_s1/results.json", '"hap",', '"joy",'),
+                      r"exp/vgg5_ad/fold_s1: has other classes than fold_s0"),
+    "scored by another version": (lambda exp: (exp / "vgg5_ad/fold_s1/results.json").unlink(),
+                                  r"results.json: not there; score it again: steps/score.py \S*exp/vgg5_ad/fold_s1 "),
+    "results cut short": (lambda exp: change(exp / "vgg5_ad/fold_s1/results.json", "}", ""),
+                          r"fold_s1/results.json: not a results file; score it again: steps/score.py "),
+    "no per_utt": (lambda exp: (exp / "vgg5_ad/fold_s1/score/per_utt").unlink(),
+                   r"fold_s1/score/per_utt: not there; run steps/score.py again"),
+    "a line less": (lambda exp: drop_first_line(exp / "vgg5_ad/fold_s1/score/per_utt"),
+                    r"fold_s1/score/per_utt: has 29 utterances, results.json 30; run steps/score.py again"),
     "a line cut short": (lambda exp: change(exp / "vgg5_ad/fold_s1/score/per_utt", " 0.25\n", "\n"),
                          r"fold_s1/score/per_utt:1: expected 7 fields"),
     "other data": (lambda exp: change(exp / "../data/utt2spk", "s4-07 ", "s4-x "),

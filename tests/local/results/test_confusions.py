@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_score
+from test_compare import write_fold
 
 from conftest import run
 from local.results import make_confusions
@@ -33,14 +34,11 @@ def scored(tiny, tmp_path_factory):
             table = runs[system, seed] = {}
             for fold in read_list(tiny / "folds" / "list"):
                 folder = exp / (system if seed == "0" else f"{system}_seed{seed}") / fold
-                (folder / "score").mkdir(parents=True)
-                (folder / "RESULT").touch()
-                (folder / "score" / "classes").write_text("\n".join(CLASSES) + "\n")
                 utts = read_list(tiny / "folds" / fold / "test")
                 hypotheses = rng.choice(CLASSES, len(utts), p=[0.5, 0.1, 0.4])
-                table.update({utt: (emotions[utt], str(hyp)) for utt, hyp in zip(utts, hypotheses, strict=True)})
-                (folder / "score" / "per_utt").write_text("".join(
-                    f"{utt} {' '.join(table[utt])} 0.2 0.3 0.5\n" for utt in utts))
+                said = {utt: (emotions[utt], str(hyp)) for utt, hyp in zip(utts, hypotheses, strict=True)}
+                write_fold(folder, CLASSES, said, seed=int(seed))
+                table.update(said)
     return exp, runs
 
 

@@ -1,10 +1,12 @@
 """local/results/make_results.py on files as steps/finetune.py leaves them: published figures, intervals, pooled."""
 
+import json
 import re
 import statistics
 
 import pytest
-from test_compare import weighted_f1, write_data, write_run
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix, f1_score
+from test_compare import CLASSES, weighted_f1, write_data, write_run
 
 from conftest import run
 
@@ -75,3 +77,49 @@ def test_intervals_and_what_they_are_of(made):
             assert low < wf1 < high
     assert "Resampled are utterances, with replacement within each speaker" in table
     assert "NOT with other speakers" in table
+
+
+def test_pooled_data_are_those_of_scikit_learn(made):
+    exp, _, said = made("nemo-4")
+    for name, table in said.items():
+        data = json.loads((exp / name / "results.json").read_text())
+        references, hypotheses = zip(*table.values(), strict=True)
+        expected = {"wf1": weighted_f1(table), "ua": 100 * balanced_accuracy_score(references, hypotheses),
+                    "wa": 100 * accuracy_score(references, hypotheses), "total": 180,
+                    "correct": sum(reference == hypothesis for reference, hypothesis in table.values())}
+        assert data["pooled"]["scores"] == pytest.approx(expected, rel=1e-12)
+        assert data["pooled"]["confusion"] == confusion_matrix(references, hypotheses, labels=CLASSES).tolist()
+        of_folds = {f"fold_s{number}": 100 * f1_score(*zip(*(pair for utt, pair in table.items() if utt.startswith(
+            f"s{number}-")), strict=True), average="weighted") for number in range(6)}
+        assert {fold: one["wf1"] for fold, one in data["folds"].items()} == pytest.approx(of_folds)
+        assert {one["data_stamp"] for one in data["folds"].values()} == {f"stamp of {fold}" for fold in of_folds}
+        assert data["mean_of_folds"] == pytest.approx(statistics.fmean(of_folds.values()))
+        low, high = data["interval"]
+        line = (exp / name / "RESULT").read_text()
+        assert f"%WF1 {data['pooled']['scores']['wf1']:.2f} [ " in line and f", CI95 {low:.1f}-{high:.1f}, " in line
+        assert (f"mean of folds {data['mean_of_folds']:.2f} from {min(of_folds.values()):.2f} to "
+                f"{max(of_folds.values()):.2f}, seed {data['trained']['seed']}, ") in line
+
+
+def test_the_table_says_what_its_data_say(made):
+    exp, table, said = made("nemo-4")
+    data = json.loads((exp / "results.json").read_text())
+    assert data["setting"] == {"dataset": "nemo-4", "protocol": "loso", "seeds": ["0", "1"],
+                               "folds": [f"fold_s{number}" for number in range(6)]}
+    assert [each["system"] for each in data["systems"]] == list(SYSTEMS)
+    for each in data["systems"]:
+        names = each["system"], f"{each['system']}_seed1"
+        assert each["wf1"] == pytest.approx([weighted_f1(said[name]) for name in names], rel=1e-12)
+        cells = re.split(" {2,}", row(table, each["system"]))
+        low, high = each["interval"]
+        assert cells[1:3] == [each["backbone"], each["method"]] and cells[4] == f"{low:.1f}-{high:.1f}"
+        for cell, key in zip((cells[3], *cells[5:]), ("wf1", "wf1_folds", "ua", "wa"), strict=True):
+            assert cell == f"{statistics.fmean(each[key]):.2f} ± {statistics.stdev(each[key]):.2f}"
+
+
+def test_the_same_bytes_again(made):
+    exp, *_ = made("nemo-4")
+    paths = [exp / "results.json", exp / "RESULTS", *exp.glob("*/results.json"), *exp.glob("*/RESULT")]
+    first = [path.read_bytes() for path in paths]
+    run("local/results/make_results.py", "--systems", " ".join(SYSTEMS), "--seeds", "0 1", exp.parent / "data", exp)
+    assert len(paths) == 10 and [path.read_bytes() for path in paths] == first

@@ -1,4 +1,4 @@
-"""local/results/make_report.py and blocks.read_blocks: what stands in the page, and how a browser shows it."""
+"""local/results/make_report.py: what is in the page, and how a browser shows it."""
 
 import base64
 import contextlib
@@ -19,10 +19,11 @@ from matplotlib.figure import Figure
 from test_compare import CLASSES, write_data, write_run
 
 import options
-from local.results import make_report, make_results
-from local.results.blocks import Block, read_blocks
-from local.results.make_probes import DEFINITION, RULE
-from local.results.tables import as_table
+from local.experiment.experiment import Setting
+from local.results import make_ablations, make_report, make_results
+from local.results.blocks import as_text
+from local.results.make_probes import LABELS, TARGETS, ProbesTable, Reading, SpaceRow, Verdict, blocks_of
+from ser.infer.results_file import write_results
 from ser.model_dir.record import data_stamp
 
 SYSTEMS = ("vgg5_baseline", "vgg5_ad", "vgg5_ad_se")
@@ -88,6 +89,17 @@ def complete(data, exp, fold, config):
     return config
 
 
+def write_probes(folder, folds):
+    """PROBES and its data, of one system with one space."""
+    row = SpaceRow("vgg5_ad", "after", "F+", "mean", {target: [60.0, 63.0] for target in TARGETS},
+                   {label: [0.1, 0.2] for label in LABELS})
+    readings = {target: Reading(61.5, 60.0, None) for target in TARGETS}
+    table = ProbesTable(Setting("synthetic-tests-4", "loso", folds, ["7"]), dict.fromkeys(TARGETS, 25.0), [row],
+                        [Verdict("vgg5_ad", readings)])
+    write_results(folder / "probes.json", table)
+    (folder / "PROBES").write_text(as_text(table.setting, blocks_of(table)))
+
+
 def call(script, data, exp, systems=SYSTEMS):
     """Run a script on some systems in this process; returns its status."""
     with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as exit_of:
@@ -121,13 +133,9 @@ def finished(tmp_path_factory):
             path = exp / system / fold / "config.json"
             path.write_text(json.dumps(complete(data, exp, fold, json.loads(path.read_text()))))
     call(make_results, data, exp)
-    wide = ["system", *(f"a long heading {number}" for number in range(12))]
-    (exp / "ABLATIONS").write_text("title of ablations\n\n" + as_table([wide, ["vgg5_ad_se", *["1.25"] * 12]]))
+    call(make_ablations, data, exp, SYSTEMS[2:])
     (exp / "commands").write_text(f"2026-11-24T05:00:00+00:00\t./run.sh --ser-data '{NASTY}' --seeds 0\n")
-    (exp / "analysis").mkdir()
-    table = as_table([["system", "emotion"], ["chance", "25.00"], ["vgg5_ad", "61.50 ± 2.00"]])
-    (exp / "analysis" / "PROBES").write_text(f"title of probes\n\n{RULE}\nvgg5_ad: NOT\n  DISENTANGLED.\n\n"
-                                             f"Pooling 'mean'\n{table}\n{DEFINITION}")
+    write_probes(exp / "analysis", folds)
     for name, size in (("figure1", (10, 10.4)), ("confusions", (7, 3)), ("speakers", (7, 3)), ("curves", (2, 2))):
         picture(exp / "analysis" / f"{name}.png", size)
     picture(exp / "vgg5_ad" / "fold_s0" / "analysis" / "masks.png")
@@ -152,42 +160,47 @@ def copy(finished, tmp_path):
     return tmp_path / "data", tmp_path / "exp"
 
 
-def test_tables_are_read_back_as_they_were_written():
-    rows = [["system", "WF1 pooled", "paper, Table 2"], ["vgg5_ad", "64.34 ± 1.00", ""], ["ICON [25]", "", "of 63.0"]]
-    text = f"{as_table(rows)}\nTable of\ntwo lines\n{as_table([['only'], ['a  b']])}"
-    assert read_blocks(text) == [Block("table", rows), Block("table", [["only"], ["a  b"]], "Table of two lines")]
-
-
-def test_words_are_read_as_what_they_are():
-    blocks = read_blocks("title\n*** CAREFUL: made up. ***\n\n" + "\n".join([RULE, "a: NOT\n  SO.\nb: SO.", "",
-                         DEFINITION]) + "\n\na   1\n b  c   2\n    d\n\nx   3\ny\n")
-    kinds = [block.kind for block in blocks]
-    assert kinds == ["paragraph", "warning", "paragraph", "list", "paragraph", "definitions", "paragraph",
-                     "definitions", "definitions", "definitions", "preformatted"]
-    assert blocks[1].content == ["CAREFUL: made up."] and blocks[3].content == ["a: NOT SO.", "b: SO."]
-    assert "\n" not in blocks[2].content[0] and blocks[2].content[0].endswith("how much better, the figures tell.")
-    assert [term for term, _ in blocks[7].content] == ["before", "after", "F", "IN(F)"]
-    assert blocks[8].content[0] == ("mean", "pooled over time and frequency as in the network: all that its heads see. "
-                                    "R differs from F by the constant beta and reads alike; IN(F) is beta in every "
-                                    "utterance, so it tells nothing.")
-    assert blocks[-1].content == ["x   3", "y"]
-
-
-def test_every_figure_of_the_text_files_stands_in_a_table_of_the_page(finished, report):
+@pytest.mark.parametrize("file", ["RESULTS", "ABLATIONS", "analysis/PROBES"])
+def test_the_page_and_the_text_say_the_same(file, finished, report):
+    """Every line of a text file is in the page: a row of a table by its cells, all else by its words."""
     data, exp = finished
     status, text, _ = report(data, exp)
     assert status == 0
     page = Page(text)
-    lines = (exp / "RESULTS").read_text().splitlines()
-    rows = {row[0]: row for row in page.table("system", "backbone", "method", "WF1 pooled")}
-    for system in SYSTEMS:
-        line = next(line for line in lines if line.startswith(f"{system} "))
-        assert line.split() == " ".join(rows[system]).split() and len(re.findall(r"\d+\.\d", line)) == 6
-    assert page.table("system", "emotion") == [["chance", "25.00"], ["vgg5_ad", "61.50 ± 2.00"]]
-    assert page.table("system", "a long heading 0") == [["vgg5_ad_se", *["1.25"] * 12]]
-    assert "WF1 is the F1 of each class" in page.text and "vgg5_ad: NOT DISENTANGLED." in page.text
+    rows = [" ".join(" ".join(row).split()) for table in page.tables for row in table]
+    words = " ".join(page.text.split())
+    lines = (exp / file).read_text().splitlines()
+    rules = [number for number, line in enumerate(lines) if line and not line.strip("- ")]
+    assert rules
+    for number, line in enumerate(lines):
+        if any(line and lines[rule - 1 : number + 1].count("") == 0 and number >= rule - 1 for rule in rules):
+            assert number in rules or " ".join(line.split()) in rows, line
+        else:
+            for part in re.split(" {2,}", line.strip("* ")):
+                assert part in words, line
+
+
+def test_figures_warnings_and_verdicts(finished, report):
+    page = Page(report(*finished)[1])
+    probes = page.table("system", "moment")
+    assert probes[0][3:6] == ["25.00"] * 3
+    assert probes[1] == ["vgg5_ad", "after", "F+", *["61.50 ± 2.12"] * 3, *["0.15 ± 0.07"] * 2]
+    assert "vgg5_ad, after fine-tuning: NOT DISENTANGLED: emotion reads about as well from F+ as from F- (" in page.text
+    assert "synthetic-tests-4, loso, 6 folds, seeds 7" in page.text  # of the probes, as their data say
     assert "SYNTHETIC: these figures show" in page.text and "banner" in [
         attributes.get("class") for attributes in page.all("p")]
+
+
+def test_the_page_is_made_of_the_data_and_not_of_the_text(finished, copy, report):
+    data, exp = copy
+    for name in ("ABLATIONS", "analysis/PROBES"):
+        (exp / name).unlink()
+    (exp / "RESULTS").write_text("nothing\n")
+    of_copy, of_whole = Page(report(data, exp)[1]), Page(report(*finished)[1])
+    sums = of_whole.table("file", "sha256"), of_copy.table("file", "sha256")
+    changed = [one for one in of_copy.tables if one not in of_whole.tables]
+    assert sums[0] != sums[1] and len(of_copy.tables) == len(of_whole.tables)
+    assert all("sha256" in table[0] or "options of steps/finetune.py" in table[0] for table in changed)
 
 
 def test_how_it_was_made_and_from_which_data(finished, report):
@@ -243,12 +256,12 @@ def test_the_same_bytes_again(finished, report):
 def test_what_is_missing_is_left_out_and_named(finished, copy, report):
     assert "Not in this report" not in report(*finished)[1]
     data, exp = copy
-    for path in (exp / "ABLATIONS", exp / "analysis" / "figure1.png", exp / "commands",
+    for path in (exp / "ablations.json", exp / "analysis" / "figure1.png", exp / "commands",
                  exp / "vgg5_ad" / "fold_s0" / "analysis" / "masks.png"):
         path.unlink()
     page = Page(report(data, exp)[1])
     left_out = page.text.split("Left out")[-1]
-    assert "ABLATIONS (./run.sh --stop-stage 8 makes it)" in left_out
+    assert "ablations.json (./run.sh --stop-stage 8 makes it)" in left_out
     assert "analysis/figure1.png, attention masks of vgg5_ad (./run.sh --stage 7 makes them)" in left_out
     assert "confusions.png" not in left_out and "PROBES" not in left_out
     assert f"{exp}/commands is not there" in page.text
@@ -261,7 +274,7 @@ def test_ablations_of_an_earlier_run_are_not_shown(copy):
     data, exp = copy
     assert call(make_report, data, exp, SYSTEMS[:2]) == 0
     text = (exp / "report.html").read_text()
-    assert "title of ablations" not in text and "ABLATIONS (./run.sh --stop-stage 8 makes it)" in text
+    assert "p adjusted" not in text and "ablations.json (./run.sh --stop-stage 8 makes it)" in text
 
 
 def test_models_of_other_data_are_named(copy, report):
@@ -274,7 +287,10 @@ def test_models_of_other_data_are_named(copy, report):
 
 
 @pytest.mark.parametrize("break_it, message", [
-    (lambda exp: (exp / "RESULTS").unlink(), "RESULTS: not there; run ./run.sh --stage 6"),
+    (lambda exp: (exp / "results.json").unlink(), "results.json: not there; run ./run.sh --stage 6"),
+    (lambda exp: (exp / "results.json").write_text("{"), "results.json: not a results file; run ./run.sh --stage 6"),
+    (lambda exp: (exp / "analysis" / "probes.json").write_text('{"format": 1}'),
+     "probes.json: it must have setting, chance, rows, verdicts; run ./run.sh --stage 7"),
     (lambda exp: (exp / "analysis" / "curves.png").write_text("GIF89a"), "curves.png: no PNG picture; make it again"),
     (lambda exp: (exp / "vgg5_ad" / "fold_s0" / "config.json").unlink(), "config.json: no such file"),
 ])

@@ -231,7 +231,7 @@ CONFIG_FAULTS = {
     "option of another version": (set_option("number_of_heads", 4), "has an option 'number_of_heads' that this"),
     "features no texts": (lambda config: config.update(features={"fbank.conf": 3}), "features 'fbank.conf' must be"),
     "features not known": (lambda config: config.update(features={}), "does not say with which fbank.conf"),
-    "other dimension": (set_feature("fbank.conf", "--num-mel-bins=40\n"), "makes 40 features a frame.* takes 41"),
+    "other dimension": (set_feature("fbank.conf", "--num-mel-bins=40\n"), "makes 40 features per frame.* takes 41"),
     "fbank huge": (set_feature("fbank.conf", "--frame-length=1e12\n"), "frame-length must be 1000 ms or less"),
     "fbank not a number": (set_feature("fbank.conf", "--frame-shift=nan\n"), "frame-shift must lie between"),
     "fbank no shift": (set_feature("fbank.conf", "--frame-shift=1e-9\n"), "frame-shift a sample or more"),

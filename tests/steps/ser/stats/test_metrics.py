@@ -2,7 +2,13 @@
 
 import numpy as np
 import pytest
-from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix, f1_score
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    confusion_matrix,
+    f1_score,
+    precision_recall_fscore_support,
+)
 
 from ser.stats import metrics
 
@@ -22,6 +28,26 @@ def test_equals_scikit_learn(seed):
     assert scores.ua == pytest.approx(100 * balanced_accuracy_score(references, hypotheses))
     assert scores.wa == pytest.approx(100 * accuracy_score(references, hypotheses))
     assert (scores.correct, scores.total) == ((references == hypotheses).sum(), len(references))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_scores_of_each_class_are_those_of_scikit_learn(seed):
+    rng = np.random.default_rng(seed)
+    references, hypotheses = rng.choice(5, (2, 30), p=rng.dirichlet(np.ones(5) * 0.5))
+    expected = precision_recall_fscore_support(references, hypotheses, labels=range(5), zero_division=0)
+    scores = metrics.scores_by_class(metrics.confusion_matrix(references, hypotheses, 5))
+    for number, (precision, recall, f1, utterances) in enumerate(zip(*expected, strict=True)):
+        one = scores[number]
+        assert (one.precision, one.recall, one.f1) == pytest.approx((100 * precision, 100 * recall, 100 * f1))
+        assert (one.utterances, one.predicted) == (utterances, (hypotheses == number).sum())
+        assert one.correct == ((references == number) & (hypotheses == number)).sum()
+
+
+@pytest.mark.parametrize("num_classes", [2, 4, 7, 13, 20])
+def test_weighted_f1_of_a_stack_is_that_of_each_to_the_last_bit(num_classes):
+    stack = np.random.default_rng(num_classes).integers(0, 50, (40, 3, num_classes, num_classes)) + 1
+    each = [metrics.scores_of(confusion).wf1 for confusion in stack.reshape(-1, num_classes, num_classes)]
+    assert metrics.weighted_f1(stack.astype(float)).ravel().tolist() == each
 
 
 def test_nothing_to_score():
