@@ -11,7 +11,8 @@ Writes DATA/folds/<fold>/{train,valid,test}, DATA/folds/list and DATA/folds/prot
     loso            each speaker tests once, the next one in sorted order validates
     kfold           --num-folds groups of speakers of about equal numbers of utterances; group i tests, i + 1 validates
     auto            loso, or kfold where there are more than 20 speakers
-    identification  the same speakers in both parts: by utt2split (valid and test validate), or every tenth utterance
+    identification  the same speakers in both parts: by utt2split (valid and test validate), or else the last tenth of
+                    each speaker's utterances validates
 """
 
 import contextlib
@@ -19,10 +20,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from local.speaker_corpus import last_tenth
 from options import OptionParser, run
 from ser.base.errors import UserError
 from ser.base.files import temporary_folder, write_text
-from ser.data.data_dir import read_table, write_list
+from ser.data.data_dir import read_table, spk2utt_of, write_list
 from ser.data.folds import read_fold, read_identification
 
 MANY_SPEAKERS = 20  # with more, auto is kfold
@@ -117,14 +119,6 @@ def make_folds(data: Path, utt2spk: Mapping[str, str], protocol: str, num_folds:
     return len(folds)
 
 
-def every_tenth(utt2spk: Mapping[str, str]) -> set[str]:
-    """Every tenth utterance of a speaker, or the last one of a speaker with fewer than ten; none of a single one."""
-    of_speaker: dict[str, list[str]] = {}
-    for utt in sorted(utt2spk):
-        of_speaker.setdefault(utt2spk[utt], []).append(utt)
-    return {utt for utts in of_speaker.values() if len(utts) > 1 for utt in utts[9::10] or utts[-1:]}
-
-
 def make_identification(data: Path, utt2spk: Mapping[str, str]) -> dict[str, int]:
     """Write DATA/identification and return the numbers of utterances of train and valid."""
     if (data / "utt2split").is_file():
@@ -135,7 +129,7 @@ def make_identification(data: Path, utt2spk: Mapping[str, str]) -> dict[str, int
                                 "needs train, valid or test")
         valid = {utt for utt in utt2spk if utt2split[utt] != "train"}
     else:
-        valid = every_tenth(utt2spk)
+        valid = {utt for utts in spk2utt_of(utt2spk).values() for utt in last_tenth(utts.split())}
     if not valid:
         raise UserError(f"{data}: nothing to validate on; some speaker needs 2 or more utterances")
     with replaced_dir(data / "identification") as folder:
