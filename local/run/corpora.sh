@@ -52,12 +52,12 @@ as_options() {
 # infer_corpus: the corpus whose folder is given, and the one to pre-train on; a folder or an option that the run would
 # not use is an error.
 infer_corpus() {
-  local folder option used_options all_options=${corpus_options[*]}
+  local folder_option option used_options all_options=${corpus_options[*]}
   # The corpus of emotion
-  folder=$(option_with_value "${emotion_corpora[@]}" ser_data)
-  [ -z "$folder" ] || [ -z "$corpus" ] || [ "$corpus" = "${folder/ser_data/kaldi}" ] ||
-    die "--corpus $corpus does not use the folder given for $(as_options "$folder"); leave one of them out"
-  corpus=${corpus:-${folder/ser_data/kaldi}}
+  folder_option=$(option_with_value "${emotion_corpora[@]}" ser_data)
+  [ -z "$folder_option" ] || [ -z "$corpus" ] || [ "$corpus" = "${folder_option/ser_data/kaldi}" ] ||
+    die "--corpus $corpus does not use the folder given for $(as_options "$folder_option"); leave one of them out"
+  corpus=${corpus:-${folder_option/ser_data/kaldi}}
   corpus=${corpus:-mini}
   [[ " mini kaldi ${emotion_corpora[*]} " == *" $corpus "* ]] ||
     die "--corpus $corpus: expected one of mini ${emotion_corpora[*]}"
