@@ -196,7 +196,7 @@ TABLE = [
     (FBANK, "option that is none", lambda place: (place / "own.conf").write_text("--num-mel-binz=3\n"), 1,
      r"unrecognized arguments: --num-mel-binz=3", "--fbank-config", "{}/own.conf"),
     (FOLDS, "two speakers only", edit("data/utt2spk", lambda text: re.sub("s[34]$", "s1", text, flags=re.M)), 1,
-     r"loso needs 3 or more speakers, and there are 2"),
+     r"loso needs 3 or more speakers, found 2"),
     (FOLDS, "speaker that cannot name a folder", replaced("data/utt2spk", " s2", " ../s2", -1), 1,
      r"utt2spk: speaker ../s2 cannot name a folder"),
     (FOLDS, "ids in Greek", edit("data/utt2spk", lambda text: text.replace(" s", " ς")), 0, r"4 folds, protocol loso"),
