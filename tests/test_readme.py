@@ -97,7 +97,7 @@ def test_a_corpus_of_ones_own_with_six_classes(place):
     run("steps/analyse.py", "--device", "cpu", "--num-threads", "1",
         *(f"--dir={exp}/vgg5_baseline/fold_{actor}" for actor in ACTORS))
     for script in ("make_probes", "make_confusions", "make_curves", "make_report"):
-        run(f"local/{script}.py", "--systems", "vgg5_baseline", data, exp)
+        run(f"local/results/{script}.py", "--systems", "vgg5_baseline", data, exp)
     assert re.search(rf"^chance +{100 / 6:.2f} ", (exp / "analysis/PROBES").read_text(), re.MULTILINE)
     confusions = [line.split("\t") for line in (exp / "analysis/confusions.tsv").read_text().splitlines()[1:]]
     assert len(confusions) == 36 and sum(int(row[-1]) for row in confusions) == 51
