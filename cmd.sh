@@ -5,7 +5,7 @@ cmd_backend=${cmd_backend:-local}
 # Runners in Kaldi's calling convention: $cmd [options] [JOB=1:N] LOG COMMAND...
 # train_cmd runs CPU jobs (features, voice activity), cuda_cmd the training. Memory is that of one job; partitions,
 # accounts and the names of resources are in conf/slurm.conf and conf/queue.conf. Your own Kaldi run.pl, slurm.pl
-# or queue.pl can stand here, with options behind it, and has Kaldi's ways: run.pl gives every job the same GPUs,
+# or queue.pl can be named here, with options after it, and has Kaldi's ways: run.pl gives every job the same GPUs,
 # queue.pl counts memory by slot, and slurm.pl may leave its jobs in the queue when it is killed.
 case $cmd_backend in
   local)

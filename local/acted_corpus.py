@@ -1,20 +1,20 @@
 """What the preparations of acted corpora share, in which a file's name says who speaks and with which emotion."""
 
-import sys
+import argparse
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
+from local.counts import compare_counts, label_counts, print_counts, warn_about, with_totals
 from local.prep_common import (
-    SYNTHETIC,
+    SYNTHETIC_MARKER,
     find,
     keep_usable,
-    label_counts,
     log_left_out,
-    once_each,
-    print_counts,
-    synthetic_prefix,
-    warn_of,
+    synthetic_dataset,
+    unique_files,
     wav_problem,
-    with_totals,
 )
 from options import OptionParser
 from ser.base.errors import UserError
@@ -24,82 +24,106 @@ FOUR = ("neu", "hap", "ang", "sad")
 OTHER_MEDIA = {".mp3", ".mp4", ".flv"}
 
 
-def get_args(corpus, published):
-    """Parse the options of the script that runs; `name` is the corpus in its name, cremad of cremad_data_prep.py.
+class Utterance(NamedTuple):
+    """An utterance of an acted corpus."""
 
-    Parameters
-    ----------
-    corpus : str
-        As people call it.
-    published : dict
-        Label to number of utterances.
-    """
-    script = Path(sys.argv[0]).name
-    name = script.removesuffix("_data_prep.py")
-    parser = OptionParser(f"Prepare a Kaldi data directory from {corpus}.",
-                          f"local/{script} --labels all /corpora/{corpus} data/{name}")
+    id: str
+    speaker: str
+    label: str
+    path: str
+
+
+class Corpus(NamedTuple):
+    """What tells one acted corpus from another."""
+
+    title: str  # as people call it
+    name: str  # of its script NAME_data_prep.py and of its dataset
+    sample: str  # a file's name, for messages
+    published: Mapping[str, int]  # utterances of each label, without those that utterance_of() gives a reason for
+    # path to its utterance and "", or to None and why the corpus's file is not used, "" for a name of something else
+    utterance_of: Callable[[str], tuple[Utterance | None, str]]
+
+
+def parse_options(corpus: Corpus) -> argparse.Namespace:
+    """Options of the script of `corpus`: labels, root, data."""
+    parser = OptionParser(f"Prepare a Kaldi data directory from {corpus.title}.",
+                          f"local/{corpus.name}_data_prep.py --labels all /corpora/{corpus.title} data/{corpus.name}")
     parser.add_argument("--labels", choices=("four", "all"), default="four",
-                        help=f"the paper's {' '.join(FOUR)}, or all {len(published)} (default: four)")
+                        help=f"the paper's {' '.join(FOUR)}, or all {len(corpus.published)} (default: four)")
     parser.add_argument("root", metavar="ROOT", type=lambda root: Path(root).absolute(),
                         help="the corpus: a folder with its wavs, at any depth")
     parser.add_argument("data", metavar="DATA", help="the data directory to write")
-    parser.set_defaults(corpus=corpus, name=name)
     return parser.parse_args()
 
 
-def read_names(args, files, sample, utterance_of):
-    """Turn file names into `{utterance: (path, speaker, label)}`, see `prepare`; raises UserError without any."""
-    wavs = once_each((entry.path for entry in files if Path(entry.name).suffix.lower() == ".wav"),
-                     key=lambda path: Path(path).stem)
-    left_out = {"no wav": sorted(entry.path for entry in files if Path(entry.name).suffix.lower() in OTHER_MEDIA)}
-    found = {}
-    for stem, path in sorted(wavs.items()):
-        said = utterance_of(stem) or f"not a name of {args.corpus}, such as {sample}"
-        if isinstance(said, str):
-            left_out.setdefault(said, []).append(path)
+def read_names(corpus: Corpus, root: Path, files: list[os.DirEntry]) -> list[Utterance]:
+    """The utterances whose files have a name of the corpus; says which files do not. Raises UserError without any."""
+    wavs = unique_files((entry.path for entry in files if Path(entry.name).suffix.lower() == ".wav"),
+                        key=lambda path: Path(path).stem)
+    utterances = []
+    left_out: dict[str, list[str]] = {}
+    other_media = sorted(entry.path for entry in files if Path(entry.name).suffix.lower() in OTHER_MEDIA)
+    if other_media:
+        left_out["no wav"] = other_media
+    for _, path in sorted(wavs.items()):
+        utterance, reason = corpus.utterance_of(path)
+        if utterance:
+            utterances.append(utterance)
         else:
-            utt, speaker, label = said
-            found[utt] = path, speaker, label
-    left_out = {reason: paths for reason, paths in left_out.items() if paths}
-    if not found:
+            reason = reason or f"not a name of {corpus.title}, such as {corpus.sample}"
+            left_out.setdefault(reason, []).append(path)
+    if not utterances:
         reasons = "".join(f"; {len(paths)} files: {reason}" for reason, paths in left_out.items())
-        raise UserError(f"{args.root}: no wav of {args.corpus} inside, such as {sample}{reasons}")
+        raise UserError(f"{root}: no wav of {corpus.title} inside, such as {corpus.sample}{reasons}")
     for reason, paths in left_out.items():
         log_left_out(paths, reason)
-    return found
+    return utterances
 
 
-def prepare(args, files, *, sample, utterance_of, published, spk2gender):
+def prepare(corpus: Corpus, root: Path, data: str, files: list[os.DirEntry], *, all_labels: bool,
+            spk2gender: Mapping[str, str]) -> None:
     """Write the data directory of a corpus.
 
     Parameters
     ----------
-    args : argparse.Namespace
-        Of `get_args`.
+    corpus : Corpus
+    root : Path
+        Of the corpus.
+    data : str
+        The data directory.
     files : list of os.DirEntry
-        The corpus; of a name that stands twice, one file is used.
-    sample : str
-        A file's name, for messages.
-    utterance_of : callable
-        A name without .wav to (utterance, speaker, label), to a reason why the corpus's file is not used, or None.
-    published : dict
-        Label to number of utterances, without those that `utterance_of` gives a reason for.
+        Files of the corpus; of several with the same name, one is used.
+    all_labels : bool
+        Whether to take all labels of the corpus, or the paper's four.
     spk2gender : dict
         Speaker to `m` or `f`, or nothing where it is not known.
+
+    Raises
+    ------
+    UserError
+        The corpus has no utterance of the labels, or fewer than 95 % of them can be used.
     """
-    labels = FOUR if args.labels == "four" else tuple(published)
-    found = {utt: entry for utt, entry in read_names(args, files, sample, utterance_of).items() if entry[2] in labels}
-    if not found:
-        raise UserError(f"{args.root}: no utterance of the classes {' '.join(labels)}; --labels all takes the others")
-    usable = keep_usable(found, lambda utt: wav_problem(found[utt][0]))
-    utt2spk = {utt: found[utt][1] for utt in usable}
-    utt2emo = {utt: found[utt][2] for utt in usable}
-    marker = find(files, args.root, SYNTHETIC)
-    prefix = synthetic_prefix(Path(marker).parent) if marker else ""
-    total = with_totals({"published": published}, labels)["total"]
-    warn_of(print_counts(with_totals(label_counts(utt2spk, utt2emo), labels), None if prefix else {"total": total}))
-    word = f"{prefix}{args.name}-{len(labels)}"
-    write_data_dir(args.data, dataset=word, wav={utt: found[utt][0] for utt in usable}, utt2spk=utt2spk,
+    labels = tuple(corpus.published) if all_labels else FOUR
+    utterances = {utterance.id: utterance for utterance in read_names(corpus, root, files)
+                  if utterance.label in labels}
+    if not utterances:
+        raise UserError(f"{root}: no utterance of the classes {' '.join(labels)}; --labels all takes the others")
+    usable = keep_usable(utterances, lambda utt: wav_problem(utterances[utt].path))
+    utt2spk = {utt: utterances[utt].speaker for utt in usable}
+    utt2emo = {utt: utterances[utt].label for utt in usable}
+
+    dataset = f"{corpus.name}-{len(labels)}"
+    total = with_totals({"published": corpus.published}, labels)["total"]
+    published = {"total": total}
+    marker = find(files, root, SYNTHETIC_MARKER)
+    if marker:
+        dataset = synthetic_dataset(Path(marker).parent, dataset)
+        published = {}
+    counts = with_totals(label_counts(utt2spk, utt2emo), labels)
+    print_counts(counts, published)
+    warn_about(compare_counts(counts, published))
+
+    write_data_dir(data, dataset=dataset, wav={utt: utterances[utt].path for utt in usable}, utt2spk=utt2spk,
                    spk2gender=spk2gender, utt2emo=utt2emo)
-    print(f"{args.name}_data_prep.py: prepared {args.data}: {len(usable)} utterances of "
-          f"{len(set(utt2spk.values()))} speakers, dataset {word}")
+    print(f"{corpus.name}_data_prep.py: prepared {data}: {len(usable)} utterances of "
+          f"{len(set(utt2spk.values()))} speakers, dataset {dataset}")

@@ -10,8 +10,9 @@ ROOT or beside it, gives the genders.
 
 import csv
 import re
+from pathlib import Path
 
-from local.acted_corpus import get_args, prepare
+from local.acted_corpus import Corpus, Utterance, parse_options, prepare
 from local.prep_common import find, list_files
 from options import run
 from ser.base.errors import UserError
@@ -19,19 +20,25 @@ from ser.base.errors import UserError
 SILENT = "1076_MTI_SAD_XX"
 EMOTION = {"NEU": "neu", "HAP": "hap", "ANG": "ang", "SAD": "sad", "DIS": "dis", "FEA": "fea"}
 PUBLISHED = {"neu": 1087, "hap": 1271, "ang": 1271, "sad": 1270, "dis": 1271, "fea": 1271}  # SILENT would be sad
-NAME = re.compile(r"(10[0-8]\d|109[01])_[A-Z]{3}_([A-Z]{3})_(?:LO|MD|HI|XX?)", re.ASCII)
+NAME = re.compile(r"(?P<actor>10[0-8]\d|109[01])_[A-Z]{3}_(?P<emotion>[A-Z]{3})_(?:LO|MD|HI|XX?)", re.ASCII)
 GENDER = {"male": "m", "female": "f"}
 
 
-def utterance_of(name):
-    """(1001_DFA_ANG_XX, 1001, ang) of 1001_DFA_ANG_XX; a reason of the one that was published without sound."""
+def utterance_of(path: str) -> tuple[Utterance | None, str]:
+    """Utterance 1001_DFA_ANG_XX, speaker 1001, label ang of …/1001_DFA_ANG_XX.wav; see Corpus."""
+    name = Path(path).stem
     match = NAME.fullmatch(name)
-    if not match or match[1] == "1000" or match[2] not in EMOTION:
-        return None
-    return "is published without sound" if name == SILENT else (name, match[1], EMOTION[match[2]])
+    if not match or match["actor"] == "1000" or match["emotion"] not in EMOTION:
+        return None, ""
+    if name == SILENT:
+        return None, "is published without sound"
+    return Utterance(name, match["actor"], EMOTION[match["emotion"]], path), ""
 
 
-def read_demographics(path):
+CORPUS = Corpus("CREMA-D", "cremad", "1001_DFA_ANG_XX.wav", PUBLISHED, utterance_of)
+
+
+def read_demographics(path: str) -> dict[str, str]:
     """Read the genders of VideoDemographics.csv (`ActorID,Age,Sex,Race,Ethnicity`); raises UserError."""
     with open(path, encoding="utf-8-sig", errors="replace", newline="") as file:
         reader = csv.DictReader(file)
@@ -40,17 +47,17 @@ def read_demographics(path):
             actor, sex = (str(row.get(column) or "").strip() for column in ("ActorID", "Sex"))
             if not actor or sex.lower() not in GENDER:
                 raise UserError(f"{path}:{reader.line_num}: expected an ActorID, and Male or Female as its Sex, "
-                                f"found {actor!r} and {sex!r}; mend it or take it away")
+                                f"found {actor!r} and {sex!r}; correct or remove the line")
             genders[actor] = GENDER[sex.lower()]
     return genders
 
 
-def main():
-    args = get_args("CREMA-D", PUBLISHED)
+def main() -> None:
+    args = parse_options(CORPUS)
     files = list_files(args.root)
     path = find(files, args.root, "VideoDemographics.csv")
     print(f"gender: {path or 'no VideoDemographics.csv in ROOT or beside it, so no spk2gender'}")
-    prepare(args, files, sample="1001_DFA_ANG_XX.wav", utterance_of=utterance_of, published=PUBLISHED,
+    prepare(CORPUS, args.root, args.data, files, all_labels=args.labels == "all",
             spk2gender=read_demographics(path) if path else {})
 
 

@@ -8,27 +8,34 @@ paper's (neu hap ang sad), all seven add bor dis fea.
 """
 
 import re
+from pathlib import Path
 
-from local.acted_corpus import get_args, prepare
+from local.acted_corpus import Corpus, Utterance, parse_options, prepare
 from local.prep_common import list_files
 from options import run
 
 GENDER = {"03": "m", "08": "f", "09": "f", "10": "m", "11": "m", "12": "m", "13": "f", "14": "f", "15": "m", "16": "f"}
 EMOTION = {"N": "neu", "F": "hap", "W": "ang", "T": "sad", "L": "bor", "E": "dis", "A": "fea"}
 PUBLISHED = {"neu": 79, "hap": 71, "ang": 127, "sad": 62, "bor": 81, "dis": 46, "fea": 69}
-NAME = re.compile(rf"({'|'.join(GENDER)})[ab]\d\d([{''.join(EMOTION)}])[a-z]", re.ASCII)
+NAME = re.compile(rf"(?P<speaker>{'|'.join(GENDER)})[ab]\d\d(?P<emotion>[{''.join(EMOTION)}])[a-z]", re.ASCII)
 
 
-def utterance_of(name):
-    """(03-03a01Fa, 03, hap) of 03a01Fa; None of any other name."""
+def utterance_of(path: str) -> tuple[Utterance | None, str]:
+    """Utterance 03-03a01Fa, speaker 03, label hap of …/03a01Fa.wav; see Corpus."""
+    name = Path(path).stem
     match = NAME.fullmatch(name)
-    return match and (f"{match[1]}-{name}", match[1], EMOTION[match[2]])
+    if not match:
+        return None, ""
+    speaker = match["speaker"]
+    return Utterance(f"{speaker}-{name}", speaker, EMOTION[match["emotion"]], path), ""
 
 
-def main():
-    args = get_args("EmoDB", PUBLISHED)
-    prepare(args, list_files(args.root), sample="03a01Fa.wav", utterance_of=utterance_of, published=PUBLISHED,
-            spk2gender=GENDER)
+CORPUS = Corpus("EmoDB", "emodb", "03a01Fa.wav", PUBLISHED, utterance_of)
+
+
+def main() -> None:
+    args = parse_options(CORPUS)
+    prepare(CORPUS, args.root, args.data, list_files(args.root), all_labels=args.labels == "all", spk2gender=GENDER)
 
 
 if __name__ == "__main__":

@@ -11,18 +11,12 @@ compared with the published ones; a difference is said loudly, but a part of the
 
 import hashlib
 import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
+from local.counts import compare_counts, label_counts, print_counts, warn_about, with_totals
 from local.iemocap_published import CHECKSUMS, counts_of
-from local.prep_common import (
-    keep_usable,
-    label_counts,
-    print_counts,
-    synthetic_prefix,
-    warn_of,
-    wav_problem,
-    with_totals,
-)
+from local.prep_common import is_marked_synthetic, keep_usable, synthetic_dataset, wav_problem
 from options import OptionParser, run, str2bool
 from ser.base.errors import UserError
 from ser.base.log import log
@@ -34,17 +28,19 @@ SUMMARY = re.compile(r"\[\d+\.\d+ - \d+\.\d+\]\t(\S+)\t(\S+)\t\[[^\]]*\]")  # [6
 TURN_END = re.compile(r"_[FM]\d{3}")
 
 
-def in_scope(dialog, scope):
+def in_scope(dialog: str, scope: str) -> bool:
     """Whether a dialog such as Ses05M_script01_1b belongs to `improvised` or `all`."""
     return scope == "all" or "_impro" in dialog
 
 
-def speaker_of(utt):
+def speaker_of(turn: str) -> str:
     """The voice: Ses01F_impro01_M000 is spoken by Ses01M."""
-    return utt[:5] + utt.rsplit("_", 1)[1][0]
+    session = turn[:5]
+    voice = turn.rsplit("_", 1)[1][0]
+    return session + voice
 
 
-def summary_lines(path):
+def summary_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yield (line number, line) of the lines that begin with `[`; comments are free text in any encoding."""
     with open(path, encoding="latin-1") as lines:
         for number, line in enumerate(lines, 1):
@@ -52,7 +48,7 @@ def summary_lines(path):
                 yield number, line.rstrip()
 
 
-def read_labels(paths):
+def read_labels(paths: Iterable[Path]) -> dict[str, str]:
     """Read EmoEvaluation files into `{turn: label}`.
 
     Raises
@@ -60,25 +56,29 @@ def read_labels(paths):
     UserError
         Anything in the files is not as it should be; every case is named with file and line first.
     """
-    labels, places, problems = {}, {}, []
+    labels: dict[str, str] = {}
+    places: dict[str, str] = {}
+    problems: list[str] = []
     for path in paths:
         before = len(problems) + len(labels)
         for number, line in summary_lines(path):
             place = f"{path}:{number}"
             match = SUMMARY.fullmatch(line)
-            turn, label = match.groups() if match else (None, None)
             if not match:
                 problems.append(f"{place}: not '[start - end] turn label [V, A, D]' between tabs: {line!r}")
-            elif not (turn.startswith(path.stem) and TURN_END.fullmatch(turn, len(path.stem))):
+                continue
+            turn, label = match.groups()
+            if not (turn.startswith(path.stem) and TURN_END.fullmatch(turn, len(path.stem))):
                 problems.append(f"{place}: turn {turn} is not {path.stem}_F or _M and three digits")
             elif label not in CODES:
                 problems.append(f"{place}: unknown label {label!r} of {turn}")
             elif turn in labels and labels[turn] != label:
                 problems.append(f"{place}: conflict: {turn} is {label} here and {labels[turn]} in {places[turn]}")
             elif turn in labels:
-                problems.append(f"{place}: {turn} stands already in {places[turn]}")
+                problems.append(f"{place}: {turn} is already in {places[turn]}")
             else:
-                labels[turn], places[turn] = label, place
+                labels[turn] = label
+                places[turn] = place
         if len(problems) + len(labels) == before:
             problems.append(f"{path}: holds no turn")
     for problem in problems:
@@ -88,37 +88,82 @@ def read_labels(paths):
     return labels
 
 
-def warn_of_unlabelled(sentence_dir, scope, labels):
-    """Name the sentence wavs in scope that no label file speaks of."""
+def warn_about_unlabelled(sentence_dir: Path, scope: str, labels: Collection[str]) -> None:
+    """Name the sentence wavs in scope that no label file names."""
     for wav in sorted(sentence_dir.glob("*/*.wav")):
         if in_scope(wav.parent.name, scope) and not wav.name.startswith("._") and wav.stem not in labels:
             log(f"WARNING: {wav} has no label line")
 
 
-def checksum(utt2spk, utt2emo):
+def checksum(utt2spk: Mapping[str, str], utt2emo: Mapping[str, str]) -> str:
     """sha256 of the sorted lines `<utterance> <speaker> <label>`, with the corpus's own utterance ids."""
     lines = sorted(f"{utt} {utt2spk[utt]} {label}\n" for utt, label in utt2emo.items())
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def compare_with_published(utt2spk, utt2emo, scope, merge_excited, word):
-    """Print the table and the checksum's verdict, and warn of every difference."""
-    published = counts_of(scope, merge_excited)
-    differences = print_counts(with_totals(label_counts(utt2spk, utt2emo), CLASSES), with_totals(published, CLASSES))
-    found, expected = checksum(utt2spk, utt2emo), CHECKSUMS.get(word)
+def compare_with_published(utt2spk: Mapping[str, str], utt2emo: Mapping[str, str], scope: str, merge_excited: bool,
+                           dataset: str) -> None:
+    """Print the counts and whether the checksum is the published one, and warn about every difference."""
+    counts = with_totals(label_counts(utt2spk, utt2emo), CLASSES)
+    published = with_totals(counts_of(scope, merge_excited), CLASSES)
+    print_counts(counts, published)
+    differences = compare_counts(counts, published)
+    found = checksum(utt2spk, utt2emo)
+    expected = CHECKSUMS.get(dataset)
     if expected is None:
-        verdict = f"no checksum is published for {word}"
+        verdict = f"no checksum is published for {dataset}"
     elif found == expected:
         verdict = "the SAME as published: every utterance, speaker and label is right"
     else:
         verdict = f"DIFFERENT from the published {expected}"
-        differences.append("the checksum" + ("" if differences else
-                           ": the counts are right, so utterance ids or their labels differ from the published ones"))
+        differences.append("the checksum" if differences else "the checksum: the counts are right, so utterance ids "
+                           "or their labels differ from the published ones")
     print(f"sha256 of 'utterance speaker label' lines: {found}, {verdict}")
-    warn_of(differences)
+    warn_about(differences)
 
 
-def main():
+def prepare(root: Path, data: str, scope: str, merge_excited: bool) -> str:
+    """Write the data directory; returns what was made. Raises UserError for a corpus that cannot be used."""
+    # Labels
+    label_files = [path for path in sorted(root.glob("Session*/dialog/EmoEvaluation/Ses*.txt"))
+                   if in_scope(path.stem, scope)]
+    if not label_files:
+        raise UserError(f"{root}: not an IEMOCAP tree (no Session*/dialog/EmoEvaluation/Ses*.txt); "
+                        "give the folder that holds Session1 to Session5")
+    labels = read_labels(label_files)
+    emotions = {label: label for label in CLASSES}
+    if merge_excited:
+        emotions["exc"] = "hap"
+
+    # Audio
+    wav_dirs = {path.stem: path.parents[2] / "sentences" / "wav" / path.stem for path in label_files}
+    wavs = {turn: wav_dirs[turn.rsplit("_", 1)[0]] / f"{turn}.wav" for turn in labels}
+    for sentence_dir in sorted({wav_dir.parent for wav_dir in wav_dirs.values()}):
+        warn_about_unlabelled(sentence_dir, scope, labels)
+    usable = keep_usable((turn for turn, label in labels.items() if label in emotions),
+                         lambda turn: wav_problem(wavs[turn]))
+    utt2spk = {turn: speaker_of(turn) for turn in usable}
+    utt2emo = {turn: emotions[labels[turn]] for turn in usable}
+
+    # Published counts
+    dataset = f"iemocap-{'impro' if scope == 'improvised' else 'all'}-4{'-exc' if merge_excited else ''}"
+    if is_marked_synthetic(root):
+        dataset = synthetic_dataset(root, dataset)
+        print_counts(with_totals(label_counts(utt2spk, utt2emo), CLASSES))
+    else:
+        compare_with_published(utt2spk, utt2emo, scope, merge_excited, dataset)
+
+    # Tables, under ids that begin with the speaker
+    utt_of = {turn: f"{utt2spk[turn]}-{turn}" for turn in usable}
+    write_data_dir(data, dataset=dataset,
+                   wav={utt_of[turn]: str(wavs[turn]) for turn in usable},
+                   utt2spk={utt_of[turn]: utt2spk[turn] for turn in usable},
+                   spk2gender={speaker: speaker[-1].lower() for speaker in utt2spk.values()},
+                   utt2emo={utt_of[turn]: utt2emo[turn] for turn in usable})
+    return f"{data}: {len(usable)} utterances of {len(set(utt2spk.values()))} speakers, dataset {dataset}"
+
+
+def main() -> None:
     parser = OptionParser("Prepare a Kaldi data directory from IEMOCAP, in four classes.",
                           "local/iemocap_data_prep.py /corpora/IEMOCAP_full_release data/iemocap")
     parser.add_argument("--scope", choices=["improvised", "all"], default="improvised",
@@ -128,39 +173,8 @@ def main():
     parser.add_argument("root", metavar="ROOT", help="the folder that holds Session1 to Session5")
     parser.add_argument("data", metavar="DATA", help="the data directory to write")
     args = parser.parse_args()
-
-    root = Path(args.root).absolute()
-    label_files = [path for path in sorted(root.glob("Session*/dialog/EmoEvaluation/Ses*.txt"))
-                   if in_scope(path.stem, args.scope)]
-    if not label_files:
-        raise UserError(f"{args.root}: not an IEMOCAP tree (no Session*/dialog/EmoEvaluation/Ses*.txt); "
-                        "give the folder that holds Session1 to Session5")
-    labels = read_labels(label_files)
-    folders = {path.stem: path.parents[2] / "sentences" / "wav" / path.stem for path in label_files}
-    wavs = {utt: folders[utt.rsplit("_", 1)[0]] / f"{utt}.wav" for utt in labels}
-    for sentence_dir in sorted({folder.parent for folder in folders.values()}):
-        warn_of_unlabelled(sentence_dir, args.scope, labels)
-    emotions = {label: label for label in CLASSES} | ({"exc": "hap"} if args.merge_excited else {})
-    usable = keep_usable((utt for utt, label in labels.items() if label in emotions),
-                         lambda utt: wav_problem(wavs[utt]))
-
-    utt2spk = {utt: speaker_of(utt) for utt in usable}
-    utt2emo = {utt: emotions[labels[utt]] for utt in usable}
-    word = f"iemocap-{'impro' if args.scope == 'improvised' else 'all'}-4{'-exc' if args.merge_excited else ''}"
-    prefix = synthetic_prefix(root)
-    if prefix:
-        print_counts(with_totals(label_counts(utt2spk, utt2emo), CLASSES))
-    else:
-        compare_with_published(utt2spk, utt2emo, args.scope, args.merge_excited, word)
-
-    name = {utt: f"{utt2spk[utt]}-{utt}" for utt in usable}
-    write_data_dir(args.data, dataset=prefix + word,
-                   wav={name[utt]: wavs[utt] for utt in usable},
-                   utt2spk={name[utt]: utt2spk[utt] for utt in usable},
-                   spk2gender={speaker: speaker[-1].lower() for speaker in utt2spk.values()},
-                   utt2emo={name[utt]: utt2emo[utt] for utt in usable})
-    print(f"{parser.prog}: prepared {args.data}: {len(usable)} utterances of {len(set(utt2spk.values()))} speakers, "
-          f"dataset {prefix + word}")
+    made = prepare(Path(args.root).absolute(), args.data, args.scope, args.merge_excited)
+    print(f"{parser.prog}: prepared {made}")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ Dialogical-Emotion-Decoding (adam1214) publish, which agree with each other.
 LABELS = ("neu", "sad", "ang", "hap", "exc")
 
 
-def _table(text):
+def _table(text: str) -> dict[str, dict[str, int]]:
     rows = (line.split() for line in text.strip().splitlines())
     return {speaker: dict(zip(LABELS, map(int, numbers), strict=True)) for speaker, *numbers in rows}
 
@@ -45,7 +45,10 @@ CHECKSUMS = {
 }
 
 
-def counts_of(scope, merge_excited):
+def counts_of(scope: str, merge_excited: bool) -> dict[str, dict[str, int]]:
     """Published four-class counts `{speaker: {label: number}}`; excited is happy when merged, else left out."""
-    return {speaker: {"neu": row["neu"], "hap": row["hap"] + merge_excited * row["exc"], "ang": row["ang"],
-                      "sad": row["sad"]} for speaker, row in COUNTS[scope].items()}
+    counts = {}
+    for speaker, row in COUNTS[scope].items():
+        happy = row["hap"] + row["exc"] if merge_excited else row["hap"]
+        counts[speaker] = {"neu": row["neu"], "hap": happy, "ang": row["ang"], "sad": row["sad"]}
+    return counts

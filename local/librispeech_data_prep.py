@@ -12,17 +12,17 @@ of each speaker, in whole chapters where there are five.
 import re
 from pathlib import Path
 
+from local.counts import compare_counts, print_counts, warn_about
 from local.prep_common import (
-    held_out_split,
+    is_marked_synthetic,
     keep_usable,
     log_left_out,
-    once_each,
-    print_counts,
     size_problem,
-    synthetic_prefix,
+    synthetic_dataset,
+    unique_files,
     walk,
-    warn_of,
 )
+from local.speaker_corpus import Utterance, held_out_split
 from options import OptionParser, run
 from ser.base.errors import UserError
 from ser.data.data_dir import write_data_dir
@@ -36,12 +36,12 @@ PUBLISHED = {
     "test-clean": {"speakers": 40, "utterances": 2620},
     "test-other": {"speakers": 33, "utterances": 2939},
 }
-NAME = re.compile(r"(\d{1,4})-(\d+)-(\d{4})", re.ASCII)
+NAME = re.compile(r"(?P<speaker>\d{1,4})-(?P<chapter>\d+)-(?P<number>\d{4})", re.ASCII)
 SUBSET = re.compile(r"(?:train|dev|test)-\w[\w-]*", re.ASCII)
-SOUND = {".flac", ".wav"}
+AUDIO = {".flac", ".wav"}
 
 
-def find_subsets(root):
+def find_subsets(root: Path) -> dict[str, Path]:
     """`{name in lower case: folder}` of ROOT and the folders in it, two levels deep, that are named like a subset."""
     if not root.is_dir():
         raise UserError(f"{root}: no such directory")
@@ -50,83 +50,112 @@ def find_subsets(root):
             if SUBSET.fullmatch(folder.name.lower()) and folder.is_dir()}
 
 
-def read_genders(path):
-    """Read SPEAKERS.TXT, `ID | SEX | SUBSET | MINUTES | NAME` with `;` comments; a name may hold `|`, too."""
+def find_genders(folder: Path) -> Path | None:
+    """SPEAKERS.TXT beside a subset or one folder above, in any case, or None."""
+    candidates = [path for parent in (folder.parent, folder.parent.parent) for path in sorted(parent.glob("*"))]
+    return next((path for path in candidates if path.name.lower() == "speakers.txt" and path.is_file()), None)
+
+
+def read_genders(path: Path) -> dict[str, str]:
+    """Read SPEAKERS.TXT into `{speaker: m or f}`; raises UserError. A name may hold `|`, too.
+
+    ;ID  |SEX| SUBSET           |MINUTES| NAME
+    14   | F | train-clean-360  | 25.03 | Kristin LeMoine
+    16   | F | train-clean-360  | 25.11 | Alys AtteWater
+    """
     genders = {}
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
         if not line.strip() or line.startswith(";"):
             continue
         speaker, sex, *_ = [*map(str.strip, line.split("|")), ""]
         if not (speaker.isdecimal() and sex in ("M", "F")):
-            raise UserError(f"{path}:{number}: expected 'ID | M or F | …', found {line!r}; mend it or take it away")
+            raise UserError(f"{path}:{number}: expected 'ID | M or F | …', found {line!r}; correct or remove the line")
         genders[f"{int(speaker):04d}"] = sex.lower()
     return genders
 
 
-def find_genders(folder):
-    """SPEAKERS.TXT beside a subset or one folder above, in any case, or None."""
-    places = [place for parent in (folder.parent, folder.parent.parent) for place in sorted(parent.glob("*"))]
-    return next((place for place in places if place.name.lower() == "speakers.txt" and place.is_file()), None)
-
-
-def utterance_of(name):
-    """(0103-1240-0000, 0103, 1240) of 103-1240-0000: utterance, speaker and chapter; None of any other name."""
-    match = NAME.fullmatch(name)
+def utterance_of(path: str) -> Utterance | None:
+    """Utterance 0103-1240-0000, speaker 0103, session 1240 of …/103-1240-0000.flac; None of any other name."""
+    match = NAME.fullmatch(Path(path).stem)
     if not match:
         return None
-    speaker = f"{int(match[1]):04d}"
-    return f"{speaker}-{match[2]}-{match[3]}", speaker, match[2]
+    speaker = f"{int(match['speaker']):04d}"
+    chapter = match["chapter"]
+    return Utterance(f"{speaker}-{chapter}-{match['number']}", speaker, chapter, path)
 
 
-def read_subset(folder):
-    """Map the audio files of a subset to `{utterance: (speaker, chapter, path)}`; raises UserError without any."""
-    paths = sorted(entry.path for entry in walk(folder) if Path(entry.name).suffix.lower() in SOUND)
-    said = {path: utterance_of(Path(path).stem) for path in paths}
-    strangers = [path for path in paths if not said[path]]
-    if len(strangers) == len(paths):
+def read_subset(folder: Path) -> list[Utterance]:
+    """The utterances of a subset; raises UserError without any."""
+    paths = sorted(entry.path for entry in walk(folder) if Path(entry.name).suffix.lower() in AUDIO)
+    parsed = {}
+    misnamed = []
+    for path in paths:
+        utterance = utterance_of(path)
+        if utterance:
+            parsed[path] = utterance
+        else:
+            misnamed.append(path)
+    if not parsed:
         raise UserError(f"{folder}: no LibriSpeech audio inside, such as 103/1240/103-1240-0000.flac")
-    if strangers:
-        log_left_out(strangers, "not a name of LibriSpeech, such as 103-1240-0000.flac")
-    once = once_each((path for path in paths if said[path]), key=lambda path: said[path][0])
-    return {utt: (*said[path][1:], path) for utt, path in once.items()}
+    if misnamed:
+        log_left_out(misnamed, "not a name of LibriSpeech, such as 103-1240-0000.flac")
+    unique = unique_files(parsed, key=lambda path: parsed[path].id)
+    return [parsed[path] for path in unique.values()]
 
 
-def main():
+def prepare(root: Path, data: str, subsets: list[str]) -> str:
+    """Write the data directory; returns what was made. Raises UserError for a corpus that cannot be used."""
+    # Utterances
+    folders = find_subsets(root)
+    absent = [subset for subset in subsets if subset not in folders]
+    if absent:
+        others = f"there are: {' '.join(sorted(folders))}; --subsets chooses" if folders else "nor any other subset"
+        raise UserError(f"{root}: no folder {' '.join(absent)} of LibriSpeech here or two levels below ({others})")
+    utterances_of = {subset: read_subset(folders[subset]) for subset in subsets}
+    utterances = {utterance.id: utterance for of_subset in utterances_of.values() for utterance in of_subset}
+    usable = keep_usable(utterances, lambda utt: size_problem(utterances[utt].path))
+    utterances = {utt: utterances[utt] for utt in usable}
+
+    # Published counts
+    counts = {}
+    for subset, of_subset in utterances_of.items():
+        used = [utterance for utterance in of_subset if utterance.id in utterances]
+        counts[subset] = {"speakers": len({utterance.speaker for utterance in used}), "utterances": len(used)}
+    first_folder = folders[subsets[0]]
+    dataset = f"librispeech-{'+'.join(subsets)}"
+    published = {subset: PUBLISHED.get(subset, {}) for subset in subsets}
+    if is_marked_synthetic(first_folder.parent):
+        dataset = synthetic_dataset(first_folder.parent, dataset)
+        published = {}
+    print_counts(counts, published)
+    warn_about(compare_counts(counts, published))
+
+    # Tables
+    genders = find_genders(first_folder)
+    print(f"gender: {genders or 'no SPEAKERS.TXT beside the subsets, so no spk2gender'}")
+    speakers = {utterance.speaker for utterance in utterances.values()}
+    write_data_dir(data, dataset=dataset,
+                   wav={utt: utterance.path for utt, utterance in utterances.items()},
+                   utt2spk={utt: utterance.speaker for utt, utterance in utterances.items()},
+                   spk2gender=read_genders(genders) if genders else None,
+                   extra={"utt2split": held_out_split(utterances.values())})
+    return f"{data}: {len(utterances)} utterances of {len(speakers)} speakers, dataset {dataset}"
+
+
+def main() -> None:
     parser = OptionParser("Prepare a Kaldi data directory from LibriSpeech, to pre-train on its speakers.",
                           "local/librispeech_data_prep.py --subsets train-clean-100 /corpora/LibriSpeech "
                           "data/librispeech")
     parser.add_argument("--subsets", metavar="NAMES", default="train-clean-100",
-                        help="in one word (default: train-clean-100)")
+                        help="quoted, separated by spaces (default: train-clean-100)")
     parser.add_argument("root", metavar="ROOT", help="the corpus")
     parser.add_argument("data", metavar="DATA", help="the data directory to write")
     args = parser.parse_args()
-
-    root, subsets = Path(args.root).absolute(), sorted(set(args.subsets.lower().split()))
-    folders = find_subsets(root)
-    absent = [subset for subset in subsets if subset not in folders]
+    subsets = sorted(set(args.subsets.lower().split()))
     if not subsets:
         parser.error("--subsets names no subset")
-    if absent:
-        there = f"there are: {' '.join(sorted(folders))}; --subsets chooses" if folders else "nor any other subset"
-        raise UserError(f"{args.root}: no folder {' '.join(absent)} of LibriSpeech here or two levels below ({there})")
-    of_subset = {subset: read_subset(folders[subset]) for subset in subsets}
-    everything = {utt: entry for found in of_subset.values() for utt, entry in found.items()}
-    usable = keep_usable(everything, lambda utt: size_problem(everything[utt][2]))
-
-    utts_of = {subset: found.keys() & set(usable) for subset, found in of_subset.items()}
-    counts = {subset: {"speakers": len({everything[utt][0] for utt in utts}), "utterances": len(utts)}
-              for subset, utts in utts_of.items()}
-    prefix = synthetic_prefix(folders[subsets[0]].parent)
-    warn_of(print_counts(counts, None if prefix else {subset: PUBLISHED.get(subset, {}) for subset in subsets}))
-    path = find_genders(folders[subsets[0]])
-    print(f"gender: {path or 'no SPEAKERS.TXT beside the subsets, so no spk2gender'}")
-    utt2spk = {utt: everything[utt][0] for utt in usable}
-    word = f"{prefix}librispeech-{'+'.join(subsets)}"
-    write_data_dir(args.data, dataset=word, wav={utt: everything[utt][2] for utt in usable}, utt2spk=utt2spk,
-                   spk2gender=read_genders(path) if path else None,
-                   extra={"utt2split": held_out_split({utt: everything[utt][:2] for utt in usable})})
-    print(f"{parser.prog}: prepared {args.data}: {len(usable)} utterances of {len(set(utt2spk.values()))} speakers, "
-          f"dataset {word}")
+    made = prepare(Path(args.root).absolute(), args.data, subsets)
+    print(f"{parser.prog}: prepared {made}")
 
 
 if __name__ == "__main__":

@@ -4,30 +4,36 @@
     local/make_folds.py --protocol 10fold data/iemocap
 
 Writes DATA/folds/<fold>/{train,valid,test}, DATA/folds/list and DATA/folds/protocol, or for
-`identification` DATA/identification/{train,valid}. No speaker of a fold stands in two parts:
+`identification` DATA/identification/{train,valid}. No speaker of a fold is in two parts:
 
     10fold          each speaker tests once, the partner in the session (Ses01F, Ses01M) validates
     5fold           one direction of it: the man of each session tests, the woman validates
     loso            each speaker tests once, the next one in sorted order validates
     kfold           --num-folds groups of speakers of about equal numbers of utterances; group i tests, i + 1 validates
     auto            loso, or kfold where there are more than 20 speakers
-    identification  the same speakers in both parts: by utt2split (valid and test validate), or every tenth utterance
+    identification  the same speakers in both parts: by utt2split (valid and test validate), or else the last tenth of
+                    each speaker's utterances validates
 """
 
 import contextlib
 from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from local.speaker_corpus import last_tenth
 from options import OptionParser, run
 from ser.base.errors import UserError
 from ser.base.files import temporary_folder, write_text
-from ser.data.data_dir import read_table, write_list
+from ser.data.data_dir import read_table, spk2utt_of, write_list
 from ser.data.folds import read_fold, read_identification
 
+MANY_SPEAKERS = 20  # with more, auto is kfold
+Folds = dict[str, tuple[set[str], set[str]]]  # fold to speakers of test and speakers of valid
 
-def sessions_of(speakers):
+
+def sessions_of(speakers: Mapping[str, int]) -> list[list[str]]:
     """Pair the two speakers of each session: those whose ids agree in five characters."""
-    sessions = {}
+    sessions: dict[str, list[str]] = {}
     for speaker in sorted(speakers):
         sessions.setdefault(speaker[:5], []).append(speaker)
     for session, members in sessions.items():
@@ -39,12 +45,12 @@ def sessions_of(speakers):
     return list(sessions.values())
 
 
-def ten_fold(counts, _):
+def ten_fold(counts: Mapping[str, int], _: int) -> Folds:
     pairs = sessions_of(counts)
     return {f"fold_{test}": ({test}, {valid}) for pair in pairs for test, valid in (pair, pair[::-1])}
 
 
-def five_fold(counts, _):
+def five_fold(counts: Mapping[str, int], _: int) -> Folds:
     pairs = sessions_of(counts)
     for pair in pairs:
         if [speaker[-1] for speaker in pair] != ["F", "M"]:
@@ -52,31 +58,38 @@ def five_fold(counts, _):
     return {f"fold_{man}": ({man}, {woman}) for woman, man in pairs}
 
 
-def leave_one_speaker_out(counts, _):
+def leave_one_speaker_out(counts: Mapping[str, int], _: int) -> Folds:
     speakers = sorted(counts)
     if len(speakers) < 3:
-        raise UserError(f"loso needs 3 or more speakers, and there are {len(speakers)}")
-    return {f"fold_{test}": ({test}, {valid})
-            for test, valid in zip(speakers, speakers[1:] + speakers[:1], strict=True)}
+        raise UserError(f"loso needs 3 or more speakers, found {len(speakers)}")
+    next_speakers = speakers[1:] + speakers[:1]
+    return {f"fold_{test}": ({test}, {valid}) for test, valid in zip(speakers, next_speakers, strict=True)}
 
 
-def speaker_groups(counts, num_folds):
+def speaker_groups(counts: Mapping[str, int], num_folds: int) -> Folds:
     if not 3 <= num_folds <= len(counts):
         raise UserError(f"--num-folds {num_folds}: needs 3 or more, and no more than the {len(counts)} speakers")
-    groups = [[] for _ in range(num_folds)]
-    for speaker in sorted(counts, key=lambda speaker: (-counts[speaker], speaker)):
-        min(groups, key=lambda group: sum(counts[member] for member in group)).append(speaker)
-    return {f"fold_{number + 1:02d}": (set(group), set(groups[(number + 1) % num_folds]))
-            for number, group in enumerate(groups)}
+    groups: list[set[str]] = [set() for _ in range(num_folds)]
+    largest_first = sorted(counts, key=lambda speaker: (-counts[speaker], speaker))
+    for speaker in largest_first:
+        smallest_group = min(groups, key=lambda group: sum(counts[member] for member in group))
+        smallest_group.add(speaker)
+    next_groups = groups[1:] + groups[:1]
+    return {f"fold_{number:02d}": (test, valid)
+            for number, (test, valid) in enumerate(zip(groups, next_groups, strict=True), 1)}
 
 
-# protocol: (utterances per speaker, number of folds) -> {fold: (speakers of test, speakers of valid)}
-MANY_SPEAKERS = 20
-PROTOCOLS = {"10fold": ten_fold, "5fold": five_fold, "loso": leave_one_speaker_out, "kfold": speaker_groups}
+# Protocol to a function of each speaker's number of utterances and the number of folds.
+PROTOCOLS: dict[str, Callable[[Mapping[str, int], int], Folds]] = {
+    "10fold": ten_fold,
+    "5fold": five_fold,
+    "loso": leave_one_speaker_out,
+    "kfold": speaker_groups,
+}
 
 
 @contextlib.contextmanager
-def replaced_dir(target):
+def replaced_dir(target: Path) -> Iterator[Path]:
     """Yield a new folder beside `target`, which takes its place when the block ends without an error."""
     with temporary_folder(target.parent, f".{target.name}.") as aside:
         new = aside / "new"
@@ -87,12 +100,12 @@ def replaced_dir(target):
         new.rename(target)
 
 
-def make_folds(data, utt2spk, protocol, num_folds):
+def make_folds(data: Path, utt2spk: Mapping[str, str], protocol: str, num_folds: int) -> int:
     """Write DATA/folds and return how many there are."""
     folds = PROTOCOLS[protocol](Counter(utt2spk.values()), num_folds)
-    odd = [fold for fold in folds if "/" in fold]
-    if odd:
-        raise UserError(f"{data / 'utt2spk'}: speaker {odd[0].removeprefix('fold_')} cannot name a folder; "
+    with_slash = [fold for fold in folds if "/" in fold]
+    if with_slash:
+        raise UserError(f"{data / 'utt2spk'}: speaker {with_slash[0].removeprefix('fold_')} cannot name a folder; "
                         "rename it, without /")
     with replaced_dir(data / "folds") as folder:
         for fold, (test, valid) in folds.items():
@@ -106,15 +119,7 @@ def make_folds(data, utt2spk, protocol, num_folds):
     return len(folds)
 
 
-def every_tenth(utt2spk):
-    """Every tenth utterance of a speaker, or the last one of a speaker with fewer than ten; none of a single one."""
-    of_speaker = {}
-    for utt in sorted(utt2spk):
-        of_speaker.setdefault(utt2spk[utt], []).append(utt)
-    return {utt for utts in of_speaker.values() if len(utts) > 1 for utt in utts[9::10] or utts[-1:]}
-
-
-def make_identification(data, utt2spk):
+def make_identification(data: Path, utt2spk: Mapping[str, str]) -> dict[str, int]:
     """Write DATA/identification and return the numbers of utterances of train and valid."""
     if (data / "utt2split").is_file():
         utt2split = read_table(data / "utt2split", columns=2)
@@ -124,7 +129,7 @@ def make_identification(data, utt2spk):
                                 "needs train, valid or test")
         valid = {utt for utt in utt2spk if utt2split[utt] != "train"}
     else:
-        valid = every_tenth(utt2spk)
+        valid = {utt for utts in spk2utt_of(utt2spk).values() for utt in last_tenth(utts.split())}
     if not valid:
         raise UserError(f"{data}: nothing to validate on; some speaker needs 2 or more utterances")
     with replaced_dir(data / "identification") as folder:
@@ -134,7 +139,7 @@ def make_identification(data, utt2spk):
     return {part: len(utts) for part, utts in parts.items()}
 
 
-def main():
+def main() -> None:
     parser = OptionParser("Divide the utterances of a data directory into training, validation and test parts.",
                           "local/make_folds.py --protocol 10fold data/iemocap")
     parser.add_argument("--protocol", choices=[*PROTOCOLS, "auto", "identification"], required=True,

@@ -6,12 +6,13 @@
 A name such as 03-01-05-02-01-01-12.wav holds modality (03 is audio alone), channel (01 speech, 02 song), emotion,
 intensity, statement, repetition and actor; actors of an odd number are men. Four labels are the paper's
 (neu hap ang sad), of which neu is the neutral and not the calm; all eight add cal fea dis sur. Songs and what
-belongs to a video are left out, and so is the second copy of a corpus that holds every actor twice.
+belongs to a video are left out, and so is the duplicate in a corpus that holds every actor twice.
 """
 
 import re
+from pathlib import Path
 
-from local.acted_corpus import get_args, prepare
+from local.acted_corpus import Corpus, Utterance, parse_options, prepare
 from local.prep_common import list_files
 from options import run
 from ser.base.errors import UserError
@@ -19,28 +20,32 @@ from ser.base.errors import UserError
 EMOTION = {"01": "neu", "02": "cal", "03": "hap", "04": "sad", "05": "ang", "06": "fea", "07": "dis", "08": "sur"}
 PUBLISHED = {label: 96 if label == "neu" else 192 for label in EMOTION.values()}
 GENDER = {f"Actor_{number:02d}": "m" if number % 2 else "f" for number in range(1, 25)}
-NAME = re.compile(r"(0[1-3])-(0[12])-(0[1-8])-0[12]-0[12]-0[12]-(\d\d)", re.ASCII)
+NAME = re.compile(r"(?P<modality>0[1-3])-(?P<channel>0[12])-(?P<emotion>0[1-8])-0[12]-0[12]-0[12]-(?P<actor>\d\d)",
+                  re.ASCII)
 
 
-def utterance_of(name):
-    """(Actor_12-03-01-05-02-01-01-12, Actor_12, ang) of 03-01-05-02-01-01-12; a reason of a song or a video."""
+def utterance_of(path: str) -> tuple[Utterance | None, str]:
+    """Utterance Actor_12-03-01-05-02-01-01-12, speaker Actor_12, label ang of …/03-01-05-02-01-01-12.wav."""
+    name = Path(path).stem
     match = NAME.fullmatch(name)
-    if not match or f"Actor_{match[4]}" not in GENDER:
-        return None
-    if match[1] != "03":
-        return "of a video, not modality 03"
-    if match[2] != "01":
-        return "song, not channel 01"
-    speaker = f"Actor_{match[4]}"
-    return f"{speaker}-{name}", speaker, EMOTION[match[3]]
+    if not match or f"Actor_{match['actor']}" not in GENDER:
+        return None, ""
+    if match["modality"] != "03":
+        return None, "of a video, not modality 03"
+    if match["channel"] != "01":
+        return None, "song, not channel 01"
+    speaker = f"Actor_{match['actor']}"
+    return Utterance(f"{speaker}-{name}", speaker, EMOTION[match["emotion"]], path), ""
 
 
-def main():
-    args = get_args("RAVDESS", PUBLISHED)
+CORPUS = Corpus("RAVDESS", "ravdess", "03-01-05-02-01-01-12.wav", PUBLISHED, utterance_of)
+
+
+def main() -> None:
+    args = parse_options(CORPUS)
     if args.root.name in GENDER:
         raise UserError(f"{args.root}: is one actor's folder; give the one that holds Actor_01 to Actor_24")
-    prepare(args, list_files(args.root), sample="03-01-05-02-01-01-12.wav", utterance_of=utterance_of,
-            published=PUBLISHED, spk2gender=GENDER)
+    prepare(CORPUS, args.root, args.data, list_files(args.root), all_labels=args.labels == "all", spk2gender=GENDER)
 
 
 if __name__ == "__main__":

@@ -14,19 +14,16 @@ the last tenth of the utterances where a speaker has fewer than five videos; one
 """
 
 import csv
+import os
 import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
-from local.prep_common import (
-    find,
-    held_out_split,
-    keep_usable,
-    list_files,
-    print_counts,
-    size_problem,
-    synthetic_prefix,
-    warn_of,
-)
+from local.counts import compare_counts, print_counts, warn_about
+from local.prep_common import find, is_marked_synthetic, keep_usable, list_files, size_problem, synthetic_dataset
+from local.speaker_corpus import Utterance, held_out_split
 from options import OptionParser, run
 from ser.base.errors import UserError
 from ser.base.log import log
@@ -39,102 +36,165 @@ LAYOUT = re.compile(r"(?:.*/)?(?P<person>[^/]+)/(?P<video>[\w-]{11})(?:/(?P<new>
 TEST_IDS = range(10270, 10310)
 
 
-def read_meta(path):
-    """Read vox1_meta.csv, tabs or commas, into `{id: {"name":, "gender":, "set":}}`; a lacking column gives ""."""
+class Speaker(NamedTuple):
+    """A line of vox1_meta.csv; `gender` and `part` are "" where it lacks the column."""
+
+    name: str
+    gender: str
+    part: str  # dev or test
+
+
+def read_meta(path: str) -> dict[str, Speaker]:
+    """Read vox1_meta.csv, with tabs or commas, into `{id: Speaker}`; raises UserError.
+
+    VoxCeleb1 ID  VGGFace1 ID   Gender  Nationality  Set
+    id10001       A.J._Buckley  m       Ireland      dev
+    """
     with open(path, encoding="utf-8-sig", newline="") as file:
         header = file.readline().rstrip("\r\n")
         delimiter = "\t" if "\t" in header else ","
-        titles = [title.strip().lower() for title in header.split(delimiter)]
         rows = [[field.strip() for field in row] for row in csv.reader(file, delimiter=delimiter) if row]
-    columns = {key: titles.index(key) if key in titles else None for key in ("gender", "set")}
+    titles = [title.strip().lower() for title in header.split(delimiter)]
     meta = {}
     for row in rows:
         if len(row) != len(titles) or len(row) < 2:
             raise UserError(f"{path}: expected {len(titles)} fields as in the header, found {row}")
-        meta[row[0]] = {"name": row[1]} | {key: row[at].lower() if at is not None else ""
-                                           for key, at in columns.items()}
+        fields = dict(zip(titles, row, strict=True))
+        speaker, name = row[:2]
+        meta[speaker] = Speaker(name, fields.get("gender", "").lower(), fields.get("set", "").lower())
     return meta
 
 
-def utterance_of(path, id_of):
-    """Turn `…/<person>/<video>/<number>.wav` of any layout into (speaker, video, utterance), or None."""
+def utterance_of(path: str, id_of: Mapping[str, str]) -> Utterance | None:
+    """The utterance of `…/<person>/<video>/<number>.wav` in any layout, or None; `id_of` maps names of persons."""
     match = LAYOUT.fullmatch(path)
     if not match:
         return None
-    person, video = match["person"], match["video"]
-    # of all characters left, the '-' behind the speaker sorts first, which is what Kaldi needs
-    speaker = id_of.get(person) or re.sub(r"[^\w.]", "_", person)
-    return speaker, video, f"{speaker}-{video}-{int(match['new'] or match['old']):05d}"
+    # Kaldi sorts by utterance and by speaker alike: of all characters left, the '-' after the speaker sorts first
+    speaker = id_of.get(match["person"]) or re.sub(r"[^\w.]", "_", match["person"])
+    number = int(match["new"] or match["old"])
+    return Utterance(f"{speaker}-{match['video']}-{number:05d}", speaker, match["video"], path)
 
 
-def is_dev(speaker, path, meta):
+def is_dev(utterance: Utterance, meta: Mapping[str, Speaker]) -> bool:
     """Whether a speaker belongs to the development set: by the metadata, the folder, or the published ids."""
-    if meta.get(speaker, {}).get("set"):
-        return meta[speaker]["set"] == "dev"
-    folders = {"dev", "test"} & set(Path(path).parts[-5:-3])
+    speaker = utterance.speaker
+    if speaker in meta and meta[speaker].part:
+        return meta[speaker].part == "dev"
+    folders = {"dev", "test"} & set(Path(utterance.path).parts[-5:-3])
     if folders:
         return "dev" in folders
     if re.fullmatch(r"id\d{5}", speaker):
         return int(speaker[2:]) not in TEST_IDS
-    raise UserError(f"{path}: cannot tell whether {speaker} is a dev speaker; put vox1_meta.csv into ROOT")
+    raise UserError(f"{utterance.path}: cannot tell whether {speaker} is a dev speaker; put vox1_meta.csv into ROOT")
 
 
-def scan(files, root, id_of):
-    """Map the wavs to `{utterance: (speaker, video, path)}`; raises UserError when an utterance stands twice."""
-    found, strangers, twice = {}, [], []
+def scan(files: Iterable[os.DirEntry], root: Path, id_of: Mapping[str, str]) -> dict[str, Utterance]:
+    """Map utterance ids to the utterances of the wavs; raises UserError for duplicates, or when there is no wav."""
+    found: dict[str, Utterance] = {}
+    misnamed = []
+    duplicates = []
     for entry in files:
         if not entry.name.endswith(".wav"):
             continue
-        parsed = utterance_of(entry.path, id_of)
-        if parsed is None:
-            strangers.append(entry.path)
-            continue
-        speaker, video, utt = parsed
-        if utt in found:
-            twice.append(f"{utt} stands twice: {found[utt][2]} and {entry.path}")
+        utterance = utterance_of(entry.path, id_of)
+        if utterance is None:
+            misnamed.append(entry.path)
+        elif utterance.id in found:
+            duplicates.append(f"duplicate utterance {utterance.id}: {found[utterance.id].path} and {entry.path}")
         else:
-            found[utt] = speaker, video, entry.path
-    for path in sorted(strangers):
+            found[utterance.id] = utterance
+    for path in sorted(misnamed):
         log(f"left out: {path}: not a name of VoxCeleb1")
-    for line in sorted(twice):
+    for line in sorted(duplicates):
         log(line)
-    if twice:
-        raise UserError(f"{root}: {len(twice)} utterances stand twice, named above; remove one copy")
+    if duplicates:
+        raise UserError(f"{root}: {len(duplicates)} duplicate utterances, named above; remove one copy")
     if not found:
         raise UserError(f"{root}: no VoxCeleb1 wav inside; see --help for the layouts")
     return found
 
 
-def select(found, speakers, meta):
+def select(found: dict[str, Utterance], speakers: str, meta: Mapping[str, Speaker]) -> dict[str, Utterance]:
     """Keep the utterances of `all` speakers, of the `dev` set, or of the speakers that a file lists."""
     if speakers == "all":
         return found
     if speakers == "dev":
-        return {utt: entry for utt, entry in found.items() if is_dev(entry[0], entry[2], meta)}
-    wanted = set(read_list(speakers))
-    absent = sorted(wanted - {entry[0] for entry in found.values()})
+        return {utt: utterance for utt, utterance in found.items() if is_dev(utterance, meta)}
+    listed = set(read_list(speakers))
+    absent = sorted(listed - {utterance.speaker for utterance in found.values()})
     if absent:
         raise UserError(f"{speakers}: {len(absent)} speakers have no utterance, the first is {absent[0]}")
-    return {utt: entry for utt, entry in found.items() if entry[0] in wanted}
+    return {utt: utterance for utt, utterance in found.items() if utterance.speaker in listed}
 
 
-def listed_split(path, found, id_of):
-    """Read iden_split.txt into `{utterance: train, valid or test}`; raises UserError when it leaves one out."""
+def listed_split(path: str, found: Iterable[str], id_of: Mapping[str, str]) -> dict[str, str]:
+    """Read iden_split.txt into `{utterance: train, valid or test}`; raises UserError when it leaves one out.
+
+    1 id10001/1zcIwhmdeo4/00001.wav
+    3 id10001/7w0IBEWc9Qw/00002.wav
+    """
     listed = {}
     for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
-        which, _, name = line.strip().partition(" ")
-        parsed = utterance_of(name.strip(), id_of)
-        if which not in SPLITS or not parsed:
+        part, _, name = line.strip().partition(" ")
+        utterance = utterance_of(name.strip(), id_of)
+        if part not in SPLITS or not utterance:
             raise UserError(f"{path}:{number}: expected '1, 2 or 3, then id/video/number.wav', found {line!r}")
-        listed[parsed[2]] = SPLITS[which]
+        listed[utterance.id] = SPLITS[part]
     missing = sorted(set(found) - set(listed))
     if missing:
         raise UserError(f"{path}: does not list {len(missing)} utterances, the first is {missing[0]}; "
-                        "complete it, or take it away to have a tenth of each speaker held out")
+                        "complete it, or remove it to have a tenth of each speaker held out")
     return {utt: listed[utt] for utt in found}
 
 
-def main():
+def prepare(root: Path, data: str, speakers: str) -> str:
+    """Write the data directory; returns what was made. Raises UserError for a corpus that cannot be used."""
+    # Utterances
+    files = list_files(root)
+    meta_path = find(files, root, "vox1_meta.csv")
+    print(f"gender and names: {meta_path or 'no vox1_meta.csv in ROOT or beside it, so no spk2gender'}")
+    meta = read_meta(meta_path) if meta_path else {}
+    id_of = {speaker.name: identity for identity, speaker in meta.items()}
+    found = select(scan(files, root, id_of), speakers, meta)
+    utterances = {utt: found[utt] for utt in keep_usable(found, lambda utt: size_problem(found[utt].path))}
+
+    # Held-out utterances
+    split_path = find(files, root, "iden_split.txt", "veri_test_class.txt")
+    if split_path:
+        utt2split = listed_split(split_path, utterances, id_of)
+    else:
+        utt2split = held_out_split(utterances.values())
+    print(f"utt2split: {split_path or 'no iden_split.txt, so about a tenth of each speaker is held out'}")
+
+    # Published counts
+    part = speakers if speakers in PUBLISHED else "list"
+    dataset = {"all": "voxceleb1", "dev": "voxceleb1-dev", "list": "voxceleb1-list"}[part]
+    published = {part: PUBLISHED[part]} if part in PUBLISHED else {}
+    if is_marked_synthetic(root):
+        dataset = synthetic_dataset(root, dataset)
+        published = {}
+    num_speakers = len({utterance.speaker for utterance in utterances.values()})
+    counts = {part: {"speakers": num_speakers, "utterances": len(utterances)}}
+    print_counts(counts, published)
+    split_sizes = Counter(utt2split.values())
+    split_counts = {"split": {name: split_sizes[name] for name in SPLITS.values()}}
+    published_split = PUBLISHED_SPLIT if split_path and published and part == "all" else {}
+    print_counts(split_counts, published_split)
+    warn_about(compare_counts(counts, published) + compare_counts(split_counts, published_split))
+    print("the paper prints 1152 speakers, which is no published part of VoxCeleb1; probably 1251 is meant")
+
+    # Tables
+    write_data_dir(data, dataset=dataset,
+                   wav={utt: utterance.path for utt, utterance in utterances.items()},
+                   utt2spk={utt: utterance.speaker for utt, utterance in utterances.items()},
+                   spk2gender={identity: speaker.gender for identity, speaker in meta.items()
+                               if speaker.gender in ("m", "f")},
+                   extra={"utt2split": utt2split})
+    return f"{data}: {len(utterances)} utterances of {num_speakers} speakers, dataset {dataset}"
+
+
+def main() -> None:
     parser = OptionParser("Prepare a Kaldi data directory from VoxCeleb1, in any of its three layouts:\n"
                           "ROOT/{dev,test}/wav/ID/VIDEO/N.wav, ROOT/wav/ID/VIDEO/N.wav or\n"
                           "ROOT/voxceleb1_wav/PERSON/VIDEO_N.wav",
@@ -144,38 +204,8 @@ def main():
     parser.add_argument("root", metavar="ROOT", help="the corpus")
     parser.add_argument("data", metavar="DATA", help="the data directory to write")
     args = parser.parse_args()
-
-    root = Path(args.root).absolute()
-    files = list_files(root)
-    meta_path = find(files, root, "vox1_meta.csv")
-    meta = read_meta(meta_path) if meta_path else {}
-    print(f"gender and names: {meta_path or 'no vox1_meta.csv in ROOT or beside it, so no spk2gender'}")
-    id_of = {row["name"]: speaker for speaker, row in meta.items()}
-    found = select(scan(files, root, id_of), args.speakers, meta)
-    usable = keep_usable(found, lambda utt: size_problem(found[utt][2]))
-    found = {utt: found[utt] for utt in usable}
-    split_path = find(files, root, "iden_split.txt", "veri_test_class.txt")
-    utt2split = listed_split(split_path, found, id_of) if split_path else held_out_split(
-        {utt: (speaker, video) for utt, (speaker, video, _) in found.items()})
-    print(f"utt2split: {split_path or 'no iden_split.txt, so about a tenth of each speaker is held out'}")
-
-    speakers = {entry[0] for entry in found.values()}
-    which = args.speakers if args.speakers in PUBLISHED else "list"
-    prefix = synthetic_prefix(root)
-    published = {which: PUBLISHED[which]} if which in PUBLISHED and not prefix else None
-    differences = print_counts({which: {"speakers": len(speakers), "utterances": len(found)}}, published)
-    sizes = {"split": {part: list(utt2split.values()).count(part) for part in SPLITS.values()}}
-    differences += print_counts(sizes, PUBLISHED_SPLIT if split_path and published and which == "all" else None)
-    warn_of(differences)
-    print("the paper prints 1152 speakers, which is no published part of VoxCeleb1; probably 1251 is meant")
-
-    word = prefix + {"all": "voxceleb1", "dev": "voxceleb1-dev", "list": "voxceleb1-list"}[which]
-    write_data_dir(args.data, dataset=word,
-                   wav={utt: path for utt, (_, _, path) in found.items()},
-                   utt2spk={utt: speaker for utt, (speaker, _, _) in found.items()},
-                   spk2gender={speaker: row["gender"] for speaker, row in meta.items() if row["gender"] in ("m", "f")},
-                   extra={"utt2split": utt2split})
-    print(f"{parser.prog}: prepared {args.data}: {len(found)} utterances of {len(speakers)} speakers, dataset {word}")
+    made = prepare(Path(args.root).absolute(), args.data, args.speakers)
+    print(f"{parser.prog}: prepared {made}")
 
 
 if __name__ == "__main__":

@@ -4,18 +4,17 @@
 set -euo pipefail
 
 # Begin configuration section.
-nj=4                            # number of jobs
-cmd=steps/parallel/run.py       # job runner
-vad_config=conf/vad.conf        # options of steps/compute_vad.py
+nj=4                            # N: parallel jobs
+cmd=steps/parallel/run.py       # RUNNER: job runner
+vad_config=conf/vad.conf        # FILE: options of steps/compute_vad.py
 # End configuration section.
+. steps/options_help.sh
 
 help_message="Usage: steps/compute_vad.sh [options] <data-dir> [<log-dir> [<vad-dir>]]
  e.g.: steps/compute_vad.sh --nj 4 --cmd \"\$train_cmd\" data/iemocap
 <log-dir> defaults to <data-dir>/log, <vad-dir> to <data-dir>/data.
 Options:
-  --nj <nj>                 number of parallel jobs (default: $nj)
-  --cmd <runner>            job runner (default: $cmd)
-  --vad-config <file>       options of steps/compute_vad.py (default: $vad_config)
+$(options_help steps/compute_vad.sh)
 "
 echo "$0 $*"
 . ./path.sh

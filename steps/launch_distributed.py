@@ -4,7 +4,7 @@
 COMMAND is a Python script that trains in several processes (steps/pretrain.py) and its options. On one
 machine N processes run, each on a GPU of its own or, with --device cpu, on the CPU; --batch-size stays the
 batch of all together. In a Slurm job of several nodes N processes run on each: call it once, from the
-batch script, and let Slurm see one task a node with everything that the node's processes need:
+batch script, and let Slurm see one task per node with everything that the node's processes need:
 
   sbatch --nodes 2 --ntasks-per-node 1 --cpus-per-task 16 --gpus-per-node 4 SCRIPT
 
@@ -46,7 +46,7 @@ def in_step():
 
 
 def run_on_every_node(nodes):
-    """Become an srun of this very command, one task a node; raises UserError."""
+    """Become an srun of this very command, one task per node; raises UserError."""
     words = ["srun", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", "--export=ALL",
              "--kill-on-bad-exit=1"]
     if threads := os.environ.get("SLURM_CPUS_PER_TASK"):  # srun does not take it over from sbatch since 22.05
@@ -63,10 +63,12 @@ def meeting_place():
     if nodes == 1:
         return {"min_nodes": 1, "max_nodes": 1, "run_id": str(uuid.uuid4()), "rdzv_backend": "c10d",
                 "rdzv_endpoint": "localhost:0", "local_addr": "localhost"}
-    tasks, job, node, address = (os.environ[f"SLURM_{name}"] for name in (
-        "STEP_NUM_TASKS", "JOB_ID", "NODEID", "LAUNCH_NODE_IPADDR"))
+    tasks = os.environ["SLURM_STEP_NUM_TASKS"]
+    job = os.environ["SLURM_JOB_ID"]
+    node = os.environ["SLURM_NODEID"]
+    address = os.environ["SLURM_LAUNCH_NODE_IPADDR"]
     if int(tasks) != nodes:
-        raise UserError(f"srun runs {tasks} tasks on {nodes} nodes; start one launch_distributed.py a node "
+        raise UserError(f"srun runs {tasks} tasks on {nodes} nodes; start one launch_distributed.py per node "
                         "(--ntasks-per-node=1)")
     if node == "0" and not is_own(address):
         raise UserError(f"srun was called on {address}, which is not the first node of the job; "

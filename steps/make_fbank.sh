@@ -4,18 +4,17 @@
 set -euo pipefail
 
 # Begin configuration section.
-nj=4                            # number of jobs
-cmd=steps/parallel/run.py       # job runner
-fbank_config=conf/fbank.conf    # options of steps/compute_fbank.py
+nj=4                            # N: parallel jobs
+cmd=steps/parallel/run.py       # RUNNER: job runner
+fbank_config=conf/fbank.conf    # FILE: options of steps/compute_fbank.py
 # End configuration section.
+. steps/options_help.sh
 
 help_message="Usage: steps/make_fbank.sh [options] <data-dir> [<log-dir> [<fbank-dir>]]
  e.g.: steps/make_fbank.sh --nj 4 --cmd \"\$train_cmd\" data/iemocap
 <log-dir> defaults to <data-dir>/log, <fbank-dir> to <data-dir>/data.
 Options:
-  --nj <nj>                 number of parallel jobs (default: $nj)
-  --cmd <runner>            job runner (default: $cmd)
-  --fbank-config <file>     options of steps/compute_fbank.py (default: $fbank_config)
+$(options_help steps/make_fbank.sh)
 "
 echo "$0 $*"
 . ./path.sh

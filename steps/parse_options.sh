@@ -7,9 +7,9 @@
 #
 # Then `--some-option value` sets some_option, and what follows the options remains in "$@". As in Kaldi, a
 # variable that is true or false takes only these words, and `--config FILE`, a shell file of assignments, is
-# sourced before the other options wherever it stands among them. Unlike in Kaldi, no value is evaluated, and no
+# sourced before the other options wherever it is among them. Unlike in Kaldi, no value is evaluated, and no
 # variable is used here that could be one of the script's: the functions know only positional parameters.
-# An option of several words is one quoted word: --systems "resnet vgg".
+# A list is quoted, separated by spaces: --systems "resnet vgg".
 
 parse_options_fail() {
   echo "$0: $1 (see $0 --help)" >&2

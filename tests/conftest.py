@@ -30,7 +30,7 @@ LONG = ("test_run", "test_cluster_runners", "test_analysis", "test_training", "t
 
 
 def pytest_collection_modifyitems(items):
-    """Begin with the modules that take minutes, each on one worker; the others fill the gaps behind them."""
+    """Begin with the modules that take minutes, each on one worker; the others fill the gaps after them."""
     items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
 
 

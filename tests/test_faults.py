@@ -134,7 +134,7 @@ def lines_lost(name):
 WAV = "source/audio/s1-0.wav"
 NOISE = np.random.default_rng(0).normal(0, 0.1, 3200)
 
-# stage, fault, damage, exit status, what must be said, words behind the command
+# stage, fault, damage, exit status, what must be said, words after the command
 TABLE = [
     # audio; of 40 utterances two may be unusable, they are left out by name
     (DATA, "audio cut short", cut(WAV), 0, r"left out: s1-0: .*s1-0.wav is cut short: \d+ of 6400 bytes"),
@@ -196,7 +196,7 @@ TABLE = [
     (FBANK, "option that is none", lambda place: (place / "own.conf").write_text("--num-mel-binz=3\n"), 1,
      r"unrecognized arguments: --num-mel-binz=3", "--fbank-config", "{}/own.conf"),
     (FOLDS, "two speakers only", edit("data/utt2spk", lambda text: re.sub("s[34]$", "s1", text, flags=re.M)), 1,
-     r"loso needs 3 or more speakers, and there are 2"),
+     r"loso needs 3 or more speakers, found 2"),
     (FOLDS, "speaker that cannot name a folder", replaced("data/utt2spk", " s2", " ../s2", -1), 1,
      r"utt2spk: speaker ../s2 cannot name a folder"),
     (FOLDS, "ids in Greek", edit("data/utt2spk", lambda text: text.replace(" s", " ς")), 0, r"4 folds, protocol loso"),
@@ -242,7 +242,7 @@ TABLE = [
     (TRAIN, "fine-tuned model as a pre-trained one", model("pre"), 1, r"pre/config.json: has no 'num_speakers'",
      "--pretrained-dir", "{}/exp/pre"),
     (RESULTS, "scores cut in a line", edit(f"{FOLD}/score/per_utt", lambda text: text[:-12]), 1, r"per_utt:12: expe"),
-    (RESULTS, "scores cut behind a line", lines_lost(f"{FOLD}/score/per_utt"), 1,
+    (RESULTS, "scores cut after a line", lines_lost(f"{FOLD}/score/per_utt"), 1,
      r"per_utt: has 10 utterances, results.json 12; run steps/score.py again"),
     (RESULTS, "a fold missing", gone(f"{FOLD}/RESULT"), 1, r"fold_s1/RESULT: not there; run stage 5"),
     (CURVES, "log of epochs cut", cut(f"{FOLD}/log/epochs.tsv"), 1, r"epochs.tsv.*: .*train the model again"),

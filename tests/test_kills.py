@@ -117,12 +117,12 @@ def test_clone_in_an_odd_path_from_another_directory(odd_clone, outcome):
     assert re.search(said, result.stdout) and len(outcomes(root)) > 8
 
 
-# stage: seconds behind its line in the log
+# stage: seconds after its line in the log
 KILLS = {"1": 0.1, "2": 0.7, "3": 0.1, "5": 3.0, "6": 0.5, "7": 3.0, "8": 3.0}
 
 
 def test_kill_in_every_stage(odd_clone, whole, tmp_path, outcome):
-    """Each run is killed with all of its jobs, in the stage behind that in which the one before it was killed."""
+    """Each run is killed with all of its jobs, in the stage after that in which the one before it was killed."""
     shutil.copytree(whole(DATA) / "source", tmp_path / "source")
     words, killed = recipe(ROOT, tmp_path, *TO_THE_END), {}
     for stage, seconds in KILLS.items():

@@ -46,7 +46,7 @@ def test_what_is_done_is_skipped_and_stays(finished):
 
 @pytest.fixture(scope="module")
 def analysed(finished, tmp_path_factory):
-    """Stages 7 and 8 behind the finished models of two systems, and what run.sh said."""
+    """Stages 7 and 8 after the finished models of two systems, and what run.sh said."""
     exp = tmp_path_factory.mktemp("my analysis") / "exp"
     for name in ("vgg5_baseline", "vgg5_ad"):
         shutil.copytree(finished / "exp" / name, exp / name)
@@ -156,7 +156,7 @@ KALDI_LOGS = {
 def test_why_a_job_failed_is_read_from_the_log_of_any_runner(runner, tmp_path):
     text, reason = KALDI_LOGS[runner]
     (tmp_path / "x.log").write_text(text)
-    assert run("bash", "-c", ". local/run/training.sh; why $0", tmp_path / "x.log").stdout == f"{reason}\n"
+    assert run("bash", "-c", ". local/run/training.sh; failure_reason $0", tmp_path / "x.log").stdout == f"{reason}\n"
 
 
 WRONG = {
@@ -198,6 +198,9 @@ def test_help_lists_every_option():
     names = re.findall(r"^(\w+)=", section, re.MULTILINE) + re.findall(r"^(\w+) ", CORPORA.read_text(), re.MULTILINE)
     assert len(names) > 25 and "librispeech" in names
     assert [name for name in names if f"--{name.replace('_', '-')} " not in text] == []
+    assert re.search(r"^  --stop-stage N +end after this stage \(default: 7\)$", text, re.MULTILINE)
+    assert re.search(r"^  --librispeech DIR +LibriSpeech, the folder with SPEAKERS.TXT$", text, re.MULTILINE)
+    assert text.count("(default: what cmd.sh says)\n") == 1  # what the comment says, in place of the empty value
 
 
 def test_a_new_corpus_is_one_script_and_one_line(tmp_path):
@@ -214,6 +217,8 @@ def test_a_new_corpus_is_one_script_and_one_line(tmp_path):
     assert re.search(r"--new DIR +NEW, the folder", run(tmp_path / "run.sh", "--help").stdout)
     result = run(tmp_path / "run.sh", "--new", tmp_path / "corpus", "--systems", "vgg5_ad", check=False)
     assert result.returncode == 1 and "stage 1: data directory data/new" in result.stdout
+    command = f"local/new_data_prep.py --scope improvised --seeds 0 {tmp_path}/corpus data/new"
+    assert f"(run.sh) {command}\n" in result.stdout
     assert f"{tmp_path}/corpus/wav.scp: no such file" in result.stderr
 
 

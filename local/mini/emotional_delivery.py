@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from local.mini.phonetics import draw_syllables
+from local.mini.phonetics import Syllable, draw_syllables
 from local.mini.synthesis import SAMPLE_RATE, Channel, Delivery, Voice, samples_of, synthesize
 
 # The three knobs. Effects are in units of SPREAD, so with all knobs at 1 a table entry of 1 moves a factor by
@@ -31,6 +31,7 @@ EFFECT = {
     "fru": np.array([0.2, 0.0, 0.7, 0.0, -0.7, 0.5, -0.2]),
 }
 EMOTIONS = ("neu", "hap", "sad", "ang")
+DEFAULT_CHANNEL = Channel()
 
 
 class Speaker(NamedTuple):
@@ -38,7 +39,7 @@ class Speaker(NamedTuple):
 
     name: str
     voice: Voice
-    effect: dict  # emotion to (factors,) in units of SPREAD
+    effect: dict[str, np.ndarray]  # of each emotion, (factors,) in units of SPREAD
 
 
 class Recording(NamedTuple):
@@ -51,28 +52,35 @@ class Recording(NamedTuple):
     emotion: str
     voice: Voice
     delivery: Delivery
-    syllables: tuple
+    syllables: tuple[Syllable, ...]
     samples: int
     channel: Channel
-    seed: tuple
+    seed: tuple[int, int]
 
-    def render(self):
+    def render(self) -> np.ndarray:
         """Samples at 16 kHz, (samples,) float64; the same from the same fields."""
         return synthesize(self.voice, self.delivery, self.syllables, self.samples, self.channel,
                           np.random.default_rng(self.seed))
 
 
-def seed_of(seed, *names):
+class Plan(NamedTuple):
+    """A corpus, drawn but not yet rendered."""
+
+    recordings: list[Recording]
+    files: dict[str, bytes]  # everything else, by path relative to the corpora's root
+
+
+def seed_of(seed: int, *names: object) -> tuple[int, int]:
     """A seed for one purpose, so that what is drawn for one thing does not depend on what else is drawn."""
     return seed, zlib.crc32("/".join(str(name) for name in names).encode())
 
 
-def rng_of(seed, *names):
+def rng_of(seed: int, *names: object) -> np.random.Generator:
     """A generator for one purpose."""
     return np.random.default_rng(seed_of(seed, *names))
 
 
-def draw_speaker(name, female, rng):
+def draw_speaker(name: str, female: bool, rng: np.random.Generator) -> Speaker:
     """Draw a speaker; F0 and vocal tract follow the sex, with overlap between the two."""
     voice = Voice(
         f0_hz=(200 if female else 118) * 2 ** (rng.normal(0, 2.0) / 12),
@@ -91,15 +99,15 @@ def draw_speaker(name, female, rng):
     return Speaker(name, voice, effect)
 
 
-def draw_delivery(speaker, emotion, rng):
+def draw_delivery(speaker: Speaker, emotion: str, rng: np.random.Generator) -> Delivery:
     """Draw how `speaker` says one utterance; a label without a class of its own (xxx) falls between two emotions."""
     if emotion in speaker.effect:
         effect = speaker.effect[emotion]
     else:
         one, other = rng.choice(list(speaker.effect), 2, replace=False)
         effect = 0.5 * (speaker.effect[one] + speaker.effect[other])
-    shift = SPREAD * (effect * rng.uniform(0.5, 1.5) + OVERLAP * rng.standard_normal(len(FACTORS)))
-    shift = dict(zip(FACTORS, np.clip(shift, -4 * SPREAD, 4 * SPREAD), strict=True))
+    shifts = SPREAD * (effect * rng.uniform(0.5, 1.5) + OVERLAP * rng.standard_normal(len(FACTORS)))
+    shift = dict(zip(FACTORS, np.clip(shifts, -4 * SPREAD, 4 * SPREAD), strict=True))
     voice = speaker.voice
     return Delivery(
         f0_mean_hz=float(np.clip(voice.f0_hz * 2 ** (shift["f0"] / 12), 70, 400)),
@@ -112,11 +120,13 @@ def draw_delivery(speaker, emotion, rng):
     )
 
 
-def draw_recording(path, utt, corpus, speaker, emotion, seconds, seed, channel=None):
-    """Draw one utterance of `seconds` = (least, most); its randomness hangs on `seed` and `utt` alone."""
+def draw_recording(path: str, utt: str, corpus: str, speaker: Speaker, emotion: str, seconds: tuple[float, float],
+                   seed: int, channel: Channel = DEFAULT_CHANNEL) -> Recording:
+    """Draw one utterance of `seconds` = (least, most); its randomness depends on `seed` and `utt` alone."""
     rng = rng_of(seed, "delivery", utt)
     delivery = draw_delivery(speaker, emotion, rng)
-    counts = [n for n in range(2, 20) if seconds[0] <= samples_of(n, delivery.rate) / SAMPLE_RATE <= seconds[1]]
+    least, most = seconds
+    counts = [n for n in range(2, 20) if least <= samples_of(n, delivery.rate) / SAMPLE_RATE <= most]
     syllables = draw_syllables(int(rng.choice(counts)), rng)
     return Recording(path, utt, corpus, speaker.name, emotion, speaker.voice, delivery, syllables,
-                     samples_of(len(syllables), delivery.rate), channel or Channel(), seed_of(seed, "sound", utt))
+                     samples_of(len(syllables), delivery.rate), channel, seed_of(seed, "sound", utt))

@@ -5,9 +5,12 @@ subfolders; AppleDouble `._` files; carriage returns; a comment that is not UTF-
 prefix of another's; turns that were transcribed but neither rated nor cut.
 """
 
+import math
+from typing import NamedTuple
+
 import numpy as np
 
-from local.mini.emotional_delivery import draw_recording, draw_speaker, rng_of
+from local.mini.emotional_delivery import Plan, Recording, Speaker, draw_recording, draw_speaker, rng_of
 from local.mini.synthesis import SAMPLE_RATE
 
 ROOT = "IEMOCAP_full_release"
@@ -21,85 +24,101 @@ VALENCE_ACTIVATION_DOMINANCE = {"neu": (3, 2, 3), "hap": (4, 3, 3), "exc": (4, 4
                                 "ang": (1, 4, 4), "fru": (2, 3, 3), "xxx": (3, 3, 3)}  # fmt: skip
 COMMENTS = ("", "curious", "mildly aggravated, staying polite")
 HEADER = "% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]\n\n"
-CRLF_DIALOG, LATIN1_DIALOG, UNCUT_DIALOG = "Ses02F_impro01", "Ses03M_impro01", "Ses03F_impro06"
+CRLF_DIALOG = "Ses02F_impro01"
+LATIN1_DIALOG = "Ses03M_impro01"
+UNCUT_DIALOG = "Ses03F_impro06"
 APPLE_DOUBLE = (b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        \x00\x02"
                 b"\x00\x00\x00\x09\x00\x00\x00\x32\x00\x00\x00\xac\x00\x00\x00\x02\x00\x00\x00\xde\x00\x00\x00\x00"
                 + bytes(172))  # fmt: skip
 
 
-def plan_iemocap(seed, rarest):
-    """Draw the corpus.
+class Annotation(NamedTuple):
+    """How a turn is rated."""
 
-    Parameters
-    ----------
-    seed : int
-    rarest : int
-        Improvised turns that each of the ten voices has of the rarest class.
+    lines: str  # of the annotators, in the dialog's file
+    ratings: np.ndarray  # mean valence, activation, dominance
+    own_files: dict[str, str]  # the turn's line in the files of single annotators, by path
 
-    Returns
-    -------
-    recordings : list of Recording
-    files : dict of str to bytes
-        Everything else, by path relative to the corpora's root.
-    """
-    recordings, files = [], {}
+
+def plan_iemocap(seed: int, rarest: int) -> Plan:
+    """Draw the corpus; `rarest` is how many improvised turns each of the ten voices has of the rarest class."""
+    recordings = []
+    files = {}
     for session in range(1, 6):
-        turns = {}  # dialog -> voice letter -> emotions
+        # Emotions of the turns, by dialog and voice
+        turns: dict[str, dict[str, list[str]]] = {}
         for letter in "FM":
             rng = rng_of(seed, "turns", session, letter)
-            improvised = [label for label, ratio in CLASS_RATIO.items() for _ in range(round(ratio * rarest))]
-            improvised = rng.permutation(improvised + list(OTHER_TURNS)).tolist()
-            _deal(turns, letter, improvised, _dialogs(session, "impro"))
-            _deal(turns, letter, rng.permutation(SCRIPTED_TURNS).tolist(), _dialogs(session, "script"))
+            rated = [label for label, ratio in CLASS_RATIO.items() for _ in range(round(ratio * rarest))]
+            improvised = rng.permutation(rated + list(OTHER_TURNS)).tolist()
+            _deal(turns, letter, improvised, _improvised_dialogs(session))
+            scripted = rng.permutation(SCRIPTED_TURNS).tolist()
+            _deal(turns, letter, scripted, _scripted_dialogs(session))
+
+        # Recordings and label files
         speakers = {letter: draw_speaker(f"Ses0{session}{letter}", letter == "F",
                                          rng_of(seed, "speaker", session, letter)) for letter in "FM"}
         for dialog, emotions in turns.items():
-            said = [_turn(seed, dialog, speakers[letter], number, emotion)
-                    for letter in "FM" for number, emotion in enumerate(emotions[letter])]
-            recordings += said
-            files.update(_dialog_files(dialog, said, rng_of(seed, "annotation", dialog)))
+            dialog_turns = [_draw_turn(seed, dialog, speakers[letter], number, emotion)
+                            for letter in "FM" for number, emotion in enumerate(emotions[letter])]
+            recordings += dialog_turns
+            files.update(_dialog_files(dialog, dialog_turns, rng_of(seed, "annotation", dialog)))
     for path in ("dialog/EmoEvaluation/._Ses01F_impro01.txt", "dialog/transcriptions/._Ses01F_impro01.txt",
                  "sentences/wav/._Ses01F_impro01", "sentences/wav/Ses01F_impro01/._Ses01F_impro01_F000.wav"):
         files[f"{ROOT}/Session1/{path}"] = APPLE_DOUBLE
-    return recordings, files
+    return Plan(recordings, files)
 
 
-def _dialogs(session, kind):
-    if kind == "impro":
-        scenes = {3: ("impro05a", "impro06")}.get(session, ("impro03", "impro04"))
-        return [f"Ses0{session}{wearer}_{scene}" for wearer in "FM" for scene in ("impro01", scenes[wearer == "F"])]
-    scenes = {5: ("script01_1", "script01_1b")}.get(session, ("script01_1",))
+def _improvised_dialogs(session: int) -> list[str]:
+    """Two for each actor with the markers."""
+    scene_of_man, scene_of_woman = ("impro05a", "impro06") if session == 3 else ("impro03", "impro04")
+    return [f"Ses0{session}F_impro01", f"Ses0{session}F_{scene_of_woman}",
+            f"Ses0{session}M_impro01", f"Ses0{session}M_{scene_of_man}"]
+
+
+def _scripted_dialogs(session: int) -> list[str]:
+    scenes = ["script01_1", "script01_1b"] if session == 5 else ["script01_1"]
     return [f"Ses0{session}M_{scene}" for scene in scenes] + [f"Ses0{session}F_script01_1"]
 
 
-def _deal(turns, letter, emotions, dialogs):
+def _deal(turns: dict[str, dict[str, list[str]]], letter: str, emotions: list[str], dialogs: list[str]) -> None:
     """Deal the emotions of one voice over dialogs, like cards."""
     for number, dialog in enumerate(dialogs):
         turns.setdefault(dialog, {})[letter] = emotions[number :: len(dialogs)]
 
 
-def _turn(seed, dialog, speaker, number, emotion):
+def _draw_turn(seed: int, dialog: str, speaker: Speaker, number: int, emotion: str) -> Recording:
     name = f"{dialog}_{speaker.name[-1]}{number:03d}"
     return draw_recording(f"{ROOT}/Session{dialog[4]}/sentences/wav/{dialog}/{name}.wav", f"{speaker.name}-{name}",
                           "iemocap", speaker, emotion, (1.0, 2.0), seed)
 
 
-def _dialog_files(dialog, said, rng):
-    """Evaluation, annotators' files and transcription of one dialog, F turns before M turns in `said`."""
-    times, clock = {}, 60000 + int(rng.integers(30000))  # in units of 0.1 ms
-    waiting = {letter: iter([turn for turn in said if turn.speaker[-1] == letter]) for letter in "FM"}
-    for letter in rng.permutation([turn.speaker[-1] for turn in said]):
+def _draw_times(turns: list[Recording], clock: int, rng: np.random.Generator) -> tuple[dict[str, tuple[int, int]], int]:
+    """Start and end of each utterance, and when the dialog ends, in units of 0.1 ms; `clock` is the first start."""
+    times = {}
+    waiting = {letter: iter([turn for turn in turns if turn.speaker[-1] == letter]) for letter in "FM"}
+    for letter in rng.permutation([turn.speaker[-1] for turn in turns]):
         turn = next(waiting[letter])
-        length = -(-turn.samples * 10000 // SAMPLE_RATE)
+        length = math.ceil(turn.samples * 10000 / SAMPLE_RATE)
         times[turn.utt] = (clock, clock + length)
         clock += length + 2000 + int(rng.integers(15000))
-    evaluation, annotators, transcript = HEADER, {}, {}
-    for turn in said:
-        name, (start, end) = turn.utt.split("-")[1], times[turn.utt]
-        lines, vad, by_annotator = _annotation(name, turn.emotion, dialog, rng)
-        evaluation += (f"[{start / 1e4:.4f} - {end / 1e4:.4f}]\t{name}\t{turn.emotion}\t"
-                       f"[{', '.join(f'{value:.4f}' for value in vad)}]\n{lines}\n")
-        for path, line in by_annotator.items():
+    return times, clock
+
+
+def _dialog_files(dialog: str, turns: list[Recording], rng: np.random.Generator) -> dict[str, bytes]:
+    """Evaluation, annotators' files and transcription of one dialog, F turns before M turns in `turns`."""
+    times, clock = _draw_times(turns, 60000 + int(rng.integers(30000)), rng)
+    evaluation = HEADER
+    annotators: dict[str, str] = {}
+    transcript = {}
+    for turn in turns:
+        name = turn.utt.split("-")[1]
+        start, end = times[turn.utt]
+        annotation = _draw_annotation(name, turn.emotion, dialog, rng)
+        ratings = ", ".join(f"{value:.4f}" for value in annotation.ratings)
+        evaluation += (f"[{start / 1e4:.4f} - {end / 1e4:.4f}]\t{name}\t{turn.emotion}\t[{ratings}]\n"
+                       f"{annotation.lines}\n")
+        for path, line in annotation.own_files.items():
             annotators[path] = annotators.get(path, "") + line
         words = " ".join(consonant + vowel for consonant, vowel in turn.syllables).capitalize()
         transcript[start] = f"{name} [{start / 1e4:08.4f}-{end / 1e4:08.4f}]: {words}.\n"
@@ -112,8 +131,8 @@ def _dialog_files(dialog, said, rng):
             for path, text in texts.items()}
 
 
-def _annotation(name, emotion, dialog, rng):
-    """Annotators' lines of a turn, its mean valence, activation, dominance, and the lines of annotators' own files."""
+def _draw_annotation(name: str, emotion: str, dialog: str, rng: np.random.Generator) -> Annotation:
+    # Votes of three annotators for an emotion
     words = list(WORDS.values())
     if emotion == "xxx":
         votes = rng.choice(words, 3, replace=False).tolist()
@@ -123,14 +142,16 @@ def _annotation(name, emotion, dialog, rng):
     actor = f"{name[-4]}1"
     lines = "".join(f"C-E{n}:\t{vote};\t()\n" for n, vote in zip((2, 3, 4), votes, strict=True))
     lines += f"C-{actor}:\t{votes[0]}; {votes[2]};\t({comment})\n"
+
+    # Ratings by three annotators
     ratings = {who: np.clip(VALENCE_ACTIVATION_DOMINANCE[emotion] + rng.integers(-1, 2, 3), 1, 5)
                for who in ("E3", "E4", actor)}
     for who, (valence, activation, dominance) in ratings.items():
         lines += f"A-{who}:\tval {valence}; act {activation}; dom  {dominance};\t()\n"
     valence, activation, dominance = ratings["E3"]
-    return lines, (ratings["E3"] + ratings["E4"]) / 2, {
+    return Annotation(lines, (ratings["E3"] + ratings["E4"]) / 2, {
         f"EmoEvaluation/Categorical/{dialog}_e2_cat.txt": f"{name} :{votes[0]}; ()\n",
         f"EmoEvaluation/Attribute/{dialog}_e3_atr.txt":
             f"{name} :act {activation}; :val {valence}; :dom {dominance}; ()\n",
         f"EmoEvaluation/Self-evaluation/{dialog}_{actor.lower()}_cat.txt": f"{name} :{votes[0]}; ({comment})\n",
-    }
+    })

@@ -1,18 +1,22 @@
-"""What the mini corpora's synthesizer says: random syllables, and the tracks that a mouth would make of them.
+"""What the mini corpora's synthesizer says: random syllables, and the articulation that a mouth would give them.
 
 A syllable is a consonant and a vowel. Each gives segments with formant targets, voicing and noise;
 repeating a segment over its frames and smoothing the steps away is the coarticulation.
 """
 
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+Formants = tuple[float, float, float]  # F1 F2 F3 in Hz
+Syllable = tuple[str, str]  # a key of CONSONANTS, a key of VOWELS
+
 FRAME_SECONDS = 0.005
 MARGIN_SECONDS = 0.12  # silence before and after the speech
 
-# F1 F2 F3 in Hz, means of adult men, after Peterson and Barney (1952)
-VOWELS = {
+# Means of adult men, after Peterson and Barney (1952)
+VOWELS: dict[str, Formants] = {
     "ee": (270, 2290, 3010), "i": (390, 1990, 2550), "e": (530, 1840, 2480), "a": (660, 1720, 2410),
     "ah": (730, 1090, 2440), "o": (570, 840, 2410), "oo": (300, 870, 2240), "u": (640, 1190, 2390),
     "er": (490, 1350, 1690),
@@ -20,10 +24,10 @@ VOWELS = {
 
 
 class Consonant(NamedTuple):
-    """How a consonant is made: where the formants head for, and how loud voice and noise are beside a vowel."""
+    """How a consonant is made."""
 
-    locus: tuple  # F1 F2 F3 in Hz
-    voice: float
+    locus: Formants  # where the formants of a neighbouring vowel head for
+    voice: float  # amplitudes, 1 for a plain vowel
     noise: float
     noise_hz: float
     stop: bool = False  # a closure, then a short burst of the noise
@@ -52,7 +56,7 @@ class Segment(NamedTuple):
     """A stretch of speech with steady targets."""
 
     duration: float  # seconds
-    formants: tuple  # F1 F2 F3 in Hz
+    formants: Formants
     voice: float  # amplitudes, 1 for a plain vowel
     noise: float
     noise_hz: float
@@ -69,45 +73,40 @@ class Tracks(NamedTuple):
     nuclei: np.ndarray  # (syllables,) frame in the middle of each vowel
 
 
-def draw_syllables(count, rng):
+def draw_syllables(count: int, rng: np.random.Generator) -> tuple[Syllable, ...]:
     """Draw `count` (consonant, vowel) pairs."""
-    consonants, vowels = list(CONSONANTS), list(VOWELS)
+    consonants = list(CONSONANTS)
+    vowels = list(VOWELS)
     return tuple((consonants[rng.integers(len(consonants))], vowels[rng.integers(len(vowels))]) for _ in range(count))
 
 
-def draw_tracks(syllables, frames, rng):
-    """Time the syllables with some freedom and spread them over `frames` frames.
-
-    Parameters
-    ----------
-    syllables : sequence of (str, str)
-        Keys of CONSONANTS and VOWELS.
-    frames : int
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    Tracks
-    """
-    segments = [segment for syllable in syllables for segment in _segments_of(*syllable, rng)]
+def draw_tracks(syllables: Sequence[Syllable], frames: int, rng: np.random.Generator) -> Tracks:
+    """Time the syllables with some freedom and spread them over `frames` frames."""
+    # Segments, which fill the utterance between its margins of silence
+    segments = [segment for consonant, vowel in syllables for segment in _draw_segments(consonant, vowel, rng)]
     speech_seconds = frames * FRAME_SECONDS - 2 * MARGIN_SECONDS
     stretch = speech_seconds / sum(segment.duration for segment in segments)
-    rest = Segment(MARGIN_SECONDS / stretch, VOWELS["er"], 0.0, 0.0, 1000)
-    segments = [rest, *segments, rest]
+    silence = Segment(MARGIN_SECONDS / stretch, VOWELS["er"], 0.0, 0.0, 1000)
+    segments = [silence, *segments, silence]
+
+    # The segment of each frame
     ends = np.cumsum([segment.duration * stretch for segment in segments])
-    at = np.searchsorted(ends[:-1], (np.arange(frames) + 0.5) * FRAME_SECONDS)
+    frame_middles = (np.arange(frames) + 0.5) * FRAME_SECONDS
+    segment_of_frame = np.searchsorted(ends[:-1], frame_middles)
 
-    def track(field, seconds):
-        steps = np.array([getattr(segment, field) for segment in segments], dtype=float)[at]
-        return smooth(steps, seconds)
+    def track(field: str, seconds: float) -> np.ndarray:
+        targets = np.array([getattr(segment, field) for segment in segments], dtype=float)
+        return smooth(targets[segment_of_frame], seconds)
 
+    # Middles of the vowels
     middles = ends - 0.5 * stretch * np.array([segment.duration for segment in segments])
-    nuclei = [middle for segment, middle in zip(segments, middles, strict=True) if segment.nucleus]
-    return Tracks(track("formants", 0.06), track("voice", 0.025), track("noise", 0.01), track("noise_hz", 0.01),
-                  (np.array(nuclei) / FRAME_SECONDS).astype(int))
+    is_nucleus = np.array([segment.nucleus for segment in segments])
+    nuclei = (middles[is_nucleus] / FRAME_SECONDS).astype(int)
+    return Tracks(formants=track("formants", 0.06), voice=track("voice", 0.025), noise=track("noise", 0.01),
+                  noise_hz=track("noise_hz", 0.01), nuclei=nuclei)
 
 
-def smooth(steps, seconds):
+def smooth(steps: np.ndarray, seconds: float) -> np.ndarray:
     """Average `steps` (frames first) under a Hann window of `seconds`, ends held."""
     window = np.hanning(max(3, round(seconds / FRAME_SECONDS)) + 2)[1:-1]
     window /= window.sum()
@@ -117,17 +116,22 @@ def smooth(steps, seconds):
     return np.apply_along_axis(np.convolve, 0, padded, window, "valid")
 
 
-def _segments_of(consonant, vowel, rng):
+def _draw_segments(consonant: str, vowel: str, rng: np.random.Generator) -> Iterator[Segment]:
     """Segments of one syllable; durations are relative to each other, a mean syllable lasting 0.2."""
+    # Consonant: a stop is closed first, then bursts
     sound = CONSONANTS[consonant]
-    long = 0.07 * np.exp(0.2 * rng.standard_normal())
+    duration = 0.07 * np.exp(0.2 * rng.standard_normal())
     if sound.stop:
-        yield Segment(0.7 * long, sound.locus, sound.voice, 0.0, sound.noise_hz)
-        yield Segment(0.3 * long, sound.locus, sound.voice, sound.noise, sound.noise_hz)
+        yield Segment(0.7 * duration, sound.locus, sound.voice, 0.0, sound.noise_hz)
+        yield Segment(0.3 * duration, sound.locus, sound.voice, sound.noise, sound.noise_hz)
     else:
-        yield Segment(long, sound.locus, sound.voice, sound.noise, sound.noise_hz)
+        yield Segment(duration, sound.locus, sound.voice, sound.noise, sound.noise_hz)
+
+    # Vowel
     loudness = np.exp(0.2 * rng.standard_normal())
     target = VOWELS[vowel]
     yield Segment(0.13 * np.exp(0.25 * rng.standard_normal()), target, loudness, 0.0, sound.noise_hz, nucleus=True)
+
+    # Pause
     if rng.random() < 0.12:
         yield Segment(0.08 + 0.12 * rng.random(), target, 0.0, 0.0, sound.noise_hz)

@@ -2,20 +2,23 @@
 
 Glottal pulses (Rosenberg 1971) with jitter and shimmer pass a spectral tilt and a cascade of moving
 formant resonators (Klatt 1980); noise bursts of the consonants are added beside it. Robotic, but with what
-features and models of speech look at: harmonics, formants, syllables, pauses, a noise floor.
+features and models of speech rely on: harmonics, formants, syllables, pauses, a noise floor.
 """
 
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from scipy.fft import irfft, rfft
 from scipy.signal import butter, lfilter, resample_poly, sosfilt
 
-from local.mini.phonetics import FRAME_SECONDS, MARGIN_SECONDS, draw_tracks, smooth
+from local.mini.phonetics import FRAME_SECONDS, MARGIN_SECONDS, Syllable, Tracks, draw_tracks, smooth
 
 SAMPLE_RATE = 16000
 FRAME = round(FRAME_SECONDS * SAMPLE_RATE)
-WINDOW, FFT = 4 * FRAME, 13 * FRAME  # of the moving filter: the rest of the FFT holds the filter's ringing
+WINDOW = 4 * FRAME  # of the moving filter
+FFT = 13 * FRAME  # the window, and the ringing of the filter after it
 OVERSAMPLING = 4  # of the glottal pulses, whose corners would alias
 MEAN_VOWEL = np.array([500.0, 1450.0, 2450.0])
 
@@ -25,11 +28,11 @@ class Voice(NamedTuple):
 
     f0_hz: float
     range_semitones: float  # of F0 within a plain utterance
-    rate: float  # syllables a second
+    rate: float  # syllables per second
     tilt_db: float  # how far the source is down at 3 kHz beyond the pulse's own slope
     breath: float  # aspiration noise beside the pulses
     tract: float  # formants relative to an adult man: 1 / relative length of the vocal tract
-    formant_scale: tuple  # five further factors, one for each formant
+    formant_scale: tuple[float, ...]  # five further factors, one per formant
     vowel_space: float  # distance of the vowels from their mean, 1 for clear speech
     bandwidth: float  # factor on the formants' bandwidths
 
@@ -39,7 +42,7 @@ class Delivery(NamedTuple):
 
     f0_mean_hz: float  # geometric mean over the utterance
     f0_range_semitones: float  # highest less lowest point of the contour
-    rate: float  # syllables a second
+    rate: float  # syllables per second
     energy_db: float  # level of the speech, dB below full scale
     tilt_db: float
     jitter: float  # standard deviation of a period, relative
@@ -47,7 +50,7 @@ class Delivery(NamedTuple):
 
 
 class Channel(NamedTuple):
-    """What stands between the mouth and the file."""
+    """Recording channel."""
 
     noise_db: float = -70.0  # level of the room, dB below full scale
     low_hz: float = 50.0
@@ -55,68 +58,64 @@ class Channel(NamedTuple):
     gain_db: float = 0.0
 
 
-def samples_of(syllables, rate):
+def samples_of(syllables: int, rate: float) -> int:
     """Length of an utterance of so many syllables, margins of silence included; a multiple of 0.1 ms, rounded down."""
     return round((syllables / rate + 2 * MARGIN_SECONDS) * 10000) * SAMPLE_RATE // 10000
 
 
-def synthesize(voice, delivery, syllables, samples, channel, rng):
-    """Say `syllables` in `samples` samples.
+def synthesize(voice: Voice, delivery: Delivery, syllables: Sequence[Syllable], samples: int, channel: Channel,
+               rng: np.random.Generator) -> np.ndarray:
+    """Say `syllables` in `samples` samples; returns (samples,) float64 at 16 kHz, within -1..1."""
+    tracks = draw_tracks(syllables, math.ceil(samples / FRAME), rng)
 
-    Parameters
-    ----------
-    voice : Voice
-    delivery : Delivery
-    syllables : sequence of (str, str)
-        Consonant and vowel of each, as in articulation.py.
-    samples : int
-    channel : Channel
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    numpy.ndarray
-        (samples,) float64 at 16 kHz, within -1..1.
-    """
-    frames = -(-samples // FRAME)
-    tracks = draw_tracks(syllables, frames, rng)
+    # Voiced sound, of unit RMS in the vowels
     f0 = delivery.f0_mean_hz * 2 ** (_contour(tracks, delivery.f0_range_semitones, rng) / 12)
     amplitude = _per_sample(tracks.voice)
     voiced = _vocal_tract(_source(f0, voice, delivery, rng) * amplitude, tracks.formants, voice, delivery.smile)
     voiced /= _rms(voiced[amplitude > 0.5])
+
+    # Noise of the consonants, then level and channel
     noise = _vocal_noise(tracks.noise_hz * voice.tract, len(voiced), rng)
     speech = voiced + noise * _per_sample(tracks.noise)
     speech *= 10 ** (delivery.energy_db / 20) / _rms(speech[amplitude > 0.5])
-    return np.clip(_through(speech[:samples], channel, rng), -1, 1)
+    return np.clip(_record(speech[:samples], channel, rng), -1, 1)
 
 
-def _contour(tracks, range_semitones, rng):
+def _contour(tracks: Tracks, range_semitones: float, rng: np.random.Generator) -> np.ndarray:
     """F0 contour in semitones, (frames,): declination, accents on some syllables, mean 0 over voiced frames."""
     frames = len(tracks.voice)
     time = np.arange(frames) / frames
     heights = rng.normal(0.6, 0.5, len(tracks.nuclei)) * (rng.random(len(tracks.nuclei)) < 0.6)
     width = 0.08 / FRAME_SECONDS
-    bumps = np.exp(-0.5 * ((np.arange(frames)[:, None] - tracks.nuclei) / width) ** 2)
-    contour = -rng.uniform(0.3, 1.0) * time + bumps @ heights + smooth(rng.normal(0, 0.3, frames), 0.15)
+    accents = np.exp(-0.5 * ((np.arange(frames)[:, None] - tracks.nuclei) / width) ** 2)
+    contour = -rng.uniform(0.3, 1.0) * time + accents @ heights + smooth(rng.normal(0, 0.3, frames), 0.15)
     voiced = tracks.voice > 0.5
     contour = (contour - contour[voiced].mean()) * range_semitones / np.ptp(contour[voiced])
     return np.clip(contour, -range_semitones, range_semitones)
 
 
-def _source(f0, voice, delivery, rng):
+def _source(f0: np.ndarray, voice: Voice, delivery: Delivery, rng: np.random.Generator) -> np.ndarray:
     """Derivative of the glottal flow with aspiration noise, (frames * FRAME,), about unit RMS."""
     samples = len(f0) * FRAME
-    starts, period_at = [0.0], f0.tolist()
+
+    # Start of each glottal cycle, in samples
+    f0_of_frame = f0.tolist()
+    starts = [0.0]
     while starts[-1] < samples:
-        period = SAMPLE_RATE / period_at[min(int(starts[-1] / FRAME), len(f0) - 1)]
+        period = SAMPLE_RATE / f0_of_frame[min(int(starts[-1] / FRAME), len(f0) - 1)]
         starts.append(starts[-1] + period * (1 + delivery.jitter * float(np.clip(rng.standard_normal(), -3, 3))))
+
+    # Rosenberg's pulse: the glottis opens along a cosine, closes along a quarter of one, and stays closed
     cycle = np.interp(np.arange(samples * OVERSAMPLING) / OVERSAMPLING, starts, np.arange(len(starts)))
     shimmer = 1 + 3 * delivery.jitter * np.clip(rng.standard_normal(len(starts)), -3, 3)
     open_quotient = np.clip(0.45 + 0.02 * delivery.tilt_db, 0.35, 0.8)
     phase = cycle % 1 / open_quotient
-    opening, closing = phase / 0.7, (phase - 0.7) / 0.3
+    opening = phase / 0.7
+    closing = (phase - 0.7) / 0.3
     flow = np.where(opening < 1, 0.5 - 0.5 * np.cos(np.pi * opening), np.cos(0.5 * np.pi * np.clip(closing, 0, 1)))
     flow = resample_poly(flow * shimmer[cycle.astype(int)], 1, OVERSAMPLING)
+
+    # Its derivative, aspiration and spectral tilt
     pulses = np.diff(flow, prepend=flow[0])
     aspiration = rng.standard_normal(samples) * (0.3 + flow)
     source = pulses / _rms(pulses) + voice.breath * aspiration
@@ -124,34 +123,38 @@ def _source(f0, voice, delivery, rng):
     return lfilter([1 - pole], [1, -pole], source)
 
 
-def _tilt_pole(tilt_db):
+def _tilt_pole(tilt_db: float) -> float:
     """Pole of the one-pole low-pass that is 1 at 0 Hz and `tilt_db` down at 3 kHz."""
     gain = 10 ** (-max(tilt_db, 0.1) / 10)
     b = (1 - gain * np.cos(2 * np.pi * 3000 / SAMPLE_RATE)) / (1 - gain)
     return b - np.sqrt(b * b - 1)
 
 
-def _vocal_tract(source, formants, voice, smile):
+def _vocal_tract(source: np.ndarray, formants: np.ndarray, voice: Voice, smile: float) -> np.ndarray:
     """Pass the source through five resonators in cascade that move every frame."""
-    clear = MEAN_VOWEL + (formants - MEAN_VOWEL) * voice.vowel_space
-    upper = np.tile([3500.0, 4500.0], (len(clear), 1))
-    centres = np.hstack([clear, upper]) * voice.tract * smile * np.array(voice.formant_scale)
+    lower = MEAN_VOWEL + (formants - MEAN_VOWEL) * voice.vowel_space
+    upper = np.tile([3500.0, 4500.0], (len(lower), 1))
+    centres = np.hstack([lower, upper]) * voice.tract * smile * np.array(voice.formant_scale)
     centres = np.clip(centres, 150, 0.47 * SAMPLE_RATE)
     bandwidths = voice.bandwidth * (50 + 0.025 * centres + (centres / 2500) ** 2 * 25)
     return _resonate(source, centres, bandwidths)
 
 
-def _resonate(signal, centres, bandwidths):
+def _resonate(signal: np.ndarray, centres: np.ndarray, bandwidths: np.ndarray) -> np.ndarray:
     """Cascade of resonators with unit gain at 0 Hz; centres and bandwidths (frames, resonators) in Hz.
 
     Filtered by overlapping windows, each with the response of its frame, so that formants glide without clicks.
     """
+    # Response of the cascade in each frame, (frames, FFT // 2 + 1): H(z) = (1 + a1 + a2) / (1 + a1 / z + a2 / z^2)
     radius = np.exp(-np.pi * bandwidths / SAMPLE_RATE)
-    a1, a2 = -2 * radius * np.cos(2 * np.pi * centres / SAMPLE_RATE), radius**2
-    delay = np.exp(-2j * np.pi * np.arange(FFT // 2 + 1) / FFT)  # one sample, at every frequency
+    a1 = -2 * radius * np.cos(2 * np.pi * centres / SAMPLE_RATE)
+    a2 = radius**2
+    delay = np.exp(-2j * np.pi * np.arange(FFT // 2 + 1) / FFT)  # 1 / z at every frequency
     response = np.ones((len(centres), len(delay)), dtype=complex)
     for p, q in zip(a1.T[:, :, None], a2.T[:, :, None], strict=True):
         response *= (1 + p + q) / (1 + delay * (p + delay * q))
+
+    # Filter each window, and overlap-add
     windows = np.lib.stride_tricks.sliding_window_view(np.pad(signal, WINDOW // 2), WINDOW)[FRAME // 2 :: FRAME]
     pieces = irfft(rfft(windows[: len(centres)] * np.hanning(WINDOW + 1)[:-1], FFT) * response, FFT)
     out = np.zeros((len(centres) + FFT // FRAME, FRAME))
@@ -161,18 +164,19 @@ def _resonate(signal, centres, bandwidths):
     return out.ravel()[start : start + len(signal)] / (WINDOW // FRAME / 2)
 
 
-def _vocal_noise(centres, samples, rng):
+def _vocal_noise(centres: np.ndarray, samples: int, rng: np.random.Generator) -> np.ndarray:
     """Noise of unit RMS around a moving centre (frames,), as frication and bursts have it."""
     centres = np.clip(centres, 300, 0.45 * SAMPLE_RATE)[:, None]
     bandwidths = 300 + 0.25 * centres
-    radius, angle = np.exp(-np.pi * bandwidths / SAMPLE_RATE), 2 * np.pi * centres / SAMPLE_RATE
+    radius = np.exp(-np.pi * bandwidths / SAMPLE_RATE)
+    angle = 2 * np.pi * centres / SAMPLE_RATE
     dc = 1 - 2 * radius * np.cos(angle) + radius**2
     power = dc**2 * (1 + radius**2) / ((1 - radius**2) * (1 - 2 * radius**2 * np.cos(2 * angle) + radius**4))
     noise = _resonate(rng.standard_normal(samples), centres, bandwidths)
     return noise / _per_sample(np.sqrt(power[:, 0]))
 
 
-def _through(speech, channel, rng):
+def _record(speech: np.ndarray, channel: Channel, rng: np.random.Generator) -> np.ndarray:
     """Add the room's low-pass noise, then band limits and gain."""
     room = lfilter([0.3], [1, -0.7], rng.standard_normal(len(speech)))
     noisy = speech + room * 10 ** (channel.noise_db / 20) / _rms(room)
@@ -180,10 +184,10 @@ def _through(speech, channel, rng):
     return sosfilt(band, noisy) * 10 ** (channel.gain_db / 20)
 
 
-def _per_sample(track):
+def _per_sample(track: np.ndarray) -> np.ndarray:
     """Interpolate a track of frames to samples."""
     return np.interp((np.arange(len(track) * FRAME) + 0.5) / FRAME - 0.5, np.arange(len(track)), track)
 
 
-def _rms(signal):
+def _rms(signal: np.ndarray) -> float:
     return np.sqrt(np.mean(signal**2))

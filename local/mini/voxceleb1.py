@@ -4,7 +4,8 @@ import string
 
 import numpy as np
 
-from local.mini.emotional_delivery import EMOTIONS, Channel, draw_recording, draw_speaker, rng_of
+from local.mini.emotional_delivery import EMOTIONS, Plan, draw_recording, draw_speaker, rng_of
+from local.mini.synthesis import Channel
 
 ROOT = "VoxCeleb1"
 FIRST_TEST_ID = 10270
@@ -12,24 +13,12 @@ META_HEADER = "VoxCeleb1 ID\tVGGFace1 ID\tGender\tNationality\tSet\n"
 NATIONS = ("Ireland", "New Zealand", "India", "USA")
 
 
-def plan_voxceleb1(seed, speakers, utterances):
-    """Draw the corpus.
-
-    Parameters
-    ----------
-    seed : int
-    speakers, utterances : int
-        Number of voices, at least two, and of utterances each has, at least two.
-
-    Returns
-    -------
-    recordings : list of Recording
-    files : dict of str to bytes
-        Everything else, by path relative to the corpora's root.
-    """
+def plan_voxceleb1(seed: int, speakers: int, utterances: int) -> Plan:
+    """Draw the corpus of so many `speakers`, at least two, with so many `utterances` each, at least two."""
     tested = max(1, speakers // 8)
     ids = [10001 + n for n in range(speakers - tested)] + [FIRST_TEST_ID + n for n in range(tested)]
-    recordings, meta = [], META_HEADER
+    recordings = []
+    meta = META_HEADER
     for number, identity in enumerate(ids):
         part = "test" if identity >= FIRST_TEST_ID else "dev"
         rng = rng_of(seed, "voxceleb1", identity)
@@ -45,17 +34,17 @@ def plan_voxceleb1(seed, speakers, utterances):
             recordings.append(draw_recording(
                 f"{ROOT}/{part}/wav/id{identity}/{video}/{segment}.wav", name, "voxceleb1", speaker,
                 EMOTIONS[rng.integers(len(EMOTIONS))], (1.5, 2.0), seed, channel))
-    return recordings, {f"{ROOT}/vox1_meta.csv": meta.encode()}
+    return Plan(recordings, {f"{ROOT}/vox1_meta.csv": meta.encode()})
 
 
-def _video_id(number, rng):
+def _video_id(number: int, rng: np.random.Generator) -> str:
     """Eleven characters of YouTube's alphabet; every fourth speaker's begin with a dash, the next one's with `_`."""
     letters = list(string.ascii_letters + string.digits + "-_")
     first = {0: "-", 1: "_"}.get(number % 4, "v")
     return first + "".join(rng.choice(letters, 10))
 
 
-def _draw_channel(rng):
-    """A microphone and a room, drawn once a video."""
+def _draw_channel(rng: np.random.Generator) -> Channel:
+    """A microphone and a room, drawn once per video."""
     return Channel(noise_db=rng.uniform(-70, -56), low_hz=float(np.exp(rng.uniform(np.log(40), np.log(120)))),
                    high_hz=rng.uniform(5000, 7600), gain_db=rng.uniform(-6, 4))

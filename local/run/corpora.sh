@@ -4,16 +4,21 @@
 # read_corpora: conf/corpora.conf into emotion_corpora, speaker_corpora and, by name, corpus_protocol, corpus_options,
 # corpus_folder. Makes a variable of each name, which is what parse_options.sh makes an option of.
 read_corpora() {
-  emotion_corpora=() speaker_corpora=()
+  emotion_corpora=()
+  speaker_corpora=()
   declare -gA corpus_protocol=() corpus_options=() corpus_folder=()
-  local key words_protocol words_options words_folder
-  while read -r key words_protocol words_options words_folder; do
-    [[ $key =~ ^[a-z] ]] || continue
-    declare -g "$key="
-    corpus_protocol[$key]=$words_protocol
-    corpus_options[$key]=$(tr , ' ' <<< "${words_options#-}")
-    corpus_folder[$key]=$words_folder
-    if [ "$words_protocol" = identification ]; then speaker_corpora+=("$key"); else emotion_corpora+=("$key"); fi
+  local column_name column_protocol column_options column_folder
+  while read -r column_name column_protocol column_options column_folder; do
+    [[ $column_name =~ ^[a-z] ]] || continue
+    declare -g "$column_name="
+    corpus_protocol[$column_name]=$column_protocol
+    corpus_options[$column_name]=$(tr , ' ' <<< "${column_options#-}")
+    corpus_folder[$column_name]=$column_folder
+    if [ "$column_protocol" = identification ]; then
+      speaker_corpora+=("$column_name")
+    else
+      emotion_corpora+=("$column_name")
+    fi
   done < conf/corpora.conf
 }
 
@@ -25,8 +30,8 @@ corpora_help() {
   done
 }
 
-# given NAMES...: that one of these options which has a value, if any; two of them are an error.
-given() {
+# option_with_value NAMES...: that one of these options which has a value, if any; two of them are an error.
+option_with_value() {
   local key found=()
   for key in "$@"; do
     [ -z "${!key}" ] || found+=("$key")
@@ -47,26 +52,31 @@ as_options() {
 # infer_corpus: the corpus whose folder is given, and the one to pre-train on; a folder or an option that the run would
 # not use is an error.
 infer_corpus() {
-  local folder option taken all=${corpus_options[*]}
-  folder=$(given "${emotion_corpora[@]}" ser_data)
-  [ -z "$folder" ] || [ -z "$corpus" ] || [ "$corpus" = "${folder/ser_data/kaldi}" ] ||
-    die "--corpus $corpus does not use the folder given for $(as_options "$folder"); leave one of them out"
-  corpus=${corpus:-${folder/ser_data/kaldi}}
+  local folder_option option used_options all_options=${corpus_options[*]}
+  # The corpus of emotion
+  folder_option=$(option_with_value "${emotion_corpora[@]}" ser_data)
+  [ -z "$folder_option" ] || [ -z "$corpus" ] || [ "$corpus" = "${folder_option/ser_data/kaldi}" ] ||
+    die "--corpus $corpus does not use the folder given for $(as_options "$folder_option"); leave one of them out"
+  corpus=${corpus:-${folder_option/ser_data/kaldi}}
   corpus=${corpus:-mini}
   [[ " mini kaldi ${emotion_corpora[*]} " == *" $corpus "* ]] ||
     die "--corpus $corpus: expected one of mini ${emotion_corpora[*]}"
-  pretrain_corpus=$(given "${speaker_corpora[@]}" pretrain_data)
+
+  # The corpus to pre-train on
+  pretrain_corpus=$(option_with_value "${speaker_corpora[@]}" pretrain_data)
   [ "$corpus" != mini ] || [ -z "$pretrain_corpus" ] ||
     die "the default makes its own corpora; name an emotion corpus, too (see ./run.sh --help)"
-  taken=" ${corpus_options[${corpus/mini/iemocap}]-} ${pretrain_corpus:+${corpus_options[$pretrain_corpus]-}} "
-  for option in $all; do
-    [[ $taken == *" $option "* || " ${arguments[*]} " != *" --$option "* ]] ||
+
+  # Options of either
+  used_options=" ${corpus_options[${corpus/mini/iemocap}]-} ${pretrain_corpus:+${corpus_options[$pretrain_corpus]-}} "
+  for option in $all_options; do
+    [[ $used_options == *" $option "* || " ${arguments[*]} " != *" --$option "* ]] ||
       die "--$option is not for --corpus $corpus; conf/corpora.conf says which corpora take it"
   done
 }
 
-# preparation NAME DIR DATA: the array `prepare` becomes the command that makes DATA of a corpus.
-preparation() {
+# set_prepare NAME DIR DATA: the array `prepare` becomes the command that makes DATA of a corpus.
+set_prepare() {
   local option key
   prepare=("local/$1_data_prep.py")
   for option in ${corpus_options[$1]}; do
@@ -76,47 +86,47 @@ preparation() {
   prepare+=("$2" "$3")
 }
 
-# set_corpus: the data directory of the emotion corpus, how stage 1 prepares it, and its protocol.
-set_corpus() {
+# set_emotion_data: the data directory of the emotion corpus, the command of stage 1 that makes it, and its protocol.
+set_emotion_data() {
   local prepare
   mini_root=$data_dir/local/mini
   case $corpus in
     mini)
-      ser=$data_dir/mini_iemocap
+      emotion_data=$data_dir/mini_iemocap
       protocol=${protocol:-${corpus_protocol[iemocap]}}
-      preparation iemocap "$mini_root/IEMOCAP_full_release" "$ser" ;;
+      set_prepare iemocap "$mini_root/IEMOCAP_full_release" "$emotion_data" ;;
     kaldi)
-      is_dir ser-data "$ser_data"
-      ser=$data_dir/$(basename "$(realpath "$ser_data")")
+      require_directory ser-data "$ser_data"
+      emotion_data=$data_dir/$(basename "$(realpath "$ser_data")")
       protocol=${protocol:-auto}
-      prepare=(local/kaldi_data_prep.py --emotion true "$ser_data" "$ser") ;;
+      prepare=(local/kaldi_data_prep.py --emotion true "$ser_data" "$emotion_data") ;;
     *)
-      is_dir "$corpus" "${!corpus}"
-      ser=$data_dir/$corpus
+      require_directory "$corpus" "${!corpus}"
+      emotion_data=$data_dir/$corpus
       protocol=${protocol:-${corpus_protocol[$corpus]}}
-      preparation "$corpus" "${!corpus}" "$ser" ;;
+      set_prepare "$corpus" "${!corpus}" "$emotion_data" ;;
   esac
-  prepare_ser=("${prepare[@]}")
+  prepare_emotion_data=("${prepare[@]}")
 }
 
-# set_pretraining: the same for the speaker corpus, when a system needs one.
-set_pretraining() {
+# set_speaker_data: the same for the corpus to pre-train on, when a system needs one.
+set_speaker_data() {
   local prepare
   if [ "$corpus" = mini ]; then
-    pre=$data_dir/mini_voxceleb1
-    preparation voxceleb1 "$mini_root/VoxCeleb1" "$pre"
+    speaker_data=$data_dir/mini_voxceleb1
+    set_prepare voxceleb1 "$mini_root/VoxCeleb1" "$speaker_data"
   elif [ -z "$pretrain_corpus" ]; then
     die "pre-trained systems need one of$(printf -- ' --%s DIR,' "${speaker_corpora[@]}") --pretrain-data DIR;" \
       "or name others with --systems"
   elif [ "$pretrain_corpus" = pretrain_data ]; then
-    is_dir pretrain-data "$pretrain_data"
-    pre=$data_dir/$(basename "$(realpath "$pretrain_data")")
-    [ "$pre" != "$ser" ] || pre=${pre}_pretrain
-    prepare=(local/kaldi_data_prep.py --emotion false "$pretrain_data" "$pre")
+    require_directory pretrain-data "$pretrain_data"
+    speaker_data=$data_dir/$(basename "$(realpath "$pretrain_data")")
+    [ "$speaker_data" != "$emotion_data" ] || speaker_data=${speaker_data}_pretrain
+    prepare=(local/kaldi_data_prep.py --emotion false "$pretrain_data" "$speaker_data")
   else
-    is_dir "$pretrain_corpus" "${!pretrain_corpus}"
-    pre=$data_dir/$pretrain_corpus
-    preparation "$pretrain_corpus" "${!pretrain_corpus}" "$pre"
+    require_directory "$pretrain_corpus" "${!pretrain_corpus}"
+    speaker_data=$data_dir/$pretrain_corpus
+    set_prepare "$pretrain_corpus" "${!pretrain_corpus}" "$speaker_data"
   fi
-  prepare_pre=("${prepare[@]}")
+  prepare_speaker_data=("${prepare[@]}")
 }

@@ -1,39 +1,60 @@
 # shellcheck shell=bash disable=SC2034,SC2154
 # Messages of run.sh and the check of its options; sourced by it. The variables are run.sh's.
 
+# log WORDS..., die WORDS...: a message, and one that ends the run.
 log() { echo "$(date '+%Y-%m-%d %H:%M:%S') (run.sh) $*"; }
 die() { echo "run.sh: $*" >&2; exit 1; }
 
-# is_number NAME VALUE
-is_number() { [[ $2 =~ ^[0-9]+$ ]] || die "--$1 '$2' is not a number"; }
+# log_and_run COMMAND...
+log_and_run() {
+  local quoted
+  printf -v quoted ' %q' "$@"
+  log "${quoted# }"
+  "$@"
+}
 
-# is_dir NAME VALUE: the option names a folder that is there.
-is_dir() {
+# require_number NAME VALUE: the option is a number.
+require_number() { [[ $2 =~ ^[0-9]+$ ]] || die "--$1 '$2' is not a number"; }
+
+# require_directory NAME VALUE: the option names a folder that is there.
+require_directory() {
   [ -n "$2" ] || die "--corpus $corpus needs --$1 DIR (see ./run.sh --help)"
   [ -d "$2" ] || die "--$1 $2: no such directory"
 }
 
+# require_writable DIR: the folder can be written to; makes it when it is missing.
+require_writable() {
+  mkdir -p "$1" && [ -w "$1" ] || die "$1: cannot be written to; give another --exp-dir or --data-dir"
+}
+
 # check_options: everything that can be wrong on the command line, before any work; sets what follows from it.
 check_options() {
-  local name file
+  local name file conf
+  # Numbers and words
   for name in stage stop_stage nj num_threads ngpu num_nodes jobs_per_gpu num_folds; do
-    [[ $name =~ ^(stage|num_threads)$ ]] && [ -z "${!name}" ] || is_number "${name//_/-}" "${!name}"
+    [[ $name =~ ^(stage|num_threads)$ ]] && [ -z "${!name}" ] || require_number "${name//_/-}" "${!name}"
   done
   for name in nj num_nodes jobs_per_gpu; do
     [ "${!name}" -ge 1 ] || die "--${name//_/-} must be 1 or more"
   done
   [[ $protocol =~ ^(|10fold|5fold|loso|kfold|auto)$ ]] ||
     die "--protocol $protocol: expected 10fold, 5fold, loso, kfold or auto"
+  restart=false
+  [ -z "$stage" ] || restart=true
+
+  # Corpora and systems
   infer_corpus
-  set_corpus
+  set_emotion_data
   if [ "$stop_stage" -ge 8 ]; then
     ablations=$(local/experiment/list_systems.py --systems "$systems" --ablations "$ablations" ablations)
   else
     [ -z "$ablations" ] || die "--ablations are stage 8's; add --stop-stage 8"
   fi
-  pretraining=$(local/experiment/list_systems.py --systems "$systems" pretraining)
-  [ -z "$pretraining" ] || set_pretraining
-  local conf=conf
+  backbones_to_pretrain=$(local/experiment/list_systems.py --systems "$systems" pretraining)
+  [ -z "$backbones_to_pretrain" ] || set_speaker_data
+
+  # Configuration files
+  conf=conf
   [ "$corpus" != mini ] || conf=conf/mini
   pretrain_config=${pretrain_config:-$conf/pretrain.conf}
   finetune_config=${finetune_config:-$conf/finetune.conf}
@@ -44,6 +65,8 @@ check_options() {
     [[ ${!name} != *[[:blank:]]#* ]] ||
       die "--${name//_/-} ${!name}: a comment of a configuration file begins like ' #'; take another name"
   done
+
+  # Machines
   plan_training
 }
 
@@ -56,7 +79,7 @@ Table:             $exp_dir/RESULTS
 Result lines:      grep WF1 $exp_dir/*/*/RESULT
 Per utterance:     $exp_dir/<system>/<fold>/score/per_utt (utt ref hyp p1 …, classes in score/classes)
 Training curves:   $exp_dir/<system>/<fold>/log/epochs.tsv
-Logs:              $exp_dir/log/, $exp_dir/pretrain_*.log, $ser/log/
+Logs:              $exp_dir/log/, $exp_dir/pretrain_*.log, $emotion_data/log/
 TXT
   if [ "$stop_stage" -ge 7 ]; then
     cat <<TXT
@@ -76,6 +99,6 @@ These corpora are synthetic: the table shows that the recipe works, not what the
   ./run.sh --ser-data DIR --pretrain-data DIR --exp-dir exp/mine   (Kaldi data directories of your own)
 TXT
   else
-    echo "Next: the spread over seeds, with --seeds \"0 1 2\" behind the same options; what is done is kept."
+    echo "Next: the spread over seeds, with --seeds \"0 1 2\" after the same options; what is done is kept."
   fi
 }

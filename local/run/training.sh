@@ -25,7 +25,7 @@ plan_training() {
 finetune() {
   local num_tasks
   num_tasks=$(local/experiment/plan_finetuning.py --systems "$1" --seeds "$seeds" --finetune-config "$finetune_config" \
-    --device "$device" --restart "$restart" "$ser" "$exp_dir" "$exp_dir/tasks")
+    --device "$device" --restart "$restart" "$emotion_data" "$exp_dir" "$exp_dir/tasks")
   log "$num_tasks trainings to do, what is done is kept; logs in $exp_dir/log/finetune.*.log"
   [ "$num_tasks" -gt 0 ] || return 0
   if [ "$device" = cuda ]; then  # where a training takes about as long as starting a process
@@ -44,20 +44,20 @@ finetune() {
 # analyse SYSTEMS: probe what is not yet probed of their models, and draw the attention of one of each.
 analyse() {
   local num_tasks model models
-  num_tasks=$(local/experiment/plan_analysis.py --systems "$1" --seeds "$seeds" --device "$device" --restart "$restart" \
-    "$ser" "$exp_dir" "$exp_dir/tasks")
+  num_tasks=$(local/experiment/plan_analysis.py --systems "$1" --seeds "$seeds" --device "$device" \
+    --restart "$restart" "$emotion_data" "$exp_dir" "$exp_dir/tasks")
   log "$num_tasks systems and seeds to probe, what is done is kept; logs in $exp_dir/log/analyse.*.log"
   [ "$num_tasks" -eq 0 ] || $cuda_cmd "${finetune_resources[@]}" JOB=1:"$num_tasks" "$exp_dir/log/analyse.JOB.log" \
     steps/analyse.py --config "$exp_dir/tasks/analyse.JOB.conf"
-  models=$(local/experiment/list_systems.py --systems "$1" --seeds "$seeds" attention "$ser" "$exp_dir")
+  models=$(local/experiment/list_systems.py --systems "$1" --seeds "$seeds" attention "$emotion_data" "$exp_dir")
   [ -n "$models" ] || return 0
   while read -r model; do
     steps/plot_masks.py --device cpu --dir "$model"
   done <<< "$models"
 }
 
-# why LOG: the last words of a job, and its code, from the closing lines of any runner.
-why() {
+# failure_reason LOG: the last words of a job, and its code, from the closing lines of any runner.
+failure_reason() {
   [ -f "$1" ] || { echo "it has no log"; return; }
   local code
   code=$(sed -nE 's/^# Ended \((code [^)]*)\) at .*/ (\1)/p; s/^# Finished at .* with status ([0-9]+)$/ (code \1)/p' "$1" |
@@ -71,13 +71,13 @@ report_failed_tasks() {
   for n in $(seq "$1"); do
     dir=$(sed -n 's/^--dir=//p' "$exp_dir/tasks/finetune.$n.conf")
     log=$exp_dir/log/finetune.$n.log
-    [ -f "$dir/RESULT" ] || echo "run.sh: failed: $dir: $(why "$log"); log $log; alone, once mended:" \
+    [ -f "$dir/RESULT" ] || echo "run.sh: failed: $dir: $(failure_reason "$log"); log $log; alone, once mended:" \
       "steps/finetune.py --config $(printf %q "$exp_dir/tasks/finetune.$n.conf")" >&2
   done
   die "not all trainings are done; do just what is missing with: ./run.sh$(without_stage "${arguments[@]}")"
 }
 
-# without_stage ARGUMENTS...: the options of this run, fit to be typed, but for --stage, which would redo what is done.
+# without_stage ARGUMENTS...: the options of this run, quoted, but for --stage, which would redo what is done.
 without_stage() {
   while [ $# -gt 0 ]; do
     [ "$1" = --stage ] || printf ' %q' "${@:1:2}"

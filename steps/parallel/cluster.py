@@ -1,4 +1,4 @@
-"""What the cluster runners share: submit one array of tasks, watch it, report it, and never leave it behind.
+"""What the cluster runners share: submit one array of tasks, watch it, report it, and never leave it running.
 
 On its node, a task is run by run.py: cluster and local logs are the same, and so are arguments, threads
 and what becomes of children. Its status comes back as a file; the scheduler is asked about tasks that
@@ -56,11 +56,11 @@ class Files:
     """Where a submission lives: next to the logs, in q/."""
 
     def __init__(self, request):
-        word = rf"[._-]?\b{request.name}\b" if request.name else r"(?!)"
+        job = rf"[._-]?\b{request.name}\b" if request.name else r"(?!)"  # the word JOB, if any, in the log's path
         folder, name = os.path.split(request.log)
-        self.folder = os.path.join(re.sub(rf"[^/]*{word}.*", "", folder), "q")
+        self.folder = os.path.join(re.sub(rf"[^/]*{job}.*", "", folder), "q")
         os.makedirs(self.folder, exist_ok=True)
-        self.name = re.sub(word, "", name.removesuffix(".log")) or "job"
+        self.name = re.sub(job, "", name.removesuffix(".log")) or "job"
         self.script = os.path.join(self.folder, f"{self.name}.sh")
         self.statuses = tempfile.mkdtemp(prefix=f"{self.name}.", dir=self.folder)
 
@@ -108,12 +108,19 @@ class Files:
 
 
 class Watch:
-    """Follows a submission until all its tasks have ended; `failed` says why by task index."""
+    """Follows a submission until all its tasks have ended."""
 
     def __init__(self, scheduler, request, files, job):
-        self.scheduler, self.request, self.files, self.job = scheduler, request, files, job
-        self.waiting, self.failed, self.lost = set(request.indices), {}, set()
-        self.gone_since, self.next_poll, self.next_word = {}, 0.0, time.monotonic() + SAY_SECONDS
+        self.scheduler = scheduler
+        self.request = request
+        self.files = files
+        self.job = job
+        self.waiting = set(request.indices)
+        self.failed = {}  # task index to why
+        self.lost = set()  # those that ended without a status
+        self.gone_since = {}  # task index to when the scheduler first did not know it
+        self.next_poll = 0.0
+        self.next_message = time.monotonic() + SAY_SECONDS
 
     def look(self):
         """Take in what has ended."""
@@ -133,8 +140,11 @@ class Watch:
     def _poll(self):
         tasks = self.scheduler.tasks(self.job)
         live = {index for index, task in tasks.items() if task.live}
-        self._say_sometimes(f"waiting for job {self.job}: " + ", ".join(
-            f"{count} {note}" for note, count in Counter(tasks[i].note for i in live & self.waiting).items()))
+        notes = Counter(tasks[index].note for index in live & self.waiting)
+        self._say_sometimes(f"waiting for job {self.job}: "
+                            + ", ".join(f"{count} {note}" for note, count in notes.items()))
+
+        # Tasks that have been gone for some time without a status
         now = time.monotonic()
         self.gone_since = {index: self.gone_since.get(index, now) for index in self.waiting - live}
         lost = [index for index, since in self.gone_since.items() if now - since >= GRACE_SECONDS]
@@ -142,12 +152,14 @@ class Watch:
             return
         self.files.refresh()
         self._read_statuses()
+
+        # Why they ended, from the queue or from the accounts
         unknown = [index for index in lost if index in self.waiting and index not in tasks]
-        notes = self.scheduler.accounts(self.job, unknown) if unknown else {}
+        accounts = self.scheduler.accounts(self.job, unknown) if unknown else {}
         for index in lost:
             if index in self.waiting:
                 self.lost.add(index)
-                note = tasks[index].note if index in tasks else notes[index]
+                note = tasks[index].note if index in tasks else accounts[index]
                 self._end(index, note and self._explain(index, note))
 
     def _end(self, index, reason):
@@ -181,9 +193,9 @@ class Watch:
         return reason
 
     def _say_sometimes(self, message):
-        if time.monotonic() >= self.next_word:
+        if time.monotonic() >= self.next_message:
             job_log.say(message)
-            self.next_word = time.monotonic() + SAY_SECONDS
+            self.next_message = time.monotonic() + SAY_SECONDS
 
     def wait_until_cancelled(self):
         """Wait until the scheduler has ended what was cancelled, for a while."""
@@ -255,7 +267,7 @@ def run(scheduler, conf, request):
     stops = stop_signals()
     signal.pthread_sigmask(signal.SIG_BLOCK, stops)
     files = Files(request)
-    for index in request.indices:  # a log of before must not stand for a task that never starts
+    for index in request.indices:  # an earlier log must not pass for that of a task that never starts
         if os.path.exists(request.log_of(index)):
             os.unlink(request.log_of(index))
     try:

@@ -34,8 +34,14 @@ def end_log(log, status, seconds, threads):
     status: the exit code, or minus the signal's number; the log then says code 128 + signal
     """
     last = os.pread(log, 1, max(os.lseek(log, 0, os.SEEK_END) - 1, 0))
-    code, signalled = (status, "") if status >= 0 else (128 - status, f"; signal {-status}")
-    os.write(log, (("" if last == b"\n" else "\n") + f"# Accounting: time={seconds:.0f} threads={threads}\n"
+    line_end = "" if last == b"\n" else "\n"
+    if status >= 0:
+        code = status
+        signalled = ""
+    else:
+        code = 128 - status
+        signalled = f"; signal {-status}"
+    os.write(log, (f"{line_end}# Accounting: time={seconds:.0f} threads={threads}\n"
                    f"# Finished at {_date()} with status {code}\n"
                    f"# Ended (code {code}{signalled}) at {_date()}, elapsed time {seconds:.0f} seconds\n").encode())
     os.close(log)

@@ -6,17 +6,19 @@ of the standard library.
 """
 
 import re
+from collections import namedtuple
 
 COUNT = r"[1-9]\d*"
 
-# name: (what its value must match, the same in words, default)
+# What an option's value must match, the same in words, and the default, whose type the value gets.
+Option = namedtuple("Option", "pattern meaning default")
 OPTIONS = {
-    "mem": (r"\d+[KMGT]?", "a size such as 4G", ""),
-    "gpu": (r"\d+", "a number of devices", 0),
-    "num-threads": (COUNT, "a number above 0", 1),
-    "max-jobs-run": (COUNT, "a number above 0", 0),
-    "time": (r"(\d+-)?\d+(:\d+){0,2}", "a time such as 4:0:0", ""),
-    "config": (".+", "a file", ""),
+    "mem": Option(r"\d+[KMGT]?", "a size such as 4G", ""),
+    "gpu": Option(r"\d+", "a number of devices", 0),
+    "num-threads": Option(COUNT, "a number above 0", 1),
+    "max-jobs-run": Option(COUNT, "a number above 0", 0),
+    "time": Option(r"(\d+-)?\d+(:\d+){0,2}", "a time such as 4:0:0", ""),
+    "config": Option(".+", "a file", ""),
 }
 
 
@@ -33,7 +35,11 @@ class Request:
     """
 
     def __init__(self, options, name, indices, log, command):
-        self.options, self.name, self.indices, self.log, self.command = options, name, indices, log, command
+        self.options = options
+        self.name = name
+        self.indices = indices
+        self.log = log
+        self.command = command
 
     def put_index(self, index, text):
         """Replace the whole word JOB, or whatever the range's name is, in `text`."""
@@ -51,7 +57,11 @@ def parse(argv, options_of):
 
     options_of: function of the value of --config ("" when not given) to a table like OPTIONS
     """
-    pairs, name, indices, rest = [], None, range(1, 2), list(argv)
+    # Options and the range
+    pairs = []
+    name = None
+    indices = range(1, 2)
+    rest = list(argv)
     while rest:
         if rest[0].startswith("-"):
             pairs.append((rest[0], rest[1] if len(rest) > 1 else None))
@@ -62,8 +72,10 @@ def parse(argv, options_of):
         else:
             break
     options = options_of(dict(pairs).get("--config") or "")
-    values = {option: default for option, (_, _, default) in options.items()}
+    values = {key: option.default for key, option in options.items()}
     values |= dict(_read_option(*pair, options) for pair in pairs)
+
+    # Log and command
     if len(rest) < 2:
         raise UsageError("expected [options] [JOB=1:N] LOG COMMAND...")
     log, *command = rest
@@ -80,15 +92,19 @@ def _read_option(word, value, options):
         raise UsageError(f"unknown option {word}, expected one of --{', --'.join(options)}")
     if equals:
         raise UsageError(f"write --{name} VALUE, not {word}")
-    pattern, meaning, default = options[name]
-    if value is None or not re.fullmatch(pattern, value):
-        raise UsageError(f"--{name} needs {meaning}" + ("" if value is None else f", not {value!r}"))
-    return name, type(default)(value)
+    option = options[name]
+    if value is None:
+        raise UsageError(f"--{name} needs {option.meaning}")
+    if not re.fullmatch(option.pattern, value):
+        raise UsageError(f"--{name} needs {option.meaning}, not {value!r}")
+    return name, type(option.default)(value)
 
 
 def _read_range(word):
-    match = re.fullmatch(r"(\w+)=(\d+)(?::(\d+))?", word, re.ASCII)
-    first, last = (int(match[2]), int(match[3] or match[2])) if match else (0, 0)
-    if not 0 < first <= last:
-        raise UsageError(f"bad range {word}, expected NAME=1:N or NAME=K, counted from 1 (a log may be ./{word})")
-    return match[1], range(first, last + 1)
+    match = re.fullmatch(r"(?P<name>\w+)=(?P<first>\d+)(?::(?P<last>\d+))?", word, re.ASCII)
+    if match:
+        first = int(match["first"])
+        last = int(match["last"] or first)
+        if 0 < first <= last:
+            return match["name"], range(first, last + 1)
+    raise UsageError(f"bad range {word}, expected NAME=1:N or NAME=K, counted from 1 (a log may be ./{word})")

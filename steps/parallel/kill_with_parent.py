@@ -22,7 +22,8 @@ def main():
     if sys.argv[1:] in ([], ["--help"], ["-h"]):
         print(__doc__.strip())
         return not sys.argv[1:]
-    stops, stopped_by = stop_signals(), None
+    stops = stop_signals()
+    stopped_by = None
     signal.signal(signal.SIGCHLD, lambda *_: None)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, stops | {signal.SIGCHLD})
     with Guardian(GRACE_SECONDS) as guardian:

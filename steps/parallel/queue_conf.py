@@ -9,7 +9,7 @@
 import re
 import shlex
 
-from kaldi_convention import OPTIONS, UsageError
+from kaldi_convention import OPTIONS, Option, UsageError
 
 OF_THE_RUNNER = ("config", "max-jobs-run")  # described in a file or not, the runner does these itself
 
@@ -33,7 +33,10 @@ class QueueConf:
     """
 
     def __init__(self, path):
-        self.path, self.command, self.additions, self.defaults = path, "", {}, {}
+        self.path = path
+        self.command = ""
+        self.additions = {}
+        self.defaults = {}
         try:
             with open(path, encoding="utf-8") as file:
                 lines = file.read().splitlines()
@@ -49,6 +52,7 @@ class QueueConf:
             raise UsageError(f"{path}: has no line 'command ...', which says how to submit")
 
     def _read(self, line):
+        """Take a line in; false for one of another grammar."""
         if match := re.fullmatch(r"command\s+(.+)", line):
             self.command = match[1]
         elif match := re.fullmatch(r"option\s+(\w+)=(\S+)\s*(.*)", line):
@@ -59,9 +63,9 @@ class QueueConf:
 
     def options(self):
         """The options that a call may give, as a table like kaldi_convention.OPTIONS, all of them strings."""
-        any_value = (".+", "a value", "")
+        any_value = Option(".+", "a value", "")
         names = [*self.additions, *OF_THE_RUNNER]
-        return {name: (*OPTIONS.get(name, any_value)[:2], self.defaults.get(name, "")) for name in names}
+        return {name: OPTIONS.get(name, any_value)._replace(default=self.defaults.get(name, "")) for name in names}
 
     def shell_words(self, options):
         """What the scheduler's command gets for these option values; raises UsageError for a value not described."""

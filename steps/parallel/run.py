@@ -28,7 +28,7 @@ import job_log
 import kaldi_convention as kaldi
 from process_groups import Guardian, signal_group, stop_signals
 
-OPTIONS = kaldi.OPTIONS | {"jobs-per-gpu": (kaldi.COUNT, "a number above 0", 1)}
+OPTIONS = kaldi.OPTIONS | {"jobs-per-gpu": kaldi.Option(kaldi.COUNT, "a number above 0", 1)}
 
 Job = namedtuple("Job", "index process log devices started")
 
@@ -62,12 +62,17 @@ def share_out(options):
 
 
 class Runner:
-    """Runs the jobs of a request; `failed` says why by task index, `stopped_by` names the signal that ended it."""
+    """Runs the jobs of a request."""
 
     def __init__(self, request, limit, device_sets):
-        self.request, self.limit, self.device_sets = request, limit, device_sets
+        self.request = request
+        self.limit = limit
+        self.device_sets = device_sets
         self.threads = request.options["num-threads"]
-        self.running, self.failed, self.stopped_by, self.ended = [], {}, None, 0
+        self.running = []
+        self.ended = 0
+        self.failed = {}  # task index to why
+        self.stopped_by = None  # the signal that ended the jobs
 
     def run(self):
         stops = stop_signals()
@@ -87,13 +92,17 @@ class Runner:
                     self._finish(job)
 
     def _start(self, index):
+        # Environment, with the devices that the fewest jobs use
         command = self.request.command_of(index)
         environment = dict(os.environ, OMP_NUM_THREADS=str(self.threads))
         in_use = [job.devices for job in self.running]
         devices = min(self.device_sets, key=in_use.count)
         if devices:
             environment["CUDA_VISIBLE_DEVICES"] = devices
-        log, started = job_log.start_log(self.request.log_of(index), command), time.time()
+
+        # Process, in a group of its own
+        log = job_log.start_log(self.request.log_of(index), command)
+        started = time.time()
         try:
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment,
                                        start_new_session=True, preexec_fn=self._become_job)

@@ -51,7 +51,7 @@ class GridEngine:
         return options | {"mem": f"{math.ceil(kilobytes / slots)}K"}
 
     def submission(self, name, output, span, limit):
-        """Words behind qsub for an array of tasks."""
+        """Options of qsub for an array of tasks."""
         return ["-terse", "-N", re.sub(r"^(?=\d)|[^\w.-]", "_", name), "-o", output, "-t", span,
                 *(["-tc", str(limit)] if limit else [])]
 
@@ -81,7 +81,8 @@ class GridEngine:
 
     def accounts(self, job, indices):
         """Why tasks ended that have left the queue, "" for a success."""
-        known, deadline = {}, time.monotonic() + ACCOUNT_SECONDS
+        known = {}
+        deadline = time.monotonic() + ACCOUNT_SECONDS
         while not set(indices) <= known.keys() and time.monotonic() < deadline:
             known = self._accounting(job, deadline - time.monotonic())
             time.sleep(0.2)
@@ -104,9 +105,14 @@ class GridEngine:
 
 def reason_of(job, fields):
     """Why a task ended, from its accounting record; "" for a success."""
-    failed, status = fields.get("failed", "0"), fields.get("exit_status", "0")
-    words = ["" if failed == "0" else f"failed {failed}", "" if status == "0" else f"exit status {status}"]
-    return f"Grid Engine job {job}.{fields['taskid']}: " + ", ".join(filter(None, words)) if any(words) else ""
+    failed = fields.get("failed", "0")
+    status = fields.get("exit_status", "0")
+    reasons = []
+    if failed != "0":
+        reasons.append(f"failed {failed}")
+    if status != "0":
+        reasons.append(f"exit status {status}")
+    return f"Grid Engine job {job}.{fields['taskid']}: {', '.join(reasons)}" if reasons else ""
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ class Slurm:
         return options
 
     def submission(self, name, output, span, limit):
-        """Words behind sbatch for an array of tasks."""
+        """Options of sbatch for an array of tasks."""
         span += f"%{limit}" if limit else ""
         return ["--parsable", f"--job-name={name}", f"--output={output}", f"--array={span}"]
 
@@ -68,18 +68,27 @@ class Slurm:
         for line in printed.splitlines():
             fields = dict(word.split("=", 1) for word in line.split() if "=" in word)
             for index in expand(fields.get("ArrayTaskId", "")):
-                tasks[index] = Task(*self._state(job, index, fields))
+                tasks[index] = self._task(job, index, fields)
         return tasks
 
-    def _state(self, job, index, fields):
-        state, reason = fields["JobState"], fields["Reason"]
-        live = state not in ENDED and reason not in HELD_AFTER_FAILURE
-        if live or state == "COMPLETED":
-            return live, f"{state} ({reason})" if reason != "None" else state if live else ""
+    def _task(self, job, index, fields):
+        """What the fields of `scontrol show job` say of a task."""
+        state = fields["JobState"]
+        reason = fields["Reason"]
+        state_and_reason = state if reason == "None" else f"{state} ({reason})"
+        if state not in ENDED and reason not in HELD_AFTER_FAILURE:
+            return Task(True, state_and_reason)
+        if state == "COMPLETED":
+            return Task(False, "" if reason == "None" else state_and_reason)
+        reasons = [state]
+        if reason not in ("None", "NonZeroExitCode"):
+            reasons.append(f"reason {reason}")
         code, _, number = fields.get("ExitCode", "0:0").partition(":")
-        words = [state, "" if reason in ("None", "NonZeroExitCode") else f"reason {reason}",
-                 f"exit code {code}" if code != "0" else "", f"signal {number}" if number != "0" else ""]
-        return live, f"Slurm job {job}_{index}: " + ", ".join(filter(None, words))
+        if code != "0":
+            reasons.append(f"exit code {code}")
+        if number != "0":
+            reasons.append(f"signal {number}")
+        return Task(False, f"Slurm job {job}_{index}: {', '.join(reasons)}")
 
     def accounts(self, job, indices):
         """Why tasks ended that Slurm has forgotten."""

@@ -128,11 +128,11 @@ def test_impossible_protocols(tmp_path, protocol, speakers, message):
     assert {path.name for path in tmp_path.iterdir()} == {"utt2spk"}
 
 
-def test_identification_holds_out_every_tenth(tmp_path):
+def test_identification_holds_out_the_last_tenth_of_each_speaker(tmp_path):
     utt2spk = write_utt2spk(tmp_path, {"a": 25, "b": 2, "c": 1, "d": 10})
     assert make_folds("--protocol", "identification", tmp_path).returncode == 0
     parts = read_identification(tmp_path / "identification", utt2spk)
-    assert parts["valid"] == ["a-009", "a-019", "b-001", "d-009"]
+    assert parts["valid"] == ["a-023", "a-024", "b-001", "d-009"]
     assert sorted(parts["train"] + parts["valid"]) == sorted(utt2spk)
 
 

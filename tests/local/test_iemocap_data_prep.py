@@ -213,7 +213,7 @@ def test_repeated_turn_conflict_unknown_label_and_bad_line_are_all_named(small):
     append(small[1], block("Ses01F_impro01_F000", "neu") + block("Ses01F_impro01_F001", "ang")
            + block("Ses01F_impro01_F020", "joy") + "[1.0 - 2.0] Ses01F_impro01_F021 neu [2.5, 2.5, 2.5]\n")
     at = str(small[1])
-    fails(small, f"{at}:203: Ses01F_impro01_F000 stands already in {at}:3",
+    fails(small, f"{at}:203: Ses01F_impro01_F000 is already in {at}:3",
           f"{at}:208: conflict: Ses01F_impro01_F001 is ang here and neu in {at}:8",
           f"{at}:213: unknown label 'joy' of Ses01F_impro01_F020", f"{at}:218: not '[start - end]", "4 problems")
 

@@ -332,8 +332,10 @@ NAMES = st.one_of(st.text(), st.from_regex(cremad_data_prep.NAME), st.from_regex
 @pytest.mark.parametrize("script", [cremad_data_prep, emodb_data_prep, librispeech_data_prep, ravdess_data_prep])
 @given(names=st.lists(NAMES, max_size=8))
 def test_utterances_of_any_names_sort_with_their_speakers(script, names):
-    said = [script.utterance_of(name) for name in names]
-    utterances = sorted({one[:2] for one in said if isinstance(one, tuple)})
+    parsed = [script.utterance_of(f"{name}.wav") for name in names]
+    if script is not librispeech_data_prep:
+        parsed = [utterance for utterance, _ in parsed]
+    utterances = sorted({(utterance.id, utterance.speaker) for utterance in parsed if utterance})
     assert all(utt.startswith(speaker) and len(f"{utt} {speaker}".split()) == 2 for utt, speaker in utterances)
     assert utterances == sorted(utterances, key=lambda pair: (pair[1], pair[0]))
 

@@ -113,12 +113,12 @@ def test_listed_speakers(tmp_path):
 
 
 @pytest.mark.parametrize("second", ["dev/wav/{}", "wav/wav/{}"])
-def test_utterance_that_stands_twice(tmp_path, second):
+def test_duplicate_utterance(tmp_path, second):
     root = make_corpus(tmp_path / "corpus", "merged")
     put(root / second.format("id10001/8jEAjG6SegY/00001.wav"))
     result = prepare(root, tmp_path / "data")
     assert result.returncode == 1 and not (tmp_path / "data").exists()
-    assert "id10001-8jEAjG6SegY-00001 stands twice" in result.stderr
+    assert "duplicate utterance id10001-8jEAjG6SegY-00001: " in result.stderr
 
 
 def test_empty_and_strange_files_are_named(tmp_path):

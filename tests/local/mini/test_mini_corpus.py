@@ -81,8 +81,9 @@ def test_another_seed_draws_another_corpus(monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "local")
     from local.mini.voxceleb1 import plan_voxceleb1
 
-    assert plan_voxceleb1(0, 2, 2)[0] == plan_voxceleb1(0, 2, 2)[0]
-    one, other = plan_voxceleb1(0, 2, 2)[0], plan_voxceleb1(1, 2, 2)[0]
+    one = plan_voxceleb1(0, 2, 2).recordings
+    other = plan_voxceleb1(1, 2, 2).recordings
+    assert one == plan_voxceleb1(0, 2, 2).recordings
     assert {recording.delivery.f0_mean_hz for recording in one}.isdisjoint(
         recording.delivery.f0_mean_hz for recording in other)
 
