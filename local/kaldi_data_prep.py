@@ -147,8 +147,8 @@ def prepare(folder: Path, data: str, emotion: bool) -> str:
     if renamed:
         print(f"{renamed} utterance ids got their speaker as prefix, such as {new_ids[usable[0]]}")
 
-    def copied(table: Table | None) -> Table | None:
-        return {new: table[old] for old, new in new_ids.items()} if table else None
+    def copied(table: Table) -> Table:
+        return {new: table[old] for old, new in new_ids.items()}
 
     # Tables
     utt2emo = {utt: source.utt2emo[utt] for utt in usable} if source.utt2emo else {}
@@ -157,7 +157,8 @@ def prepare(folder: Path, data: str, emotion: bool) -> str:
     if labels and not (folder / "dataset").is_file():
         dataset += f"-{len(labels)}"
     write_data_dir(data, dataset=dataset, wav=used_wavs(source, new_ids), utt2spk=copied(utt2spk),
-                   utt2emo=copied(utt2emo), text=copied(source.text), spk2gender=source.spk2gender,
+                   utt2emo=copied(utt2emo) if utt2emo else None,
+                   text=copied(source.text) if source.text else None, spk2gender=source.spk2gender,
                    extra={"segments": copied(source.segments)} if source.segments else None)
     if labels:
         print(f"labels are taken from {folder / source.labels_file}")
