@@ -14,7 +14,7 @@ import numpy as np
 
 from options import OptionParser, natural, run, str2bool
 from ser.analysis.ad_features import pooled_spaces, vectors_of
-from ser.base.device import DEVICES, enough_memory, pick_device
+from ser.base.device import DEVICES, explain_out_of_memory, pick_device
 from ser.base.errors import UserError
 from ser.base.files import atomic_path, write_text
 from ser.base.log import log, progress
@@ -80,7 +80,7 @@ def embed(model, bank, known):
     return known["spaces"]
 
 
-@enough_memory()
+@explain_out_of_memory()
 def analyse(model_dir, device, known):
     """Measure a model before and after fine-tuning and write MODEL_DIR/analysis; `known` is embed()'s.
 

@@ -8,7 +8,7 @@ again after a kill, it continues; run again when done, it does nothing.
 """
 
 from options import OptionParser, run
-from ser.base.device import enough_memory
+from ser.base.device import explain_out_of_memory
 from ser.base.log import log
 from ser.infer.evaluation import score
 from ser.model_dir.finetune_config import FinetuneConfig
@@ -39,10 +39,11 @@ def parse(argv=None):
                       parser.fields_of(FinetuneConfig, args), args.pretrained_dir, args.seed)
 
 
-@enough_memory()
+@explain_out_of_memory()
 def train_and_score(args, task, device, precision):
     """Do what is not done of a task; raises UserError."""
-    trainer = finetune(task, device=device, precision=precision, restart=args.restart, save_every=args.save_every)
+    trainer = finetune(task, device=device, precision=precision, restart=args.restart, fast=args.fast,
+                       save_every=args.save_every)
     if trainer is None:
         log(f"already there: {args.dir}/RESULT")
     else:

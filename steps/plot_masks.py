@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from options import OptionParser, run
 from ser.analysis.attention_maps import attention_masks, last_module, step_size
 from ser.analysis.figures import PALETTE, WIDTH, put_title, save, title_of
-from ser.base.device import DEVICES, enough_memory, pick_device
+from ser.base.device import DEVICES, explain_out_of_memory, pick_device
 from ser.base.errors import UserError
 from ser.base.files import write_text
 from ser.base.log import log
@@ -100,7 +100,7 @@ def draw(utterances, sizes, title):
     return figure
 
 
-@enough_memory()
+@explain_out_of_memory()
 def plot_masks(model_dir, wanted, device):
     """Write MODEL_DIR/analysis/masks.tsv and masks.png.
 

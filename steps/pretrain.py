@@ -26,7 +26,8 @@ def main():
     device, precision = pick(args, several_processes=True)
     with distributed.group(device):
         made = pretrain(args.dir, args.data, config, seed=args.seed, device=device,
-                        precision=distributed.broadcast(precision), restart=args.restart, save_every=args.save_every)
+                        precision=distributed.broadcast(precision), restart=args.restart, fast=args.fast,
+                        save_every=args.save_every)
     log(f"{'made' if made else 'already there:'} {args.dir}/RESULT")
 
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from ser.infer.posteriors import observed
+from ser.infer.posteriors import collect_outputs
 from ser.nn.disentanglement import AttributeDisentanglement
 from ser.nn.padding import mask_frames, mean_over_time
 
@@ -39,7 +39,7 @@ def pooled_spaces(model, bank, which):
         pooled = {name: _statistics(x, lengths).cpu() for name, x in maps.items()}
         return [dict(zip(pooled, rows, strict=True)) for rows in zip(*pooled.values(), strict=True)]
 
-    items = observed(model, bank, which, place, look)
+    items = collect_outputs(model, bank, which, place, look)
     return {name: torch.stack([item[name] for item in items]) for name in items[0]}
 
 

@@ -3,7 +3,7 @@
 import torch
 
 from ser.base.errors import UserError
-from ser.infer.posteriors import observed
+from ser.infer.posteriors import collect_outputs
 
 
 def last_module(model):
@@ -56,7 +56,7 @@ def attention_masks(model, bank, which):
         return [one[:, :length].float().cpu().numpy()
                 for one, length in zip(mask.expand_as(residual), lengths.tolist(), strict=True)]
 
-    return observed(model, bank, which, module.attention, look)
+    return collect_outputs(model, bank, which, module.attention, look)
 
 
 def step_size(model):

@@ -4,13 +4,14 @@ from pathlib import Path
 
 import torch
 
+from ser.base.device import place
 from ser.base.errors import UserError
 from ser.model_dir.checkpoint import load_tensors
 from ser.model_dir.emotion_config import load_emotion_config
 from ser.nn.models import EmotionModel, EmotionModelConfig
 
 
-def load_emotion_model(model_dir, device="cpu"):
+def load_emotion_model(model_dir: str | Path, device: str | torch.device = "cpu") -> tuple[EmotionModel, dict]:
     """Build the network that a model directory describes, with the weights of the selected epoch.
 
     Returns
@@ -35,4 +36,5 @@ def load_emotion_model(model_dir, device="cpu"):
         raise UserError(f"{path}: does not fit the network of config.json; train again") from None
     if not all(tensor.isfinite().all() for tensor in model.state_dict().values()):
         raise UserError(f"{path}: holds a value that is not finite; train again")
-    return model.to(device, memory_format=torch.channels_last).eval(), config
+    place(model, device)
+    return model.eval(), config

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from ser.base.device import place
 from ser.base.errors import UserError
 from ser.data.data_dir import read_dataset
 from ser.data.feature_bank import load_bank
@@ -89,7 +90,7 @@ def finished_task(model_dir):
                 options["seed"])
 
 
-def finetune(task, *, device, precision, restart, save_every=10.0):
+def finetune(task, *, device, precision, restart, fast=True, save_every=10.0):
     """Train one fold; no feature or label of its test speakers is used.
 
     Parameters
@@ -100,6 +101,8 @@ def finetune(task, *, device, precision, restart, save_every=10.0):
         `bf16` or `fp32`.
     restart : bool
         Begin anew whatever the directory holds.
+    fast : bool
+        As in Plan.
     save_every : float
         Seconds between two states to resume from.
 
@@ -144,9 +147,11 @@ def finetune(task, *, device, precision, restart, save_every=10.0):
            utterances={part: len(utts) for part, utts in data.parts.items()})
     extractor_factor = config.extractor_lr_factor if task.pretrained_dir else config.scratch_lr_factor
     rates = {"": config.lr, "extractor": config.lr * extractor_factor}
-    plan = Plan(config.epochs, config.batch_size, config.crop, task.seed, rates,
-                step_decay(config.milestones, config.lr_decay), precision, save_every)
-    trainer = Trainer(model, source, train, loss, validate, plan, task.model_dir, identity)
+    plan = Plan(epochs=config.epochs, batch_size=config.batch_size, crop=config.crop, seed=task.seed,
+                learning_rates=rates, schedule=step_decay(config.milestones, config.lr_decay), precision=precision,
+                fast=fast, save_every=save_every)
+    trainer = Trainer(model, source, train, loss=loss, validate=validate, plan=plan, model_dir=task.model_dir,
+                      identity=identity)
     trainer.run()
     return trainer
 
@@ -175,7 +180,7 @@ def initial_model(task, data, bank):
     torch.manual_seed(task.seed)
     model = EmotionModel(task.model, bank.dimension, len(data.classes), len(data.training_speakers))
     start = _load_extractor(model, task) if task.pretrained_dir else {}
-    model.to(bank.device, memory_format=torch.channels_last)
+    place(model, bank.device)
     if task.config.feature_norm == "corpus":
         model.extractor.set_feature_statistics(*corpus_statistics(bank, bank.indices(data.parts["train"])))
     return model, start

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
-from ser.base.device import enough_memory
+from ser.base.device import explain_out_of_memory, place
 from ser.base.errors import UserError
 from ser.base.files import write_text
 from ser.base.processes import is_main
@@ -49,8 +49,8 @@ class PretrainConfig:
             raise ValueError(f"warmup must lie between 0 and 1, not {self.warmup}")
 
 
-@enough_memory()
-def pretrain(model_dir, data_dir, config, *, seed, device, precision, restart, save_every=10.0):
+@explain_out_of_memory()
+def pretrain(model_dir, data_dir, config, *, seed, device, precision, restart, fast=True, save_every=10.0):
     """Train a speaker model on data_dir/identification/train and measure it on …/valid.
 
     Inside ser.train.distributed.group() it is called by every process; the first one writes.
@@ -65,6 +65,8 @@ def pretrain(model_dir, data_dir, config, *, seed, device, precision, restart, s
         `bf16` or `fp32`.
     restart : bool
         Begin anew whatever the directory holds.
+    fast : bool
+        As in Plan.
     save_every : float
         Seconds between two states to resume from.
 
@@ -92,7 +94,8 @@ def pretrain(model_dir, data_dir, config, *, seed, device, precision, restart, s
     bank = load_bank(data_dir, parts["train"] + parts["valid"], config.feature_norm, device, np.float16)
     train, valid = bank.indices(parts["train"]), bank.indices(parts["valid"])
     speakers = torch.tensor([position.get(utt2spk[utt], -1) for utt in bank.utts], device=device)
-    model = SpeakerModel(config.backbone, bank.dimension, len(names)).to(device, memory_format=torch.channels_last)
+    model = SpeakerModel(config.backbone, bank.dimension, len(names))
+    place(model, device)
     if config.feature_norm == "corpus":
         model.extractor.set_feature_statistics(*corpus_statistics(bank, train))
 
@@ -109,9 +112,11 @@ def pretrain(model_dir, data_dir, config, *, seed, device, precision, restart, s
                num_speakers=len(names), dimension=bank.dimension, dataset=read_dataset(data_dir),
                features=feature_configuration(data_dir),
                utterances={part: len(utts) for part, utts in parts.items()})
-    plan = Plan(config.epochs, config.batch_size, config.crop, seed, {"": config.lr}, warmup_cosine(config.warmup),
-                precision, save_every)
-    trainer = Trainer(model, bank, train, loss, validate, plan, model_dir, identity)
+    plan = Plan(epochs=config.epochs, batch_size=config.batch_size, crop=config.crop, seed=seed,
+                learning_rates={"": config.lr}, schedule=warmup_cosine(config.warmup), precision=precision, fast=fast,
+                save_every=save_every)
+    trainer = Trainer(model, bank, train, loss=loss, validate=validate, plan=plan, model_dir=model_dir,
+                      identity=identity)
     trainer.run()
     if is_main():
         write_text(Path(model_dir) / "RESULT",

@@ -90,7 +90,7 @@ def test_killed_at_any_moment_ends_with_the_same_weights(what, tiny, pretrained,
         process = subprocess.Popen([sys.executable, *map(str, words(killed))], cwd=ROOT,
                                    stderr=subprocess.PIPE, text=True)
         for line in process.stderr:
-            resumed += "continuing behind epoch" in line
+            resumed += "continuing after epoch" in line
             if " epoch " in line:
                 break
         time.sleep(seconds)
