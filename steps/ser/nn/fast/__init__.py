@@ -43,9 +43,9 @@ def prepare(model: nn.Module, device: torch.device) -> nn.Module:
     Parameters
     ----------
     model : torch.nn.Module
-        On the device. Its layers change their class in place; they keep their parameters, buffers and names.
+        Its layers change their class in place; they keep their parameters, buffers and names.
     device : torch.device
-        On a CPU nothing was found that pays, and the network stays as it is.
+        Where the model is. On a CPU nothing was found that pays, and the network stays as it is.
 
     Returns
     -------
@@ -60,7 +60,7 @@ def prepare(model: nn.Module, device: torch.device) -> nn.Module:
                 continue
             frames = max(1, _TILE // module.out_channels)
             taps = shifted_taps(module.kernel_size[0], module.stride[0], frames)
-            module.register_buffer("taps", taps.to(device), persistent=False)
+            module.register_buffer("taps", taps.to(module.weight.device), persistent=False)
         if type(module) in _FASTER:
             module.__class__ = _FASTER[type(module)]
     return model

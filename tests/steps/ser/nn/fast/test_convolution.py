@@ -1,15 +1,16 @@
-"""Convolutions in blocks of frames, and pooling, against torch's own."""
+"""Convolutions in blocks of frames, and layers that take either order of T and F, against torch's own."""
 
 import pytest
 import torch
-from torch.nn.functional import conv2d, max_pool2d
+from torch import nn
+from torch.nn.functional import conv2d
 
-from ser.nn.convolution import conv_in_blocks, in_memory_order, shifts
-from ser.nn.vgg import MaxPool
+from ser.nn.fast import BatchNormInMemoryOrder, MaxPoolInMemoryOrder
+from ser.nn.fast.convolution import conv_in_blocks, shifted_taps
 
 # inputs, outputs, kernel, stride, frames of a block; the first five are layers of the networks.
 LAYERS = [(1, 16, 7, 1, 4), (16, 16, 3, 1, 4), (16, 32, 3, 2, 2), (32, 32, 3, 1, 2), (1, 16, 3, 1, 4), (2, 3, 5, 2, 3),
-          (2, 3, 7, 1, 2), (3, 5, 3, 2, 1)]
+          (2, 3, 7, 1, 2), (3, 5, 3, 2, 1), (4, 4, 1, 1, 4)]
 
 
 @pytest.mark.parametrize("inputs, outputs, kernel, stride, frames", LAYERS)
@@ -17,9 +18,8 @@ def test_a_convolution_in_blocks_is_that_convolution(inputs, outputs, kernel, st
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(3, inputs, 24, 11, dtype=torch.float64, generator=generator).requires_grad_()
     weight = torch.randn(outputs, inputs, kernel, kernel, dtype=torch.float64, generator=generator).requires_grad_()
-    bias = torch.randn(outputs, dtype=torch.float64, generator=generator)
-    ours = conv_in_blocks(x, weight, shifts(kernel, stride, frames).double(), bias)
-    theirs = conv2d(x, weight, bias, stride, kernel // 2)
+    ours = conv_in_blocks(x, weight, shifted_taps(kernel, stride, frames).double())
+    theirs = conv2d(x, weight, None, stride, kernel // 2)
     assert ours.stride(1) == 1 and torch.allclose(ours, theirs, atol=1e-12)
     gradient = torch.randn(theirs.shape, dtype=torch.float64, generator=generator)
     for our, their in zip(*(torch.autograd.grad(y, (x, weight), gradient) for y in (ours, theirs)), strict=True):
@@ -27,9 +27,18 @@ def test_a_convolution_in_blocks_is_that_convolution(inputs, outputs, kernel, st
 
 
 @pytest.mark.parametrize("turned", [False, True])
-def test_pooling_and_its_gradient_are_those_of_torch(turned):
-    x = torch.randn(2, 3, 7, 10, generator=torch.Generator().manual_seed(0))
-    x = (x.mT.contiguous().mT if turned else x).requires_grad_()
-    ours, theirs = in_memory_order(MaxPool.apply, x), max_pool2d(x, 2, ceil_mode=True)
-    assert torch.equal(ours, theirs)
-    assert torch.equal(*(torch.autograd.grad(y.square().sum(), x)[0] for y in (ours, theirs)))
+@pytest.mark.parametrize("ours, theirs", [
+    (BatchNormInMemoryOrder(3), nn.BatchNorm2d(3)),
+    (MaxPoolInMemoryOrder(2, ceil_mode=True), nn.MaxPool2d(2, ceil_mode=True)),
+], ids=["norm", "pool"])
+def test_layers_and_their_gradients_are_those_of_torch(ours, theirs, turned):
+    x = torch.randn(2, 3, 7, 10, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    order = (0, 3, 2, 1) if turned else (0, 2, 3, 1)
+    back = (0, 3, 2, 1) if turned else (0, 3, 1, 2)
+    mine = x.permute(order).contiguous().permute(back).requires_grad_()
+    x = x.requires_grad_()
+    outputs = ours.double()(mine), theirs.double()(x)
+    assert outputs[0].stride() != outputs[1].stride()
+    assert torch.allclose(*outputs, atol=1e-12)
+    gradients = (torch.autograd.grad(y.pow(3).sum(), each)[0] for y, each in zip(outputs, (mine, x), strict=True))
+    assert torch.allclose(*gradients, atol=1e-12)
