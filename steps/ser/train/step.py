@@ -1,5 +1,6 @@
 """One optimizer step: forward, loss, backward, Adam; on a GPU replayed as one CUDA graph."""
 
+import functools
 import gc
 from collections.abc import Callable
 from typing import Any
@@ -38,9 +39,7 @@ class TrainingStep:
         self.precision = precision
         self.captured = captured
         self.graphs: dict[int, _Replayed] = {}
-        if captured:
-            self.stream = torch.cuda.Stream()
-            self.pool = torch.cuda.graph_pool_handle()
+        self.pool = torch.cuda.graph_pool_handle() if captured else None
 
     def __call__(self, features: torch.Tensor, positions: torch.Tensor, weight: float = 1.0) -> torch.Tensor:
         """Make a step on `weight` times the loss of a batch; returns that, to be read before the next step."""
@@ -49,7 +48,7 @@ class TrainingStep:
         size = len(features)
         if size not in self.graphs:
             self.graphs[size] = _Replayed(lambda features, positions: self._step(features, positions, weight),
-                                          self.stream, self.pool, features, positions)
+                                          self.pool, features, positions)
         return self.graphs[size](features, positions)
 
     def _step(self, features: torch.Tensor, positions: torch.Tensor, weight: float) -> torch.Tensor:
@@ -68,16 +67,20 @@ class TrainingStep:
             torch.cuda.empty_cache()
 
 
+@functools.cache
+def _warm_up_stream() -> torch.cuda.Stream:
+    """One for all trainings of a process, because torch keeps some memory for each that has multiplied matrices."""
+    return torch.cuda.Stream()
+
+
 class _Replayed:
     """A function of tensors of fixed shapes, run as it is at first and then replayed as a CUDA graph.
 
     Graphs of one pool share the memory of what they compute in between, and so may be replayed one at a time.
     """
 
-    def __init__(self, function: Callable[..., torch.Tensor], stream: torch.cuda.Stream, pool: Any,
-                 *inputs: torch.Tensor):
+    def __init__(self, function: Callable[..., torch.Tensor], pool: Any, *inputs: torch.Tensor):
         self.function = function
-        self.stream = stream
         self.pool = pool
         self.inputs = [torch.empty_like(tensor) for tensor in inputs]
         self.calls = 0
@@ -88,10 +91,11 @@ class _Replayed:
             own.copy_(given)
         self.calls += 1
         if self.calls <= _WARM_UP:
-            self.stream.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(self.stream):
+            stream = _warm_up_stream()
+            stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(stream):
                 self.output = self.function(*self.inputs)
-            torch.cuda.current_stream().wait_stream(self.stream)
+            torch.cuda.current_stream().wait_stream(stream)
             return self.output
         if self.graph is None:
             self.graph = self._capture()
