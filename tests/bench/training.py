@@ -39,7 +39,7 @@ TRAINING = {"cuda": 1824, "cpu": 128}  # utterances
 VALIDATION = {"cuda": 228, "cpu": 16}
 EPOCHS = {"cuda": 50, "cpu": 4}
 SCORED = {"cuda": 500, "cpu": 30}
-REPEATS = {"cuda": 3, "cpu": 6}
+REPEATS = {"cuda": 3, "cpu": 3}
 
 
 def write_features(folder, utts, frames=FRAMES):
