@@ -73,7 +73,7 @@ def test_killed_and_continued_by_one_process_in_float64(tiny, tmp_path, write_sc
         launcher.kill()
         launcher.stderr.read()  # to its end, which is that of the processes, too
     assert not (tmp_path / "two" / "last.safetensors").exists(), "the processes have trained on"
-    assert "continuing behind epoch" in run(*words, tmp_path / "two").stderr
+    assert "continuing after epoch" in run(*words, tmp_path / "two").stderr
     assert_same_training(tmp_path / "two", tmp_path / "one", 1e-10)
 
 
