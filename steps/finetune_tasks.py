@@ -25,7 +25,6 @@ from parallel.job_log import end_log, start_log
 from ser.base.errors import UserError
 from ser.base.log import log, progress
 
-
 _FULL = re.compile("CUDA out of memory|CUDA error: out of memory|CU(BLAS|DNN)_STATUS_ALLOC_FAILED")
 
 
@@ -118,7 +117,8 @@ class Worker:
         """Device and precision, picked once; from then on this process has its share of the GPU's lock."""
         if self._processor is None:
             device, precision = prepare(options)
-            gpu = torch.cuda.get_device_properties(torch.cuda.current_device()).uuid if device.type == "cuda" else "none"
+            on_gpu = device.type == "cuda"
+            gpu = torch.cuda.get_device_properties(torch.cuda.current_device()).uuid if on_gpu else "none"
             self._lock = open(self.tasks / f".gpu-{gpu}.lock", "a")
             fcntl.flock(self._lock, fcntl.LOCK_SH)
             self._processor = device, precision

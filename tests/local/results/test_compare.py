@@ -35,9 +35,10 @@ def write_fold(directory, classes, said, dataset="tests-4", seed=0):
     probabilities = " ".join([f"{1 / len(classes):.2f}"] * len(classes))
     (directory / "score" / "per_utt").write_text("".join(
         f"{utt} {' '.join(pair)} {probabilities}\n" for utt, pair in said.items()))
-    trained = Choices(dataset, "loso", seed, "vgg5 ad none 41mel", {"backbone": "vgg5"}, {}, 41, False)
+    trained = Choices(dataset, "loso", seed, "backbone vgg5 ad-after none 41mel", {"backbone": "vgg5"}, {}, 41, False,
+                      "fp32", "cpu", "3f9c2a")
     counts = Counts.of(confusion_matrix(*zip(*said.values(), strict=True), labels=classes), list(classes))
-    results = FoldResults(trained, directory.name, f"stamp of {directory.name}", counts)
+    results = FoldResults(trained, directory.name, "stamp", counts)
     write_results(directory / "results.json", results)
     (directory / "RESULT").write_text("%WF1\n")
 
@@ -141,7 +142,7 @@ def test_a_system_with_itself(place, call):
 def test_few_speakers_of_synthetic_speech(num_speakers, tmp_path, call):
     utt2spk = write_data(tmp_path / "data", "synthetic-x", num_speakers)
     for system, accuracy in (("vgg5_ad", 0.9), ("vgg5_baseline", 0.3)):
-        write_run(tmp_path / "exp" / system, tmp_path / "data", utt2spk, accuracy)
+        write_run(tmp_path / "exp" / system, tmp_path / "data", utt2spk, accuracy, dataset="synthetic-x")
     status, text, _ = call("vgg5_ad", "vgg5_baseline", tmp_path / "exp")
     assert status == 0 and "on synthetic-x, a SYNTHETIC corpus that says nothing about speech (seed 0, " in text
     assert text.endswith(f"{num_speakers} speakers are too few for a test over speakers to be significant at 5 %.\n")

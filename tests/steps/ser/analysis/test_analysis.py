@@ -155,8 +155,8 @@ def test_a_directory_that_is_not_finished_or_no_longer_fits_is_refused(models, t
         analyse.finished_task(tmp_path / "m")
     (tmp_path / "m" / "RESULT").touch()
     config = tmp_path / "m" / "config.json"
-    config.write_text(config.read_text().replace('"data_stamp": "', '"data_stamp": "0'))
-    with pytest.raises(UserError, match="has changed since it was trained"):
+    config.write_text(config.read_text().replace('"labels": "', '"labels": "0'))
+    with pytest.raises(UserError, match=r"has changed since it was trained: labels \(utt2emo\); train it again"):
         analyse.finished_task(tmp_path / "m")
 
 
