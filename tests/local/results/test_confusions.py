@@ -37,7 +37,7 @@ def scored(tiny, tmp_path_factory):
                 utts = read_list(tiny / "folds" / fold / "test")
                 hypotheses = rng.choice(CLASSES, len(utts), p=[0.5, 0.1, 0.4])
                 said = {utt: (emotions[utt], str(hyp)) for utt, hyp in zip(utts, hypotheses, strict=True)}
-                write_fold(folder, CLASSES, said, seed=int(seed))
+                write_fold(folder, CLASSES, said, "source-2", int(seed))
                 table.update(said)
     return exp, runs
 
