@@ -33,7 +33,7 @@ class DataStamp:
         That have features and VAD.
     features : str
         Of the voiced frames of each of them.
-    labels, speakers, dataset : str
+    labels, speakers, dataset_name : str
         Of utt2emo, utt2spk and dataset.
     configuration : str
         Of conf/fbank.conf and conf/vad.conf without their comments.
@@ -45,7 +45,7 @@ class DataStamp:
     features: str
     labels: str
     speakers: str
-    dataset: str
+    dataset_name: str
     configuration: str
     lists: str
 
@@ -57,7 +57,7 @@ class DataStamp:
     def changes_since(self, before: Mapping[str, Any]) -> list[str]:
         """What is other than in an earlier stamp, as words for a message."""
         words = {"features": f"features ({before.get('utterances')} utterances, now {self.utterances})",
-                 "labels": "labels (utt2emo)", "speakers": "speakers (utt2spk)", "dataset": "name of the data set",
+                 "labels": "labels (utt2emo)", "speakers": "speakers (utt2spk)", "dataset_name": "name of the data set",
                  "configuration": f"configuration of the features ({', '.join(_CONFIGURATION)})",
                  "lists": "lists of utterances"}
         now = asdict(self)
@@ -110,7 +110,7 @@ def _stamp_without_lists(data_dir: Path, feature_norm: str, dtype: np.dtype, sta
     configuration = [_without_comments(data_dir / name) for name in _CONFIGURATION]
     return {"utterances": len(contents), "features": digest(contents) if contents else "",
             "labels": _checksum([data_dir / "utt2emo"]), "speakers": _checksum([data_dir / "utt2spk"]),
-            "dataset": _checksum([data_dir / "dataset"]),
+            "dataset_name": _checksum([data_dir / "dataset"]),
             "configuration": digest(configuration) if any(configuration) else ""}
 
 

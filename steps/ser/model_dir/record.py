@@ -88,10 +88,15 @@ def require_own(model_dir: str | Path) -> None:
         if not _is_of_a_training(config):
             raise UserError(f"{config}: is not that of a training; take another directory, or remove this one yourself")
     else:
-        strangers = sorted(each.name for each in path.iterdir() if each.name != "log" and not each.name.startswith("."))
+        strangers = sorted(each.name for each in path.iterdir()
+                           if each.name != "log" and not each.name.startswith(".") and not _is_empty_folder(each))
         if strangers:
             raise UserError(f"{path}: is no model directory, for it holds {strangers[0]} and no config.json of a "
                             "training; take another directory")
+
+
+def _is_empty_folder(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())
 
 
 def _is_of_a_training(path: Path) -> bool:

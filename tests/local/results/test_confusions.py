@@ -6,11 +6,11 @@ import sys
 import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_score
-from test_compare import write_fold
 
 from conftest import run
 from local.results import make_confusions
 from local.results.make_confusions import arrange, draw_confusions, draw_speakers
+from made_up_results import write_fold
 from ser.analysis.figures import save
 from ser.data.data_dir import read_list, read_table
 

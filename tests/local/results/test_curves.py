@@ -8,11 +8,11 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from test_compare import write_fold
 
 from conftest import run
 from local.results import make_curves
 from local.results.make_curves import HEADING, read_curves, read_epochs
+from made_up_results import write_fold
 from ser.base.errors import UserError
 from ser.data.data_dir import read_list
 from ser.data.feature_bank import FeatureBank

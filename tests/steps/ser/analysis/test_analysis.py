@@ -13,6 +13,7 @@ import analyse
 from conftest import run
 from local.results.make_figure1 import choose
 from local.results.make_probes import compare, read_rows
+from made_up_results import write_fold
 from ser.analysis.ad_features import SPACES, pooled_spaces, vectors_of
 from ser.base.errors import UserError
 from ser.data.data_dir import read_list, read_table
@@ -217,6 +218,7 @@ def made_up_analysis(data, exp, name, plus, minus):
     speakers, emotions = read_table(data / "utt2spk"), read_table(data / "utt2emo")
     corners = {"before F": speakers, "after F": emotions, "after F+": emotions, "after F-": speakers}
     for fold in read_list(data / "folds" / "list"):
+        write_fold(exp / name / fold, ["ang", "sad"], {"a": ("ang", "sad"), "b": ("sad", "sad")}, "source-2")
         folder = exp / name / fold / "analysis"
         folder.mkdir(parents=True)
         probes, silhouettes = ["\t".join(analyse.PROBES)], ["\t".join(analyse.SILHOUETTES)]
