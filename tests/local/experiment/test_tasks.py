@@ -55,7 +55,7 @@ def test_the_figures_of_folds_on_mixed_data_are_refused(place):
     before = (place / "exp" / "RESULTS").read_bytes()
     result = RESULTS(place)
     assert result.returncode == 1 and len(result.stderr.splitlines()) == 1
-    assert re.search(r"vgg5_baseline/fold_s1 and \S+/vgg5_baseline/fold_s2: differ in stamp of the data \(", result.stderr)
+    assert re.search(r"fold_s1 and \S+/vgg5_baseline/fold_s2: differ in stamp of the data \(", result.stderr)
     assert (place / "exp" / "RESULTS").read_bytes() == before
 
 

@@ -8,7 +8,6 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-
 from conftest import run
 from local.results import make_curves
 from local.results.make_curves import HEADING, read_curves, read_epochs
