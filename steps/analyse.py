@@ -16,7 +16,7 @@ import torch
 
 from options import OptionParser, natural, run, str2bool
 from ser.analysis.ad_features import pooled_spaces, vectors_of
-from ser.base.device import DEVICES, enough_memory, pick_device
+from ser.base.device import DEVICES, explain_out_of_memory, pick_device
 from ser.base.errors import UserError
 from ser.base.files import atomic_path, write_text
 from ser.base.log import log, progress
@@ -94,7 +94,7 @@ class Embedder:
         return self._spaces
 
 
-@enough_memory()
+@explain_out_of_memory()
 def analyse(model_dir: str, device: torch.device, embed_initial: Embedder) -> None:
     """Measure a model before and after fine-tuning and write MODEL_DIR/analysis; raises UserError."""
     # Data, and the model before and after.

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 
 from options import OptionParser, run
-from ser.base.device import enough_memory
+from ser.base.device import explain_out_of_memory
 from ser.base.log import log
 from ser.infer.evaluation import score
 from ser.model_dir.finetune_config import FinetuneConfig
@@ -59,10 +59,11 @@ def prepare(args: Namespace) -> tuple[torch.device, str]:
     return device, precision
 
 
-@enough_memory()
+@explain_out_of_memory()
 def train_and_score(args: Namespace, task: Task, device: torch.device, precision: str) -> None:
     """Do what is not done of a task; raises UserError."""
-    trainer = finetune(task, device=device, precision=precision, restart=args.restart, save_every=args.save_every)
+    trainer = finetune(task, device=device, precision=precision, restart=args.restart, fast=args.fast,
+                       save_every=args.save_every)
     if trainer is None:
         log(f"already there: {args.dir}/RESULT")
     else:

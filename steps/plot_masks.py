@@ -19,7 +19,7 @@ from matplotlib.figure import Figure, SubFigure
 from options import OptionParser, run
 from ser.analysis.attention_maps import attention_masks, last_module, step_size
 from ser.analysis.figures import PALETTE, WIDTH, put_title, save, title_of
-from ser.base.device import DEVICES, enough_memory, pick_device
+from ser.base.device import DEVICES, explain_out_of_memory, pick_device
 from ser.base.errors import UserError
 from ser.base.files import write_text
 from ser.base.log import log
@@ -117,7 +117,7 @@ def draw_panel(subfigure: SubFigure, panel: Panel, step: tuple[int, int], limits
     beside.locator_params(axis="x", nbins=3)
 
 
-@enough_memory()
+@explain_out_of_memory()
 def plot_masks(model_dir: str, wanted: Sequence[str], device: torch.device) -> None:
     """Write MODEL_DIR/analysis/masks.tsv and masks.png.
 

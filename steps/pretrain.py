@@ -27,7 +27,8 @@ def main() -> None:
     log_device_and_precision(args, device, precision)
     with distributed.group(device):
         made = pretrain(args.dir, args.data, config, seed=args.seed, device=device,
-                        precision=distributed.broadcast(precision), restart=args.restart, save_every=args.save_every)
+                        precision=distributed.broadcast(precision), restart=args.restart, fast=args.fast,
+                        save_every=args.save_every)
     log(f"{'made' if made else 'already there:'} {args.dir}/RESULT")
 
 

@@ -2,7 +2,7 @@
 """Score a trained fold again: writes DIR/score/per_utt, README.md, results.json and RESULT, prints the result line."""
 
 from options import OptionParser, run
-from ser.base.device import DEVICES, enough_memory, pick_device
+from ser.base.device import DEVICES, explain_out_of_memory, pick_device
 from ser.infer.evaluation import score
 
 
@@ -12,7 +12,7 @@ def main():
     parser.add_argument("dir", help="model directory of steps/finetune.py")
     parser.add_argument("data", help="data directory with the fold that the model was trained on")
     args = parser.parse_args()
-    with enough_memory():
+    with explain_out_of_memory():
         print(score(args.dir, args.data, pick_device(args.device)), end="")
 
 

@@ -9,17 +9,19 @@ from ser.base.device import DEVICES, PRECISIONS, pick_device, pick_precision
 from ser.base.errors import UserError
 from ser.base.log import log
 from ser.base.processes import world_size
-from ser.nn import fused_norm
 from ser.train import distributed
 
 
 def add_training_options(parser: OptionParser) -> None:
-    """Add --seed, --device, --precision, --num-threads, --save-every and --restart."""
+    """Add --seed, --device, --precision, --fast, --num-threads, --save-every and --restart."""
     parser.add_argument("--seed", type=natural, default=0, help="of weights, crops and order (default: 0)")
     parser.add_argument("--device", default="auto", choices=DEVICES,
                         help="auto takes a GPU when there is one (default: auto)")
     parser.add_argument("--precision", default="auto", choices=PRECISIONS,
                         help="of training and validation; auto is bf16 where the processor has it (default: auto)")
+    parser.add_argument("--fast", type=str2bool, default=True, metavar="true|false",
+                        help="on one GPU, train with CUDA graphs and convolutions in blocks, which differ from torch's "
+                        "by rounding (default: true)")
     parser.add_argument("--num-threads", type=natural, default=0,
                         help="CPU threads; 0 leaves torch's choice (default: 0)")
     parser.add_argument("--save-every", type=float, default=10.0, metavar="SECONDS",
@@ -47,7 +49,9 @@ def log_device_and_precision(args: Namespace, device: torch.device, precision: s
     """Say in one line where and how is trained."""
     reason = ""
     if device.type == "cuda":
-        reason = f" ({'Triton' if fused_norm.is_available() else 'torch'} normalizes, cuDNN may use TF32)"
+        fast = args.fast and world_size() == 1
+        how = "fast: CUDA graphs, convolutions in blocks" if fast else "not fast: torch alone"
+        reason = f" ({how}, cuDNN may use TF32)"
     elif args.precision == "auto" and precision == "fp32":
         reason = " (which does not multiply bf16)"
     processes = f", {world_size()} processes" if world_size() > 1 else ""

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-import torch
 
 from scripts import run_script
 from ser.data.archives import read_matrix, read_vector
@@ -19,8 +18,6 @@ from ser.data.archives import read_matrix, read_vector
 ROOT = Path(__file__).resolve().parent.parent
 os.environ["PYTHONPATH"] = f"{ROOT}/steps:{ROOT}"
 os.chdir(ROOT)
-if not torch.cuda.is_available():
-    os.environ["TRITON_INTERPRET"] = "1"  # before anything imports Triton
 # A shell ignores these for what it runs in the background.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGQUIT, signal.SIG_DFL)

@@ -6,7 +6,7 @@
     tests/bench/run.py features loading      # some of it
     tests/bench/run.py features --data data/iemocap
 
-What is measured, and how, stands at the top of features.py, loading.py, training.py, prediction.py and table2.py. The
+What is measured, and how, is told at the top of features.py, loading.py, training.py, prediction.py and table2.py. The
 last one, and half of training.py, need a GPU and are left out where there is none. Both sides of a row are of one run.
 """
 

@@ -20,7 +20,7 @@ def gpu():
 
 
 def row(work, ours, theirs, unit, machine, digits=0, smaller_is_better=False):
-    """A row of text; `work` says what theirs is, behind a semicolon."""
+    """A row of text; `work` says what theirs is, after a semicolon."""
     ratio = theirs / ours if smaller_is_better else ours / theirs
     return work, f"{ours:.{digits}f} {unit}", f"{theirs:.{digits}f} {unit}", f"{ratio:.2f}", machine
 

@@ -16,7 +16,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 import ser.data.feature_bank
-from ser.base.device import pick_device
+from ser.base.device import pick_device, place
 from ser.base.files import write_text
 from ser.data.data_dir import write_list, write_table
 from ser.data.feature_bank import FeatureBank
@@ -71,7 +71,7 @@ def options(path):
 
 
 def pretraining(folder, epochs, resident):
-    """Mean seconds of an epoch of pre-training with its validation, behind the first one."""
+    """Mean seconds of an epoch of pre-training with its validation, after the first one."""
     device = pick_device("cuda")
     sizes, conf = VOXCELEB, options(ROOT / "conf" / "pretrain.conf")
     block = np.random.default_rng(0).standard_normal((100_000, DIMENSION)).astype(np.float16)
@@ -81,21 +81,23 @@ def pretraining(folder, epochs, resident):
     bank = FeatureBank(range(sizes["utterances"]), [sizes["frames"]] * sizes["utterances"], frames, device,
                        checksums=[0] * sizes["utterances"])
     ser.data.feature_bank._SHARE_OF_FREE_MEMORY = share
-    places = torch.arange(sizes["utterances"], device=bank.frames.device)
+    positions = torch.arange(sizes["utterances"], device=bank.frames.device)
     speakers = torch.arange(sizes["utterances"], device=device) % sizes["speakers"]
-    model = SpeakerModel("resnet18", DIMENSION, sizes["speakers"]).to(device, memory_format=torch.channels_last)
+    model = SpeakerModel("resnet18", DIMENSION, sizes["speakers"])
+    place(model, device)
     marks = []
 
     def validate():
-        hypotheses = posteriors(model, bank, places[: sizes["held_out"]], "bf16").argmax(1)
+        hypotheses = posteriors(model, bank, positions[: sizes["held_out"]], "bf16").argmax(1)
         hits = hypotheses == speakers[: sizes["held_out"]].cpu()
         marks.append(time.perf_counter())
         return 100 * hits.float().mean().item()
 
-    plan = Plan(epochs, int(conf["batch-size"]), int(conf["crop"]), 0, {"": 0.001}, warmup_cosine(0.1), "bf16", 10.0)
-    Trainer(model, bank, places[sizes["held_out"] :],
-            lambda network, features, positions: cross_entropy(network(features).float(), speakers[positions]),
-            validate, plan, folder, "bench").run()
+    plan = Plan(epochs=epochs, batch_size=int(conf["batch-size"]), crop=int(conf["crop"]), seed=0,
+                learning_rates={"": 0.001}, schedule=warmup_cosine(0.1), precision="bf16", fast=True, save_every=10.0)
+    Trainer(model, bank, positions[sizes["held_out"] :],
+            loss=lambda network, features, batch: cross_entropy(network(features).float(), speakers[batch]),
+            validate=validate, plan=plan, model_dir=folder, identity="bench").run()
     return (marks[-1] - marks[0]) / (epochs - 1)
 
 

@@ -1,13 +1,18 @@
-"""Utterances a second of training and scoring: ours against the plain way, on random features.
+"""Utterances per second of whole trainings and of scoring: the recipe against plain torch, on random features.
 
-The plain way is float32 with channels first, torch's own layers one by one, and worker processes that read one
-utterance at a time with kaldiio and cut a crop of it; scored is one utterance at a time. Both train ResNet18+AD or
-VGG5+AD with batches of 128 from the same archives. Each measurement is a process of its own, and they take turns. On a
-GPU crops have 300 frames; on a CPU 200, and the plain process has the allocator as it is.
+Both train ResNet18+AD or VGG5+AD with batches of 128 crops of 200 frames, with a validation after each epoch that is
+the same for both, and in the precision that the recipe chooses on the processor. Plain torch is the loop that one
+writes first, with what is known to help: the network's own layers with channels last, autocast, a fused Adam, as many
+threads as cores, features in memory, and on a GPU worker processes that cut crops and pinned memory. On a GPU a second
+row compares with the recipe's own --fast false. Scored are batches of whole utterances against one utterance at a time,
+in float32.
+
+Each measurement is a process of its own, they take turns, and the fastest of each side counts. On a GPU that is a whole
+training of 50 epochs with its start; on a CPU, which other work disturbs, an epoch with its validation.
 """
 
+import itertools
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -17,26 +22,24 @@ from pathlib import Path
 import kaldiio
 import numpy as np
 import torch
-from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from ser.base.device import pick_device, pick_precision
+from ser.base.device import pick_device, pick_precision, place
 from ser.data.archives import write_archive
 from ser.data.data_dir import read_table
 from ser.data.feature_bank import load_bank
 from ser.infer.posteriors import posteriors
 from ser.nn.losses import overall_loss
 from ser.nn.models import EmotionModel, EmotionModelConfig
-from ser.nn.padding import ConvBnRelu, halved, mask_frames
 from ser.train.trainer import Plan, Trainer
 from table import cpu, gpu, row
 
-BATCH, FRAMES, SPEAKERS, EMOTIONS, DIMENSION = 128, 440, 8, 4, 41
-CROP = {"cuda": 300, "cpu": 200}
-STEPS = {"cuda": 12, "cpu": 1}  # of an epoch, whose time is one measurement
-EPOCHS = {"cuda": 8, "cpu": 4}  # the first half warms up
-SCORED = {"cuda": 1000, "cpu": 60}
-ALLOCATOR = "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"
+BATCH, CROP, FRAMES, SPEAKERS, EMOTIONS, DIMENSION = 128, 200, 440, 8, 4, 41
+TRAINING = {"cuda": 1824, "cpu": 128}  # utterances
+VALIDATION = {"cuda": 228, "cpu": 16}
+EPOCHS = {"cuda": 50, "cpu": 4}
+SCORED = {"cuda": 500, "cpu": 30}
+REPEATS = {"cuda": 3, "cpu": 3}
 
 
 def write_features(folder, utts, frames=FRAMES):
@@ -48,44 +51,25 @@ def write_features(folder, utts, frames=FRAMES):
     write_archive(folder / "vad", ((utt, np.ones(length)) for utt, length in lengths.items()))
 
 
-class PlainConvBnRelu(ConvBnRelu):
-    """One of torch's layers after the other."""
+class Crops(Dataset):
+    """One crop of each utterance, from matrices in memory."""
 
-    def forward(self, x, lengths, residual=None):
-        x = self.norm(nn.functional.conv2d(x, self.conv.weight, None, self.conv.stride, self.conv.padding))
-        lengths = None if lengths is None else halved(lengths, self.stride)
-        return mask_frames((x if residual is None else x + residual).relu(), lengths), lengths
-
-
-def make_plain(network):
-    """Give a network channels first and torch's own layers; returns it."""
-    for module in network.modules():
-        if isinstance(module, ConvBnRelu):
-            module.__class__ = PlainConvBnRelu
-    network.extractor.layers["conv1"].register_forward_pre_hook(
-        lambda _, inputs: (inputs[0].clone(memory_format=torch.contiguous_format), *inputs[1:]))
-    return network.to(memory_format=torch.contiguous_format)
-
-
-def plain_network(backbone, device):
-    network = EmotionModel(EmotionModelConfig(backbone=backbone, ad_after="last"), DIMENSION, EMOTIONS, SPEAKERS)
-    return make_plain(network).to(device)
-
-
-class Utterances(Dataset):
-    """One crop of an utterance, read when it is asked for."""
-
-    def __init__(self, folder, crop):
-        self.places, self.crop = list(read_table(folder / "feats.scp").values()), crop
+    def __init__(self, matrices):
+        self.matrices = matrices
 
     def __len__(self):
-        return len(self.places)
+        return len(self.matrices)
 
     def __getitem__(self, number):
-        matrix = kaldiio.load_mat(self.places[number])
-        matrix = np.tile(matrix, (-(-self.crop // len(matrix)), 1))
-        start = np.random.randint(len(matrix) - self.crop + 1)
-        return matrix[start : start + self.crop], number % EMOTIONS, number % SPEAKERS
+        matrix = self.matrices[number]
+        start = np.random.randint(len(matrix) - CROP + 1)
+        return matrix[start : start + CROP], number % EMOTIONS, number % SPEAKERS
+
+
+def a_network(backbone, device):
+    network = EmotionModel(EmotionModelConfig(backbone=backbone, ad_after="last"), DIMENSION, EMOTIONS, SPEAKERS)
+    place(network, device)
+    return network
 
 
 def loss_of(network, features, emotions, speakers):
@@ -93,107 +77,143 @@ def loss_of(network, features, emotions, speakers):
     return overall_loss(logits, dual, emotions, speakers, 0.5)
 
 
-def plain_epochs(folder, backbone, device):
-    """Yield the seconds of each epoch of the plain loop."""
-    network = plain_network(backbone, device).train()
-    optimizer = torch.optim.Adam(network.parameters(), lr=0.001)
-    workers = min(8, len(os.sched_getaffinity(0)))
-    loader = DataLoader(Utterances(folder, CROP[device.type]), BATCH, shuffle=True, num_workers=workers,
-                        pin_memory=device.type == "cuda", persistent_workers=True)
+def open_features(folder, device):
+    """The bank, the names of the utterances that train, and the positions of those that validate."""
+    utts = list(read_table(folder / "feats.scp"))
+    bank = load_bank(folder, utts, device=device)
+    training = TRAINING[device.type]
+    return bank, utts[:training], bank.indices(utts[training : training + VALIDATION[device.type]])
+
+
+def speed(utterances, marks, device):
+    """Utterances per second of all epochs on a GPU, of the fastest one on a CPU, from when they began and ended."""
+    if device.type == "cuda":
+        return utterances * (len(marks) - 1) / (marks[-1] - marks[0])
+    return utterances / min(after - before for before, after in itertools.pairwise(marks))
+
+
+def plain_training(folder, backbone, device):
+    """Train in plain torch; returns utterances per second."""
+    bank, utts, held_out = open_features(folder, device)
+    places, precision, on_gpu = read_table(folder / "feats.scp"), pick_precision("auto", device), device.type == "cuda"
+    crops = Crops([np.array(kaldiio.load_mat(places[utt])) for utt in utts])
+    workers = min(8, len(os.sched_getaffinity(0))) if on_gpu else 0
+    network = a_network(backbone, device).train()
+    marks = [time.perf_counter()]
+    loader = DataLoader(crops, BATCH, shuffle=True, num_workers=workers, pin_memory=on_gpu, persistent_workers=on_gpu)
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.001, fused=True)
     for _ in range(EPOCHS[device.type]):
-        start, total = time.perf_counter(), 0.0
+        total = torch.zeros((), device=device)
         for batch in loader:
-            loss = loss_of(network, *(tensor.to(device, non_blocking=True) for tensor in batch))
+            features, emotions, speakers = (tensor.to(device, non_blocking=True) for tensor in batch)
+            with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+                loss = loss_of(network, features, emotions, speakers)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            total += loss.item()
-        yield time.perf_counter() - start
-
-
-def our_epochs(folder, backbone, device):
-    """Yield the seconds of each epoch of the recipe's trainer."""
-    bank = load_bank(folder, list(read_table(folder / "feats.scp")), device=device)
-    which = torch.arange(len(bank.utts), device=bank.frames.device)
-    numbers = torch.arange(len(bank.utts), device=device)
-    network = EmotionModel(EmotionModelConfig(backbone=backbone, ad_after="last"), DIMENSION, EMOTIONS, SPEAKERS)
-    marks = []
-
-    def validate():
+            total += loss.detach()
+        assert total.isfinite()
+        posteriors(network, bank, held_out, precision)
         marks.append(time.perf_counter())
-        return 0.0
+    return speed(len(utts), marks, device)
 
-    plan = Plan(EPOCHS[device.type], BATCH, CROP[device.type], 0, {"": 0.001}, lambda epoch, progress: 1.0,
-                pick_precision("auto", device), save_every=1e9)
+
+def our_training(folder, backbone, device, fast=True):
+    """Train with the recipe's trainer; returns utterances per second."""
+    bank, utts, held_out = open_features(folder, device)
+    numbers = torch.arange(len(bank.utts), device=device)
+    precision = pick_precision("auto", device)
+    network = a_network(backbone, device)
+    plan = Plan(epochs=EPOCHS[device.type], batch_size=BATCH, crop=CROP, seed=0, learning_rates={"": 0.001},
+                schedule=lambda epoch, progress: 1.0, precision=precision, fast=fast, save_every=1e9)
 
     def loss(model, features, positions):
         return loss_of(model, features, numbers[positions] % EMOTIONS, numbers[positions] % SPEAKERS)
 
-    Trainer(network.to(device, memory_format=torch.channels_last), bank, which, loss, validate, plan, folder / "model",
-            "bench").run()
-    return [after - before for before, after in zip(marks, marks[1:], strict=False)]
+    def validate():
+        posteriors(network, bank, held_out, precision)
+        marks.append(time.perf_counter())
+        return 0.0
+
+    marks = [time.perf_counter()]
+    Trainer(network, bank, bank.indices(utts), loss=loss, validate=validate, plan=plan, model_dir=folder / "model",
+            identity="bench").run()
+    return speed(len(utts), marks, device)
+
+
+def slow_training(folder, backbone, device):
+    """Train with --fast false."""
+    return our_training(folder, backbone, device, fast=False)
 
 
 def plain_scoring(folder, backbone, device):
-    network = plain_network(backbone, device).eval()
-    places = list(read_table(folder / "feats.scp").values())
-    for _ in range(3):
-        start = time.perf_counter()
-        with torch.inference_mode():
-            for place in places:
-                features = torch.from_numpy(np.array(kaldiio.load_mat(place)))[None].to(device)
-                network(features)[0].softmax(1).cpu()
-        yield time.perf_counter() - start
+    """Score one utterance at a time; returns utterances per second."""
+    network = a_network(backbone, device).eval()
+    places = list(read_table(folder / "feats.scp").values())[: SCORED[device.type]]
+    matrices = [np.array(kaldiio.load_mat(place)) for place in places]
+    return fastest_of_three(lambda: [network(torch.from_numpy(matrix)[None].to(device))[0].softmax(1).cpu()
+                                     for matrix in matrices], len(matrices))
 
 
 def our_scoring(folder, backbone, device):
-    network = EmotionModel(EmotionModelConfig(backbone=backbone, ad_after="last"), DIMENSION, EMOTIONS, SPEAKERS)
-    network = network.to(device, memory_format=torch.channels_last).eval()
+    """Score batches; returns utterances per second."""
+    network = a_network(backbone, device).eval()
+    bank = load_bank(folder, list(read_table(folder / "feats.scp")), device=device)
+    scored = torch.arange(SCORED[device.type], device=bank.frames.device)
+    return fastest_of_three(lambda: posteriors(network, bank, scored), len(scored))
+
+
+def fastest_of_three(function, utterances):
+    seconds = []
     for _ in range(3):
         start = time.perf_counter()
-        bank = load_bank(folder, list(read_table(folder / "feats.scp")), device=device)
-        posteriors(network, bank, torch.arange(len(bank.utts), device=bank.frames.device))
-        yield time.perf_counter() - start
+        with torch.inference_mode():
+            function()
+        seconds.append(time.perf_counter() - start)
+    return utterances / min(seconds)
 
 
-MEASURES = {"plain": plain_epochs, "ours": our_epochs, "plain-scoring": plain_scoring, "our-scoring": our_scoring}
+# What is measured, what it is compared with, and what that is called; the second one differs on a GPU alone.
+COMPARISONS = [
+    ("training", "our_training", "plain_training", "plain torch"),
+    ("training", "our_training", "slow_training", "--fast false"),
+    ("scoring", "our_scoring", "plain_scoring", "one at a time"),
+]
+MEASURES = {each.__name__: each for each in (plain_training, our_training, slow_training, plain_scoring, our_scoring)}
 
 
 def measure(name, folder, backbone, device):
-    """Utterances a second of one measurement, in this process."""
-    if name.startswith("our"):
-        device = pick_device(device, torch.get_num_threads())
-    else:
-        device = torch.device(device)
-        torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    seconds = list(MEASURES[name](Path(folder), backbone, device))
-    return len(read_table(Path(folder) / "feats.scp")) / min(seconds[len(seconds) // 2 :])
-
-
-def in_a_process(name, folder, backbone, device):
-    environment = dict(os.environ, OMP_NUM_THREADS=str(len(os.sched_getaffinity(0))))
+    """Utterances per second of one measurement, in this process."""
+    threads = int(os.environ["OMP_NUM_THREADS"])
     if name.startswith("plain"):
-        environment = {key: value for key, value in environment.items() if key not in ALLOCATOR}
-    result = subprocess.run([sys.executable, __file__, name, folder, backbone, device], env=environment,
-                            check=True, stdout=subprocess.PIPE, text=True)
+        torch.set_num_threads(threads)
+        return MEASURES[name](Path(folder), backbone, torch.device(device))
+    return MEASURES[name](Path(folder), backbone, pick_device(device, threads))
+
+
+def in_a_process(*words):
+    environment = dict(os.environ, OMP_NUM_THREADS=str(len(os.sched_getaffinity(0))))
+    result = subprocess.run([sys.executable, __file__, *words], env=environment, check=True, stdout=subprocess.PIPE,
+                            text=True)
     return float(result.stdout)
 
 
-def rows(repeats=2):
-    """Yield rows (table.row) of the GPU, if there is one, and of the CPU; medians of repeats."""
+def rows():
+    """Yield rows (table.row) of the GPU, if there is one, and of the CPU."""
     for device in ("cuda", "cpu") if torch.cuda.is_available() else ("cpu",):
+        machine = {"cuda": gpu, "cpu": cpu}[device]()
+        comparisons = [each for each in COMPARISONS if device == "cuda" or "slow_training" not in each]
+        names = list(dict.fromkeys(name for _, ours, theirs, _ in comparisons for name in (ours, theirs)))
         for backbone in ("resnet18", "vgg5"):
-            for what, ours, theirs, utterances in (("training", "ours", "plain", BATCH * STEPS[device]),
-                                                   ("scoring", "our-scoring", "plain-scoring", SCORED[device])):
-                with tempfile.TemporaryDirectory() as folder:
-                    write_features(Path(folder), [f"utt{number:05d}" for number in range(utterances)])
-                    speeds = {ours: [], theirs: []}
-                    for _ in range(repeats):
-                        for name, each in speeds.items():
-                            each.append(in_a_process(name, folder, backbone, device))
-                    our, their = map(statistics.median, speeds.values())
-                    machine = {"cuda": gpu, "cpu": cpu}[device]()
-                    yield row(f"{what} {backbone}+AD on {device}; plain", our, their, "utt/s", machine)
+            with tempfile.TemporaryDirectory() as folder:
+                write_features(Path(folder), [f"utt{n:05d}" for n in range(TRAINING[device] + VALIDATION[device])])
+                speeds = {name: [] for name in names}
+                for _ in range(REPEATS[device]):
+                    for name, each in speeds.items():
+                        each.append(in_a_process(name, folder, backbone, device))
+                for what, ours, theirs, called in comparisons:
+                    yield row(f"{what} {backbone}+AD on {device}; {called}", max(speeds[ours]), max(speeds[theirs]),
+                              "utt/s", machine)
 
 
 if __name__ == "__main__":

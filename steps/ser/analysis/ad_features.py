@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from ser.data.feature_bank import FeatureBank
-from ser.infer.posteriors import observed
+from ser.infer.posteriors import collect_outputs
 from ser.nn.disentanglement import AttributeDisentanglement
 from ser.nn.models import EmotionModel
 from ser.nn.padding import mask_frames, mean_over_time
@@ -44,7 +44,7 @@ def pooled_spaces(model: EmotionModel, bank: FeatureBank, positions: torch.Tenso
         pooled = {name: _statistics(x, lengths).cpu() for name, x in maps.items()}
         return [dict(zip(pooled, rows, strict=True)) for rows in zip(*pooled.values(), strict=True)]
 
-    items = observed(model, bank, positions, layer, collect)
+    items = collect_outputs(model, bank, positions, layer, collect)
     return {name: torch.stack([item[name] for item in items]) for name in items[0]}
 
 

@@ -6,7 +6,7 @@ from torch import nn
 
 from ser.base.errors import UserError
 from ser.data.feature_bank import FeatureBank
-from ser.infer.posteriors import observed
+from ser.infer.posteriors import collect_outputs
 from ser.nn.models import EmotionModel
 
 
@@ -59,7 +59,7 @@ def attention_masks(model: EmotionModel, bank: FeatureBank, positions: torch.Ten
         return [one[:, :length].float().cpu().numpy()
                 for one, length in zip(mask.expand_as(residual), lengths.tolist(), strict=True)]
 
-    return observed(model, bank, positions, module.attention, collect)
+    return collect_outputs(model, bank, positions, module.get_submodule("attention"), collect)
 
 
 def step_size(model: EmotionModel) -> tuple[int, int]:

@@ -4,6 +4,8 @@ import contextlib
 import fcntl
 import os
 import tempfile
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -15,7 +17,7 @@ DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "bf16", "fp32")
 
 
-def pick_device(name, num_threads=0):
+def pick_device(name: str, num_threads: int = 0) -> torch.device:
     """Turn `auto`, `cpu` or `cuda` into a torch.device and make its results repeatable.
 
     Of several visible GPUs the process takes one that no other process has claimed.
@@ -37,9 +39,7 @@ def pick_device(name, num_threads=0):
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError("device cuda: this machine shows no GPU; use --device cpu (run.sh: --ngpu 0)")
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.set_deterministic_debug_mode("error")  # use_deterministic_algorithms() would import torch's compilers first
-    torch.utils.deterministic.fill_uninitialized_memory = False  # a debugging aid: 3 to 11 % of a GPU's time
-    torch.backends.cudnn.benchmark = False
+    make_deterministic()
     if name == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
     count = torch.cuda.device_count()
@@ -52,13 +52,24 @@ def pick_device(name, num_threads=0):
     return torch.device("cuda")
 
 
+def make_deterministic() -> None:
+    """Let torch compute the same whenever it is run, and raise where it cannot."""
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    # All of torch's warnings of this kind are errors but for one. It warns of max pooling's gradient on a GPU, because
+    # windows that overlap add to it in any order; those of ser.nn.vgg do not overlap.
+    warnings.filterwarnings("error", ".* does not have a deterministic implementation")
+    warnings.filterwarnings("ignore", "max_pool2d_with_indices_backward_cuda does not have a deterministic")
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # 3 to 11 % of a GPU's time
+    torch.backends.cudnn.benchmark = False
+
+
 @contextlib.contextmanager
-def enough_memory():
+def explain_out_of_memory() -> Iterator[None]:
     """Say what to lower when a block, or as a decorator a function, finds no memory; raises UserError."""
     try:
         yield
     except torch.cuda.OutOfMemoryError as error:
-        said = " ".join(str(error).split()).partition(" If reserved")[0]  # behind it stands advice of torch's
+        said = " ".join(str(error).split()).partition(" If reserved")[0]  # after it comes torch's advice
         raise UserError(f"the GPU's memory is full; lower --batch-size or --crop, let fewer jobs share it (run.sh: "
                         f"--jobs-per-gpu) or use --device cpu ({said})") from None
     except (MemoryError, RuntimeError) as error:
@@ -68,7 +79,7 @@ def enough_memory():
                         "and give each more memory (cmd.sh: --mem)") from None
 
 
-def claim_first_free(names, start, folder):
+def claim_first_free(names: list[str], start: int, folder: str | Path) -> int:
     """Claim the first device that no process of this machine has claimed, for as long as this process lives.
 
     Parameters
@@ -89,7 +100,7 @@ def claim_first_free(names, start, folder):
     return next((number for number in order if _claim(Path(folder) / f"ser-gpu-{names[number]}.lock")), order[0])
 
 
-def _claim(path):
+def _claim(path: Path) -> bool:
     """Lock a file until the process ends, and return whether that was possible."""
     try:
         try:  # another user's file in a sticky directory opens only without O_CREAT (fs.protected_regular)
@@ -103,21 +114,27 @@ def _claim(path):
     return True
 
 
-def has_bfloat16(device):
+def has_bfloat16(device: torch.device) -> bool:
     """Whether the processor multiplies bfloat16 in hardware."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    capabilities = torch.cpu.get_capabilities()
+    return capabilities.get("avx512_bf16", False) or capabilities.get("amx_bf16", False)
 
 
-def pick_precision(name, device):
+def pick_precision(name: str, device: torch.device) -> str:
     """Turn `auto` into a precision of training and validation: `bf16` where the processor has it, else `fp32`."""
     if name != "auto":
         return name
     return "bf16" if has_bfloat16(device) else "fp32"
 
 
-def send(tensor, device):
+def place(network: torch.nn.Module, device: str | torch.device) -> None:
+    """Bring a network to a device, in place, in the layout in which convolutions are fastest: channels last."""
+    network.to(torch.device(device), memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def send(tensor: torch.Tensor, device: str | torch.device) -> torch.Tensor:
     """Bring a tensor from the host's memory to a device, without waiting for what a GPU is doing."""
     if torch.device(device).type != "cuda":
         return tensor.to(device)

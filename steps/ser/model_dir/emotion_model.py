@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from ser.base.conf import from_options
+from ser.base.device import place
 from ser.base.errors import UserError
 from ser.model_dir.checkpoint import load_tensors
 from ser.model_dir.emotion_config import load_emotion_config
@@ -37,5 +38,5 @@ def load_emotion_model(model_dir: str | Path,
         raise UserError(f"{path}: does not fit the network of config.json; train again") from None
     if not all(tensor.isfinite().all() for tensor in model.state_dict().values()):
         raise UserError(f"{path}: holds a value that is not finite; train again")
-    model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+    place(model, device)
     return model.eval(), config

@@ -12,16 +12,17 @@ class InstanceNorm(nn.Module):
     The statistics cover the valid frames only.
     """
 
-    def __init__(self, channels, eps=1e-5):
+    def __init__(self, channels: int, eps: float = 1e-5):
         super().__init__()
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
         self.eps = eps
 
-    def forward(self, x, lengths):
-        mean = mean_over_time_and_frequency(x, lengths)[:, :, None, None]
+    def forward(self, x: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
+        """Map `[B, C, T, F]`, zero after each utterance's end, to the same shape."""
+        mean = mean_over_time_and_frequency(x, lengths)[:, :, None, None]  # [B, C, 1, 1]
         centered = mask_frames(x - mean, lengths)
-        variance = mean_over_time_and_frequency(centered**2, lengths)[:, :, None, None]
+        variance = mean_over_time_and_frequency(centered**2, lengths)[:, :, None, None]  # [B, C, 1, 1]
         scaled = centered * torch.rsqrt(variance + self.eps) * self.weight[:, None, None]
         return mask_frames(scaled + self.bias[:, None, None], lengths)
 
@@ -38,18 +39,18 @@ class AttributeDisentanglement(nn.Module):
         alone: nothing of the residual comes back, F+ = IN(F) and F- = IN(F) + R = F.
     """
 
-    def __init__(self, channels, attention):
+    def __init__(self, channels: int, attention: nn.Module | None):
         super().__init__()
         self.norm = InstanceNorm(channels)
         self.attention = attention
 
-    def forward(self, x, lengths=None):
+    def forward(self, x: torch.Tensor, lengths: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         """Compute F+ and F-.
 
         Parameters
         ----------
         x : torch.Tensor
-            F, `[B, C, T, F]`, zero behind each utterance's end.
+            F, `[B, C, T, F]`, zero after each utterance's end.
         lengths : torch.Tensor, optional
             `[B]` valid frames.
 

@@ -1,12 +1,15 @@
 """The overall loss of section 3.1.3: L = L_Emo + lambda * (L_AD+ + L_AD-)."""
 
+import torch
 from torch.nn.functional import cross_entropy
 
 # Which of L_AD+ and L_AD- count.
 AD_LOSSES = {"both": (1, 1), "plus": (1, 0), "minus": (0, 1), "none": (0, 0)}
 
 
-def overall_loss(logits, dual, emotions, speakers, weight, class_weights=None, terms="both"):
+def overall_loss(logits: torch.Tensor, dual: list[tuple[torch.Tensor, torch.Tensor]], emotions: torch.Tensor,
+                 speakers: torch.Tensor, weight: float, class_weights: torch.Tensor | None = None,
+                 terms: str = "both") -> torch.Tensor:
     """Compute L for a batch; equation 4 summed over the AD modules.
 
     Parameters
@@ -37,7 +40,7 @@ def overall_loss(logits, dual, emotions, speakers, weight, class_weights=None, t
     return loss
 
 
-def speaker_loss(logits, speakers):
+def speaker_loss(logits: torch.Tensor, speakers: torch.Tensor) -> torch.Tensor:
     """Cross entropy of speaker logits `[B, num_speakers]` over the known speakers; -1 is unknown, and 0 the loss of
     a batch that knows none."""
     total = cross_entropy(logits.float(), speakers, ignore_index=-1, reduction="sum")

@@ -20,7 +20,7 @@ class EmotionModelConfig:
 
     backbone: str = field(default="resnet18", metadata={"help": "feature extractor", "choices": tuple(BACKBONES)})
     ad_after: str = field(default="none", metadata={
-        "help": "layer of the extractor behind which an AD module sits, several with commas, 'last', or 'none'"})
+        "help": "layer of the extractor after which an AD module sits, several with commas, 'last', or 'none'"})
     attention: str = field(default="tf", metadata={
         "help": "attention of the attribute reconstruction; none is attribute normalization alone",
         "choices": (*ATTENTIONS, "none")})
@@ -33,26 +33,24 @@ class EmotionModelConfig:
     adversary_weight: float = field(default=0.0, metadata={
         "help": "factor on the reversed gradient of a speaker classifier on the embedding; 0 is without"})
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.adversary_weight < 0:
             raise ValueError(f"adversary-weight must be 0 or more, not {self.adversary_weight}")
 
 
 class Extractor(nn.Module):
-    """A backbone with AD modules behind any of its layers.
+    """A backbone with AD modules after any of its layers.
 
     Parameters
     ----------
     backbone : str
         Key of BACKBONES.
     dimension : int
-        Features a frame.
+        Features per frame.
     ad_after : str
         As in EmotionModelConfig.
-    attention, attention_dim
+    attention, attention_dim, train_extractor
         As in EmotionModelConfig.
-    learns : str
-        `train_extractor` of EmotionModelConfig.
 
     Raises
     ------
@@ -60,7 +58,11 @@ class Extractor(nn.Module):
         `ad_after` names a layer that the backbone does not have, or the backbone takes no adapters.
     """
 
-    def __init__(self, backbone, dimension, ad_after="none", attention="tf", attention_dim=8, learns="all"):
+    feature_mean: torch.Tensor
+    feature_std: torch.Tensor
+
+    def __init__(self, backbone: str, dimension: int, ad_after: str = "none", attention: str = "tf",
+                 attention_dim: int = 8, train_extractor: str = "all"):
         super().__init__()
         table = BACKBONES[backbone]()
         self.layers = nn.ModuleDict({name: layer for name, (layer, _) in table.items()})
@@ -69,38 +71,42 @@ class Extractor(nn.Module):
         self.channels = channels[last]
         self.register_buffer("feature_mean", torch.zeros(dimension))
         self.register_buffer("feature_std", torch.ones(dimension))
+
+        names = [] if ad_after == "none" else ad_after.split(",")
         self.ad = nn.ModuleDict()
-        for name in [] if ad_after == "none" else ad_after.split(","):
+        for name in names:
             name = last if name == "last" else name
             if name not in channels:
                 raise UserError(f"ad-after: {backbone} has no layer {name!r}; it has {', '.join(channels)}")
             mask = None if attention == "none" else ATTENTIONS[attention](channels[name], attention_dim)
             self.ad[name] = AttributeDisentanglement(channels[name], mask)
         self.ad_channels = {name: channels[name] for name in self.ad}
-        self.frozen = learns == "none"
+
+        self.frozen = train_extractor == "none"
         if self.frozen:
             self.layers.requires_grad_(False)
-        elif learns == "adapters":
+        elif train_extractor == "adapters":
             add_adapters(self.layers)
 
     @property
-    def last_ad(self):
-        """Name of the layer behind which the last AD module sits, or None."""
+    def last_ad(self) -> str | None:
+        """Name of the layer after which the last AD module sits, or None."""
         return next((name for name in reversed(list(self.layers)) if name in self.ad), None)
 
-    def train(self, mode=True):
+    def train(self, mode: bool = True) -> "Extractor":
         """Set training mode, but for frozen layers: they keep the batch statistics of the pre-training."""
         super().train(mode)
         if self.frozen:
             self.layers.eval()
         return self
 
-    def set_feature_statistics(self, mean, std):
+    def set_feature_statistics(self, mean: torch.Tensor, std: torch.Tensor) -> None:
         """Normalize every input by these, float32 `[dimension]` each, from now on."""
         self.feature_mean.copy_(mean)
         self.feature_std.copy_(std)
 
-    def forward(self, features, lengths=None):
+    def forward(self, features: torch.Tensor, lengths: torch.Tensor | None = None
+                ) -> tuple[torch.Tensor, dict[str, tuple[torch.Tensor, torch.Tensor]]]:
         """Embed a batch.
 
         Parameters
@@ -117,11 +123,11 @@ class Extractor(nn.Module):
         spaces : dict of str to tuple of torch.Tensor
             For each AD module the pooled F+ and F-, `[B, C]` each.
         """
-        x = mask_frames(((features - self.feature_mean) / self.feature_std)[:, None], lengths)
-        x = x.contiguous(memory_format=torch.channels_last)
+        x = ((features - self.feature_mean) / self.feature_std)[:, None]  # [B, 1, T, dimension]
+        x = mask_frames(x, lengths)
         spaces = {}
         for name, layer in self.layers.items():
-            x, lengths = layer(x, lengths)
+            x, lengths = layer(x, lengths)  # [B, C, T', F'], [B]
             if name in self.ad:
                 x, rejected = self.ad[name](x, lengths)
                 spaces[name] = (mean_over_time_and_frequency(x, lengths),
@@ -132,14 +138,15 @@ class Extractor(nn.Module):
 class SpeakerModel(nn.Module):
     """Extractor and a linear speaker classifier, trained with cross entropy (section 2)."""
 
-    def __init__(self, backbone, dimension, num_speakers):
+    def __init__(self, backbone: str, dimension: int, num_speakers: int):
         super().__init__()
         self.extractor = Extractor(backbone, dimension)
         self.classifier = nn.Linear(self.extractor.channels, num_speakers)
 
-    def forward(self, features, lengths=None):
+    def forward(self, features: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
         """Map `[B, T, dimension]` to speaker logits `[B, num_speakers]`."""
-        return self.classifier(self.extractor(features, lengths)[0])
+        embedding, _ = self.extractor(features, lengths)  # [B, channels]
+        return self.classifier(embedding)
 
 
 class EmotionModel(nn.Module):
@@ -149,12 +156,12 @@ class EmotionModel(nn.Module):
     ----------
     config : EmotionModelConfig
     dimension : int
-        Features a frame.
+        Features per frame.
     num_emotions, num_speakers : int
         Sizes of the heads; the speakers are those of the training part.
     """
 
-    def __init__(self, config, dimension, num_emotions, num_speakers):
+    def __init__(self, config: EmotionModelConfig, dimension: int, num_emotions: int, num_speakers: int):
         super().__init__()
         self.extractor = Extractor(config.backbone, dimension, config.ad_after, config.attention, config.attention_dim,
                                    config.train_extractor)
@@ -163,13 +170,16 @@ class EmotionModel(nn.Module):
         channels = self.extractor.ad_channels
         if self.shared_head and any(count != self.extractor.channels for count in channels.values()):
             raise UserError("ad-head shared needs AD modules with as many channels as the classifier; use own")
-        self.emotion_heads = nn.ModuleDict(
-            {} if self.shared_head else {name: nn.Linear(count, num_emotions) for name, count in channels.items()})
+        self.emotion_heads = nn.ModuleDict()
+        if not self.shared_head:
+            self.emotion_heads.update({name: nn.Linear(count, num_emotions) for name, count in channels.items()})
         self.speaker_heads = nn.ModuleDict({name: nn.Linear(count, num_speakers) for name, count in channels.items()})
-        self.adversary = SpeakerAdversary(self.extractor.channels, num_speakers,
-                                          config.adversary_weight) if config.adversary_weight else None
+        self.adversary = None
+        if config.adversary_weight:
+            self.adversary = SpeakerAdversary(self.extractor.channels, num_speakers, config.adversary_weight)
 
-    def forward(self, features, lengths=None):
+    def forward(self, features: torch.Tensor, lengths: torch.Tensor | None = None
+                ) -> tuple[torch.Tensor, list[tuple[torch.Tensor, torch.Tensor]], torch.Tensor | None]:
         """Score a batch.
 
         Parameters
@@ -186,11 +196,12 @@ class EmotionModel(nn.Module):
         dual : list of tuple of torch.Tensor
             For each AD module f+ `[B, num_emotions]` and f- `[B, num_speakers]` (equation 4).
         adversary : torch.Tensor or None
-            Speaker logits `[B, num_speakers]` whose gradient is reversed behind the embedding.
+            Speaker logits `[B, num_speakers]` whose gradient is reversed before it reaches the embedding.
         """
         embedding, spaces = self.extractor(features, lengths)
         dual = []
         for name, (relevant, rejected) in spaces.items():
             head = self.classifier if self.shared_head else self.emotion_heads[name]
             dual.append((head(relevant), self.speaker_heads[name](rejected)))
-        return self.classifier(embedding), dual, self.adversary(embedding) if self.adversary else None
+        adversary = None if self.adversary is None else self.adversary(embedding)
+        return self.classifier(embedding), dual, adversary

@@ -3,61 +3,40 @@
 import torch
 from torch import nn
 
-from ser.nn.convolution import in_memory_order
-from ser.nn.padding import ConvBnRelu, halved
-
-
-class MaxPool(torch.autograd.Function):
-    """2x2 max pooling of a map `[B, C, T, F]`, rounding T and F up.
-
-    torch refuses the gradient of its own on GPUs when it is asked for deterministic algorithms, because windows that
-    overlap add to it in any order. These do not overlap.
-    """
-
-    window = ([2, 2], [2, 2], [0, 0], [1, 1], True)
-
-    @staticmethod
-    def forward(ctx, x):
-        y, places = torch.ops.aten.max_pool2d_with_indices(x, *MaxPool.window)
-        ctx.save_for_backward(x, places)
-        return y
-
-    @staticmethod
-    def backward(ctx, gradient):
-        x, places = ctx.saved_tensors
-        mode = torch.get_deterministic_debug_mode()
-        torch.set_deterministic_debug_mode("default")
-        try:
-            return torch.ops.aten.max_pool2d_with_indices_backward(gradient, x, *MaxPool.window, places)
-        finally:
-            torch.set_deterministic_debug_mode(mode)
+from ser.nn.convolution import ConvBnRelu
+from ser.nn.padding import lengths_after
 
 
 class ConvPool(nn.Module):
     """3x3 convolution, batch normalization, ReLU and 2x2 max pooling.
 
-    The paper does not print VGG5's pooling. Four poolings bring T and F down by 16, as the four
-    transitions of the ResNet do. Frames behind the end are zero and the others are not negative
-    behind the ReLU, so pooling over the end changes nothing.
+    The paper does not print VGG5's pooling. Four poolings bring T and F down by 16, as the four transitions of the
+    ResNet do. After the ReLU no value is negative, so a window that reaches over an utterance's end, where all is zero,
+    gives what it gives of the utterance alone.
     """
 
-    def __init__(self, inputs, outputs):
+    def __init__(self, inputs: int, outputs: int):
         super().__init__()
         self.conv = ConvBnRelu(inputs, outputs)
+        self.pool = nn.MaxPool2d(2, ceil_mode=True)
 
-    def forward(self, x, lengths):
+    def forward(self, x: torch.Tensor, lengths: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Map `[B, inputs, T, F]`, `[B]` to `[B, outputs, ceil(T / 2), ceil(F / 2)]`, `[B]`."""
         x, lengths = self.conv(x, lengths)
-        return in_memory_order(MaxPool.apply, x), None if lengths is None else halved(lengths)
+        return self.pool(x), lengths_after(lengths, stride=2)
 
 
-def vgg5():
-    """Layers by name, and the channels behind each; `[B, 1, T, 41]` leaves as `[B, 80, ceil(T / 16), 3]`.
+def vgg5() -> dict[str, tuple[nn.Module, int]]:
+    """Layers by name, and the channels after each; `[B, 1, T, 41]` leaves as `[B, 80, ceil(T / 16), 3]`.
 
     Returns
     -------
     dict of str to (torch.nn.Module, int)
     """
-    channels = (1, 16, 32, 48, 64)
-    layers = {f"conv{i + 1}": (ConvPool(channels[i], channels[i + 1]), channels[i + 1]) for i in range(4)}
-    layers["conv5"] = (ConvBnRelu(64, 80), 80)
-    return layers
+    return {
+        "conv1": (ConvPool(1, 16), 16),
+        "conv2": (ConvPool(16, 32), 32),
+        "conv3": (ConvPool(32, 48), 48),
+        "conv4": (ConvPool(48, 64), 64),
+        "conv5": (ConvBnRelu(64, 80), 80),
+    }

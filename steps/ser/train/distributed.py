@@ -12,13 +12,14 @@ import re
 import signal
 import sys
 import warnings
+from collections.abc import Iterator
 from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import nn
 from torch.distributed.rendezvous import rendezvous
-from torch.nn.modules._functions import SyncBatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from ser.base.errors import UserError
@@ -33,12 +34,12 @@ _LOST = re.compile(r"by peer|Broken pipe|Timed out waiting")
 
 
 @functools.cache
-def _store():
+def _store() -> dist.Store:
     """The key-value store that the processes reach before there is a group, and when one of them has failed."""
     return next(rendezvous("env://"))[0]
 
 
-def begin():
+def begin() -> None:
     """Tie this process to its launcher, and let the first process go ahead until it comes to group().
 
     What is wrong with the options or the machine is then said once and not by every process.
@@ -58,7 +59,7 @@ def begin():
 
 
 @contextlib.contextmanager
-def group(device):
+def group(device: torch.device) -> Iterator[None]:
     """Connect the processes for the length of a block.
 
     When the block fails, only the first process to fail raises its exception; the others, most of
@@ -91,14 +92,14 @@ def group(device):
     dist.destroy_process_group()
 
 
-def _others_have_failed(store):
+def _others_have_failed(store: dist.Store) -> bool:
     try:
         return store.add("failed", 1) > 1
     except dist.DistError:  # the store went with the first process's node
         return True
 
 
-def broadcast(value):
+def broadcast(value: Any) -> Any:
     """The first process's value of anything that can be pickled, in every process."""
     if world_size() == 1:
         return value
@@ -107,7 +108,7 @@ def broadcast(value):
     return values[0]
 
 
-def average(tensor):
+def average(tensor: torch.Tensor) -> torch.Tensor:
     """Mean of a tensor over the processes, in every process."""
     if world_size() > 1:
         dist.all_reduce(tensor)
@@ -115,7 +116,7 @@ def average(tensor):
     return tensor
 
 
-def share(size):
+def share(size: int) -> tuple[slice, float]:
     """This process's part of a batch.
 
     Parameters
@@ -136,33 +137,36 @@ def share(size):
     return part, len(range(size)[part]) * world_size() / size
 
 
-def synchronize(model, size):
+def synchronize(model: nn.Module, size: int) -> None:
     """Let the batch normalization of a distributed model take the statistics of all processes for a batch of `size`
-    utterances, unless every process has the whole of it."""
-    if world_size() > 1:
-        for module in model.modules():
-            if isinstance(module, SynchronizedBatchNorm2d):
-                module.synchronized = size >= world_size()
+    utterances, unless every process has the whole of it.
+
+    On GPUs torch's nn.SyncBatchNorm takes them in any case. Of a batch that every process has, they are the batch's own
+    but for the running variance, whose count of frames is that of all processes.
+    """
+    for module in model.modules():
+        if isinstance(module, SynchronizedBatchNorm2d):
+            module.synchronized = size >= world_size()
 
 
 class _Sum(torch.autograd.Function):
     """Sum of a tensor over the processes, as a part of each one's loss."""
 
     @staticmethod
-    def forward(ctx, tensor):
+    def forward(ctx: Any, tensor: torch.Tensor) -> torch.Tensor:
         total = tensor.clone()
         dist.all_reduce(total)
         return total
 
     @staticmethod
-    def backward(ctx, gradient):
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
         return _Sum.apply(gradient)
 
 
 class SynchronizedBatchNorm2d(nn.BatchNorm2d):
-    """Batch normalization by the statistics of the batch of all processes together.
+    """Batch normalization by the statistics of the batch of all processes together, on CPUs.
 
-    torch's own nn.SyncBatchNorm is for GPUs alone.
+    torch's own nn.SyncBatchNorm raises ValueError on a CPU.
 
     Attributes
     ----------
@@ -171,19 +175,21 @@ class SynchronizedBatchNorm2d(nn.BatchNorm2d):
     """
 
     synchronized = True
+    running_mean: torch.Tensor
+    running_var: torch.Tensor
+    num_batches_tracked: torch.Tensor
+    momentum: float
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map `[B, C, T, F]` to the same shape; B may differ between the processes."""
         if not (self.training and self.synchronized):
             return super().forward(x)
         self.num_batches_tracked.add_(1)
-        if x.is_cuda:
-            return SyncBatchNorm.apply(x, self.weight, self.bias, self.running_mean, self.running_var, self.eps,
-                                       self.momentum, dist.group.WORLD, world_size())
-        x, dtype = x.permute(0, 2, 3, 1).to(self.weight.dtype), x.dtype
-        count = x.new_tensor([x.numel() // x.shape[3]])
-        total, count = _Sum.apply(torch.cat([x.sum((0, 1, 2)), count])).split([x.shape[3], 1])
-        mean = total / count
+        x, dtype = x.permute(0, 2, 3, 1).to(self.weight.dtype), x.dtype  # [B, T, F, C]
+        channels = x.shape[3]
+        own_count = x.new_tensor([x.numel() // channels])
+        sums, count = _Sum.apply(torch.cat([x.sum((0, 1, 2)), own_count])).split([channels, 1])
+        mean = sums / count
         centred = x - mean
         variance = _Sum.apply(centred.square().sum((0, 1, 2))) / count
         with torch.no_grad():
@@ -193,14 +199,17 @@ class SynchronizedBatchNorm2d(nn.BatchNorm2d):
         return torch.addcmul(self.bias, centred, scale).permute(0, 3, 1, 2).to(dtype)
 
 
-def distribute(model):
+def distribute(model: nn.Module) -> nn.Module:
     """The network to train: `model`, its gradients averaged over the processes and its batch normalization
     synchronized. Both share their parameters and buffers, and those of `model` keep their names."""
     if world_size() == 1:
         return model
-    for module in model.modules():
-        if type(module) is nn.BatchNorm2d:
-            module.__class__ = SynchronizedBatchNorm2d
+    if next(model.parameters()).is_cuda:
+        nn.SyncBatchNorm.convert_sync_batchnorm(model)  # in place
+    else:
+        for module in model.modules():
+            if type(module) is nn.BatchNorm2d:
+                module.__class__ = SynchronizedBatchNorm2d
     # Of a convolution of one channel, whose two memory layouts are the same bytes in the same order.
     warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
     return DistributedDataParallel(model)

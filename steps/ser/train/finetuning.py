@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from ser.base.conf import from_options
+from ser.base.device import place
 from ser.base.errors import UserError
 from ser.data.data_dir import read_dataset
 from ser.data.feature_bank import FeatureBank, load_bank
@@ -103,7 +104,7 @@ def finished_task(model_dir: str | Path) -> Task:
                 pretrained_dir=options["pretrained_dir"], seed=options["seed"])
 
 
-def finetune(task: Task, *, device: torch.device, precision: str, restart: bool,
+def finetune(task: Task, *, device: torch.device, precision: str, restart: bool, fast: bool = True,
              save_every: float = 10.0) -> Trainer | None:
     """Train one fold; no feature or label of its test speakers is used.
 
@@ -115,6 +116,8 @@ def finetune(task: Task, *, device: torch.device, precision: str, restart: bool,
         `bf16` or `fp32`.
     restart : bool
         Begin again whatever the directory holds.
+    fast : bool
+        As in Plan.
     save_every : float
         Seconds between two states to resume from.
 
@@ -176,7 +179,8 @@ def finetune(task: Task, *, device: torch.device, precision: str, restart: bool,
     extractor_lr_factor = config.extractor_lr_factor if task.pretrained_dir else config.scratch_lr_factor
     plan = Plan(epochs=config.epochs, batch_size=config.batch_size, crop=config.crop, seed=task.seed,
                 learning_rates={"": config.lr, "extractor": config.lr * extractor_lr_factor},
-                schedule=step_decay(config.milestones, config.lr_decay), precision=precision, save_every=save_every)
+                schedule=step_decay(config.milestones, config.lr_decay), precision=precision, fast=fast,
+                save_every=save_every)
     trainer = Trainer(model=model, bank=augmented, positions=train, loss=loss, validate=validate, plan=plan,
                       model_dir=task.model_dir, identity=made_from.identity(precision))
     trainer.run()
@@ -210,7 +214,7 @@ def initial_model(task: Task, data: FoldData, bank: FeatureBank) -> tuple[Emotio
     pretraining = {}
     if task.pretrained_dir:
         pretraining = _load_extractor(model, task, task.pretrained_dir)
-    model.to(bank.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+    place(model, bank.device)
     if task.config.feature_norm == "corpus":
         model.extractor.set_feature_statistics(*corpus_statistics(bank, bank.indices(data.parts["train"])))
     return model, pretraining

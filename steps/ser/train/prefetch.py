@@ -1,16 +1,19 @@
 """Batches made a few steps ahead, so that a GPU does not wait for features that lie in the host's memory."""
 
 from collections import deque
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
 from ser.base.device import send
+from ser.data.feature_bank import FeatureBank
+from ser.train.copypaste import CopyPaste
 
 _AHEAD = 3
 
 
-def prefetch(batches, bank):
+def prefetch(batches: Iterable[tuple], bank: FeatureBank | CopyPaste) -> Iterator[tuple]:
     """Hand out batches in order while a thread makes the next ones on a CUDA stream of its own.
 
     Of a bank that lies on its device, and on the CPU, the batches are handed out as they are made.
@@ -50,12 +53,12 @@ def prefetch(batches, bank):
         batch = next(batches, None)
         if batch is None or stream is None:
             return batch, None
-        batch = tuple(send(item, bank.device) if _is_on_host(item) else item
-                      for item in batch)
+        batch = tuple(send(item, bank.device) if torch.is_tensor(item) and not item.is_cuda else item for item in batch)
         return batch, stream.record_event()
 
-    start = {"initializer": torch.cuda.set_stream, "initargs": (stream,)} if stream else {}  # a thread's own settings
-    thread = ThreadPoolExecutor(1, "prefetch", **start)
+    thread = ThreadPoolExecutor(1, "prefetch")
+    if stream:
+        thread.submit(torch.cuda.set_stream, stream)  # the current stream is a thread's own setting
     try:
         pending = deque(thread.submit(make) for _ in range(_AHEAD))
         while True:
@@ -72,7 +75,3 @@ def prefetch(batches, bank):
             yield batch
     finally:
         thread.shutdown(cancel_futures=True)
-
-
-def _is_on_host(item):
-    return torch.is_tensor(item) and not item.is_cuda

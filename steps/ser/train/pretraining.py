@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from ser.base.conf import option
-from ser.base.device import enough_memory
+from ser.base.device import explain_out_of_memory, place
 from ser.base.errors import UserError
 from ser.base.files import write_text
 from ser.base.processes import is_main
@@ -51,9 +51,9 @@ class PretrainConfig:
             raise ValueError(f"warmup must lie between 0 and 1, not {self.warmup}")
 
 
-@enough_memory()
+@explain_out_of_memory()
 def pretrain(model_dir: str | Path, data_dir: str | Path, config: PretrainConfig, *, seed: int, device: torch.device,
-             precision: str, restart: bool, save_every: float = 10.0) -> bool:
+             precision: str, restart: bool, fast: bool = True, save_every: float = 10.0) -> bool:
     """Train a speaker model on data_dir/identification/train and measure it on …/valid.
 
     Inside ser.train.distributed.group() it is called by every process; the first one writes.
@@ -68,6 +68,8 @@ def pretrain(model_dir: str | Path, data_dir: str | Path, config: PretrainConfig
         `bf16` or `fp32`.
     restart : bool
         Begin again whatever the directory holds.
+    fast : bool
+        As in Plan.
     save_every : float
         Seconds between two states to resume from.
 
@@ -103,7 +105,7 @@ def pretrain(model_dir: str | Path, data_dir: str | Path, config: PretrainConfig
     # Model.
     torch.manual_seed(seed)
     model = SpeakerModel(config.backbone, bank.dimension, len(training_speakers))
-    model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+    place(model, device)
     if config.feature_norm == "corpus":
         model.extractor.set_feature_statistics(*corpus_statistics(bank, train))
 
@@ -125,7 +127,7 @@ def pretrain(model_dir: str | Path, data_dir: str | Path, config: PretrainConfig
 
     # Training.
     plan = Plan(epochs=config.epochs, batch_size=config.batch_size, crop=config.crop, seed=seed,
-                learning_rates={"": config.lr}, schedule=warmup_cosine(config.warmup), precision=precision,
+                learning_rates={"": config.lr}, schedule=warmup_cosine(config.warmup), precision=precision, fast=fast,
                 save_every=save_every)
     trainer = Trainer(model=model, bank=bank, positions=train, loss=loss, validate=validate, plan=plan,
                       model_dir=model_dir, identity=made_from.identity(precision))

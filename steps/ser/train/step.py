@@ -1,17 +1,15 @@
 """One optimizer step: forward, loss, backward, Adam; on a GPU replayed as one CUDA graph."""
 
+import functools
 import gc
+from collections.abc import Callable
+from typing import Any
 
 import torch
 
 _WARM_UP = 3  # steps of a batch size before it is captured: what is allocated once must be there by then
 
-
-class Adam(torch.optim.Adam):
-    """torch's, without the decorators that import torch's compiler, for as long as torch itself, to keep it away."""
-
-    add_param_group = torch.optim.Adam.add_param_group.__wrapped__
-    step = torch.no_grad()(torch.optim.Adam.step.__wrapped__)
+Loss = Callable[[torch.nn.Module, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 class TrainingStep:
@@ -33,20 +31,27 @@ class TrainingStep:
     captured : bool
     """
 
-    def __init__(self, network, loss, optimizer, precision, captured):
-        self.network, self.loss, self.optimizer, self.precision = network, loss, optimizer, precision
-        self.captured, self.graphs = captured, {}
+    def __init__(self, network: torch.nn.Module, loss: Loss, optimizer: torch.optim.Optimizer, precision: str,
+                 captured: bool):
+        self.network = network
+        self.loss = loss
+        self.optimizer = optimizer
+        self.precision = precision
+        self.captured = captured
+        self.graphs: dict[int, _Replayed] = {}
+        self.pool = torch.cuda.graph_pool_handle() if captured else None
 
-    def __call__(self, features, positions, weight=1.0):
+    def __call__(self, features: torch.Tensor, positions: torch.Tensor, weight: float = 1.0) -> torch.Tensor:
         """Make a step on `weight` times the loss of a batch; returns that, to be read before the next step."""
         if not self.captured:
             return self._step(features, positions, weight)
         size = len(features)
         if size not in self.graphs:
-            self.graphs[size] = _Replayed(lambda *batch: self._step(*batch, weight), features, positions)
+            self.graphs[size] = _Replayed(lambda features, positions: self._step(features, positions, weight),
+                                          self.pool, features, positions)
         return self.graphs[size](features, positions)
 
-    def _step(self, features, positions, weight):
+    def _step(self, features: torch.Tensor, positions: torch.Tensor, weight: float) -> torch.Tensor:
         with torch.autocast(features.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             loss = weight * self.loss(self.network, features, positions)
         self.network.zero_grad()
@@ -54,36 +59,57 @@ class TrainingStep:
         self.optimizer.step()
         return loss.detach()
 
+    def release(self) -> None:
+        """Give the memory of the graphs back to the GPU, which torch keeps for a graph alone."""
+        if self.captured:
+            self.graphs.clear()
+            self.network.zero_grad()  # gradients lie in that memory
+            torch.cuda.empty_cache()
+
+
+@functools.cache
+def _warm_up_stream() -> torch.cuda.Stream:
+    """One for all trainings of a process, because torch keeps some memory for each that has multiplied matrices."""
+    return torch.cuda.Stream()
+
 
 class _Replayed:
-    """A function of tensors of fixed shapes, run as it is at first and then replayed as a CUDA graph."""
+    """A function of tensors of fixed shapes, run as it is at first and then replayed as a CUDA graph.
 
-    def __init__(self, function, *inputs):
-        self.function, self.inputs = function, [torch.empty_like(tensor) for tensor in inputs]
-        self.calls, self.graph, self.stream = 0, None, torch.cuda.Stream()
+    Graphs of one pool share the memory of what they compute in between, and so may be replayed one at a time.
+    """
 
-    def __call__(self, *inputs):
+    def __init__(self, function: Callable[..., torch.Tensor], pool: Any, *inputs: torch.Tensor):
+        self.function = function
+        self.pool = pool
+        self.inputs = [torch.empty_like(tensor) for tensor in inputs]
+        self.calls = 0
+        self.graph: torch.cuda.CUDAGraph | None = None
+
+    def __call__(self, *inputs: torch.Tensor) -> torch.Tensor:
         for own, given in zip(self.inputs, inputs, strict=True):
             own.copy_(given)
         self.calls += 1
         if self.calls <= _WARM_UP:
-            self.stream.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(self.stream):
+            stream = _warm_up_stream()
+            stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(stream):
                 self.output = self.function(*self.inputs)
-            torch.cuda.current_stream().wait_stream(self.stream)
+            torch.cuda.current_stream().wait_stream(stream)
             return self.output
         if self.graph is None:
-            self._capture()
+            self.graph = self._capture()
         self.graph.replay()
         return self.output
 
-    def _capture(self):
-        self.graph = torch.cuda.CUDAGraph()
+    def _capture(self) -> torch.cuda.CUDAGraph:
+        graph = torch.cuda.CUDAGraph()
         collects = gc.isenabled()
-        gc.disable()  # the graph of an earlier training, freed meanwhile, would spoil this one
+        gc.disable()  # what is freed while a graph is captured would spoil it
         try:
-            with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):
+            with torch.cuda.graph(graph, pool=self.pool, capture_error_mode="thread_local"):
                 self.output = self.function(*self.inputs)
         finally:
             if collects:
                 gc.enable()
+        return graph

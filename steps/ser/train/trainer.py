@@ -8,7 +8,9 @@ Several processes (ser.train.distributed) draw the same batches, each works on i
 validates, logs and saves. What they train is what one process would train, up to rounding.
 """
 
+import math
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,10 +20,19 @@ from ser.base.errors import UserError
 from ser.base.files import write_text
 from ser.base.log import log, progress
 from ser.base.processes import is_main, rank, world_size
+from ser.data.feature_bank import FeatureBank
 from ser.model_dir.checkpoint import load_tensors, save_tensors
 from ser.train import distributed
+from ser.train.copypaste import CopyPaste
 from ser.train.prefetch import prefetch
-from ser.train.step import Adam, TrainingStep
+from ser.train.step import Loss, TrainingStep
+
+try:
+    from ser.nn.fast import prepare
+except ModuleNotFoundError:  # nn/fast/ may be deleted
+    def prepare(model: torch.nn.Module, device: torch.device) -> torch.nn.Module:
+        """Leave the model as it is."""
+        return model
 
 
 @dataclass(frozen=True)
@@ -42,6 +53,9 @@ class Plan:
         `(epoch, progress)` to a factor on the learning rates; progress is the share of steps done.
     precision : str
         `bf16` or `fp32`.
+    fast : bool
+        Whether a GPU is to compute the same sooner, up to rounding: by ser.nn.fast and with CUDA graphs. One that
+        several processes train is not.
     save_every : float
         Seconds between two states to resume from.
     """
@@ -50,9 +64,10 @@ class Plan:
     batch_size: int
     crop: int
     seed: int
-    learning_rates: dict
-    schedule: object
+    learning_rates: dict[str, float]
+    schedule: Callable[[int, float], float]
     precision: str
+    fast: bool
     save_every: float
 
 
@@ -66,7 +81,7 @@ class Trainer:
     bank : FeatureBank
         Or what has its crops() and device, as CopyPaste does.
     positions : torch.Tensor
-        Of the training utterances.
+        Of the training utterances in the bank.
     loss : callable
         `(model, features [B, crop, dimension], positions [B])` to a scalar, a mean over the batch.
     validate : callable
@@ -77,22 +92,32 @@ class Trainer:
         Names data and options; a state made from others is refused.
     """
 
-    def __init__(self, model, bank, positions, loss, validate, plan, model_dir, identity):
-        self.model, self.bank, self.which = model, bank, positions
-        self.loss, self.validate, self.plan = loss, validate, plan
-        self.model_dir, self.identity = Path(model_dir), identity
+    def __init__(self, model: torch.nn.Module, bank: FeatureBank | CopyPaste, positions: torch.Tensor, loss: Loss,
+                 validate: Callable[[], float], plan: Plan, model_dir: str | Path, identity: str):
+        fast = plan.fast and bank.device.type == "cuda" and world_size() == 1
+        self.model = prepare(model, bank.device) if fast else model
+        self.bank = bank
+        self.positions = positions
+        self.loss = loss
+        self.validate = validate
+        self.plan = plan
+        self.model_dir = Path(model_dir)
+        self.identity = identity
         self.state_path = self.model_dir / "state.safetensors"
         self.parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-        self.captured = bank.device.type == "cuda" and world_size() == 1
+        self.captured = fast
         groups = self._groups()
         self.rates = [group["lr"] for group in groups]
         if self.captured:  # a graph reads the rates of its step from memory
             groups = [{**group, "lr": torch.tensor(group["lr"], device=bank.device)} for group in groups]
-        self.optimizer = Adam(groups, fused=True, capturable=self.captured)
-        self.epoch, self.history, self.best, self.best_weights = 0, [], float("-inf"), {}
+        self.optimizer = torch.optim.Adam(groups, fused=True, capturable=self.captured)
+        self.epoch = 0
+        self.history: list[list[float]] = []
+        self.best = float("-inf")
+        self.best_weights: dict[str, torch.Tensor] = {}
 
-    def _groups(self):
-        groups = {}
+    def _groups(self) -> list[dict]:
+        groups: dict[str, list] = {}
         for name, parameter in self.parameters.items():
             prefix = max((key for key in self.plan.learning_rates if name.startswith(key)), key=len)
             groups.setdefault(prefix, []).append(parameter)
@@ -100,10 +125,11 @@ class Trainer:
                 for prefix, parameters in groups.items()]
 
     @property
-    def steps_per_epoch(self):
-        return -(-len(self.which) // self.plan.batch_size)
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps of an epoch; the last one has the utterances that are left."""
+        return math.ceil(len(self.positions) / self.plan.batch_size)
 
-    def run(self):
+    def run(self) -> None:
         """Train from the beginning or from the saved state; write best and last weights and the history.
 
         Raises
@@ -111,76 +137,92 @@ class Trainer:
         UserError
             The saved state belongs to other data or options, or the loss is not finite.
         """
-        self._resume()
+        self._remove_leftovers()
+        if distributed.broadcast(self.state_path.exists()):
+            self._load_state()
         self.step = TrainingStep(distributed.distribute(self.model), self.loss, self.optimizer, self.plan.precision,
                                  self.captured)
         self.model.train()
+        try:
+            self._run_epochs()
+        finally:
+            self.step.release()
+        if is_main():
+            self._write_results()
+
+    def _run_epochs(self) -> None:
         saved = time.monotonic()
         epochs = range(self.epoch + 1, self.plan.epochs + 1)
         for epoch in progress(epochs, initial=self.epoch, total=self.plan.epochs, unit="epoch"):
+            # Train on every utterance once.
             started = time.monotonic()
             loss = self._train_epoch(epoch)
-            speed = len(self.which) / (time.monotonic() - started)
+            speed = len(self.positions) / (time.monotonic() - started)
             self.epoch = epoch
             if not is_main():
                 continue
+
+            # Validate, and keep the best weights.
             score = self.validate()
             if score > self.best:
-                self.best, self.best_weights = score, self._weights()
-            self.history.append([epoch, epoch * self.steps_per_epoch, loss, score])
-            log(f"epoch {epoch}/{self.plan.epochs} step {epoch * self.steps_per_epoch} loss {loss:.4f} "
+                self.best = score
+                self.best_weights = self._weights()
+            step = epoch * self.steps_per_epoch
+            self.history.append([epoch, step, loss, score])
+            log(f"epoch {epoch}/{self.plan.epochs} step {step} loss {loss:.4f} "
                 f"valid {score:.2f} best {self.best:.2f} ({speed:.0f} utterances/s)")
-            if time.monotonic() - saved > self.plan.save_every:
-                self._save()
-                saved = time.monotonic()
-        if is_main():
-            self._write()
 
-    def _write(self):
-        write_text(self.model_dir / "log" / "epochs.tsv", "epoch\tstep\tloss\tvalid\n"
-                   + "".join(f"{e}\t{s}\t{loss:.6f}\t{score:.4f}\n" for e, s, loss, score in self.history))
+            # Save what a killed training resumes from.
+            if time.monotonic() - saved > self.plan.save_every:
+                self._save_state()
+                saved = time.monotonic()
+
+    def _write_results(self) -> None:
+        rows = [f"{epoch}\t{step}\t{loss:.6f}\t{score:.4f}\n" for epoch, step, loss, score in self.history]
+        write_text(self.model_dir / "log" / "epochs.tsv", "epoch\tstep\tloss\tvalid\n" + "".join(rows))
         save_tensors(self.model_dir / "last.safetensors", self.model.state_dict())
         save_tensors(self.model_dir / "best.safetensors", self.best_weights)
 
-    def forget_state(self):
+    def forget_state(self) -> None:
         """Remove the state to resume from, once everything that follows from it is written."""
         self.state_path.unlink(missing_ok=True)
 
-    def _train_epoch(self, epoch):
+    def _train_epoch(self, epoch: int) -> float:
+        """Mean loss of the utterances."""
         total = torch.zeros((), device=self.bank.device)
         for crops, positions, size, rate_factor in prefetch(self._batches(epoch), self.bank):
             self._set_rates(rate_factor)
             distributed.synchronize(self.model, size)
             _, weight = distributed.share(size)
             total += self.step(crops, positions, weight) * size
-        mean = float(distributed.average(total)) / len(self.which)
-        if mean != mean or mean in (float("inf"), float("-inf")):
+        mean = float(distributed.average(total)) / len(self.positions)
+        if not math.isfinite(mean):
             raise UserError(f"{self.model_dir}: the loss is {mean} in epoch {epoch}; "
                             "lower --lr or use --precision fp32")
         return mean
 
-    def _batches(self, epoch):
+    def _batches(self, epoch: int) -> Iterator[tuple[torch.Tensor, torch.Tensor, int, float]]:
         """Crops and positions of this process's part of each batch, the batch's size, and a factor on the rates."""
         plan = self.plan
         generator = torch.Generator().manual_seed(plan.seed * 1_000_003 + epoch)
-        order = torch.randperm(len(self.which), generator=generator).to(self.which.device)
-        for step, positions in enumerate(self.which[order].split(plan.batch_size)):
+        order = torch.randperm(len(self.positions), generator=generator).to(self.positions.device)
+        for step, positions in enumerate(self.positions[order].split(plan.batch_size)):
             done = ((epoch - 1) * self.steps_per_epoch + step) / (plan.epochs * self.steps_per_epoch)
             part, _ = distributed.share(len(positions))
             crops = self.bank.crops(positions, plan.crop, generator, part)
             yield crops, positions[part].to(self.bank.device), len(positions), plan.schedule(epoch, done)
 
-    def _set_rates(self, factor):
+    def _set_rates(self, factor: float) -> None:
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             if self.captured:
                 group["lr"].fill_(rate * factor)
             else:
                 group["lr"] = rate * factor
 
-    def _weights(self):
+    def _weights(self) -> dict[str, torch.Tensor]:
         return {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
 
-    def _save(self):
+    def _save_state(self) -> None:
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         tensors |= {f"best.{name}": tensor for name, tensor in self.best_weights.items()}
         for name, parameter in self.parameters.items():
@@ -188,24 +230,25 @@ class Trainer:
         save_tensors(self.state_path, tensors, {"identity": self.identity, "epoch": self.epoch, "best": self.best,
                                                 "history": self.history})
 
-    def _resume(self):
+    def _remove_leftovers(self) -> None:
+        """Remove what a run killed in saving has left, ours and safetensors' own."""
         if is_main():
-            for pattern in (".*.safetensors.*", ".tmp??????"):  # ours and safetensors' own, of a run killed in saving
+            for pattern in (".*.safetensors.*", ".tmp??????"):
                 for leftover in self.model_dir.glob(pattern):
                     leftover.unlink()
-        if distributed.broadcast(self.state_path.exists()):
-            self._load()
 
-    def _load(self):
+    def _load_state(self) -> None:
         tensors, metadata = load_tensors(self.state_path)
         if not isinstance(metadata, dict) or metadata.get("identity") != self.identity:
             raise UserError(f"{self.state_path}: made from other data or options; "
                             f"remove {self.model_dir} or give --restart true (run.sh: --stage N)")
-        self.epoch, self.best, self.history = metadata["epoch"], metadata["best"], metadata["history"]
+        self.epoch = metadata["epoch"]
+        self.best = metadata["best"]
+        self.history = metadata["history"]
         if distributed.broadcast(self.epoch) != self.epoch:
             raise UserError(f"{self.state_path}: process {rank()} sees another file than the first one; "
                             "take a model directory that all nodes share")
-        split = {"model": {}, "best": {}, "adam": {}}
+        split: dict[str, dict[str, torch.Tensor]] = {"model": {}, "best": {}, "adam": {}}
         for name, tensor in tensors.items():
             kind, _, name = name.partition(".")
             split[kind][name] = tensor
@@ -216,4 +259,4 @@ class Trainer:
             self.optimizer.state[parameter] = {
                 "step": split["adam"][f"{name}.step"].to(parameter.device),
                 **{key: torch.empty_like(parameter).copy_(value) for key, value in state.items()}}
-        log(f"continuing behind epoch {self.epoch} of {self.plan.epochs}")
+        log(f"continuing after epoch {self.epoch} of {self.plan.epochs}")

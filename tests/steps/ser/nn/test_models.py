@@ -1,18 +1,17 @@
 """Table 1, VGG5, equations 1 to 6, and utterances that score in a batch as they do alone."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from ser.base.errors import UserError
-from ser.nn.adapters import add_adapters
 from ser.nn.attention import ATTENTIONS, SEAttention, TFAttention
 from ser.nn.backbones import BACKBONES
 from ser.nn.disentanglement import AttributeDisentanglement, InstanceNorm
 from ser.nn.losses import overall_loss
 from ser.nn.models import EmotionModel, EmotionModelConfig, SpeakerModel
-from ser.nn.resnet import BasicBlock
 
 
 def layers_of(module, kind):
@@ -180,22 +179,15 @@ def test_utterances_score_in_a_batch_as_alone(options):
                 assert torch.allclose(minus[row], alone_minus[0], atol=1e-4)
 
 
-@pytest.mark.parametrize("adapted", [False, True])
-def test_evaluation_normalizes_with_the_running_statistics(adapted):
-    torch.manual_seed(0)
-    block = BasicBlock(6)
-    if adapted:
-        add_adapters(nn.ModuleList([block]))
-        nn.init.normal_(block.conv2.conv.adapter.weight)
-    unit = block.conv2
-    for tensor in (unit.norm.weight, unit.norm.bias, unit.norm.running_mean):
-        nn.init.normal_(tensor)
-    nn.init.uniform_(unit.norm.running_var, 0.1, 4)
-    x, residual = torch.randn(2, 3, 6, 9, 5)
-    y = unit.conv(x)
-    wanted = (torch.nn.functional.batch_norm(y, unit.norm.running_mean, unit.norm.running_var, unit.norm.weight,
-                                             unit.norm.bias) + residual).relu()
-    assert torch.allclose(unit.eval()(x, None, residual)[0], wanted, atol=1e-5)
+@pytest.mark.parametrize("options", [
+    {"backbone": "resnet18", "ad_after": "last", "train_extractor": "adapters", "adversary_weight": 0.1},
+    {"backbone": "vgg5", "ad_after": "conv2,last", "attention": "se"},
+], ids=lambda options: options["backbone"])
+def test_weights_of_before_fit(options):
+    """Names and shapes, in order, as the code wrote them when these files were made (commit c134417)."""
+    weights = emotion_model(**options).state_dict()
+    lines = [f"{name} {'x'.join(map(str, tensor.shape))}\n" for name, tensor in weights.items()]
+    assert lines == (Path(__file__).parent / f"weights_{options['backbone']}.txt").open().readlines()
 
 
 def test_unknown_layer_is_named():

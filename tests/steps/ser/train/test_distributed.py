@@ -49,11 +49,12 @@ def assert_same_training(directory, reference, tolerance):
 
 
 def test_two_processes_train_what_one_trains(tiny, tmp_path):
-    """44 utterances: three steps of 7 + 6 and one of 3 + 2. Adam makes a step of a gradient that is rounding alone."""
+    """44 utterances: three steps of 7 + 6 and one of 3 + 2. Adam makes a step, up to 1e-3, of a gradient that is rounding
+    alone; the test in float64 is the strict one."""
     words = ("steps/pretrain.py", *PRETRAIN, "--epochs", "1", "--batch-size", "13", tiny)
     run(*words, tmp_path / "one")
     run(*LAUNCH, *words, tmp_path / "two")
-    assert_same_training(tmp_path / "two", tmp_path / "one", 1e-4)
+    assert_same_training(tmp_path / "two", tmp_path / "one", 5e-4)
     assert '"processes": 2' in (tmp_path / "two" / "config.json").read_text()
     result = (tmp_path / "one" / "RESULT").read_text().replace(f"{tmp_path}/one", f"{tmp_path}/two")
     assert (tmp_path / "two" / "RESULT").read_text() == result
@@ -73,7 +74,7 @@ def test_killed_and_continued_by_one_process_in_float64(tiny, tmp_path, write_sc
         launcher.kill()
         launcher.stderr.read()  # to its end, which is that of the processes, too
     assert not (tmp_path / "two" / "last.safetensors").exists(), "the processes have trained on"
-    assert "continuing behind epoch" in run(*words, tmp_path / "two").stderr
+    assert "continuing after epoch" in run(*words, tmp_path / "two").stderr
     assert_same_training(tmp_path / "two", tmp_path / "one", 1e-10)
 
 
