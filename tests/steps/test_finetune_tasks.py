@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import finetune_tasks
-from ser.base.device import enough_memory
+from ser.base.device import explain_out_of_memory
 from ser.base.errors import UserError
 
 
@@ -20,7 +20,7 @@ def share(tmp_path, monkeypatch):
     tried = []
 
     def work(errors):
-        @enough_memory()
+        @explain_out_of_memory()
         def train_and_score(number, *_):
             tried.append(number)
             if errors.get(number):
