@@ -2,20 +2,30 @@
 """Do a share of the trainings that local/experiment/plan_finetuning.py listed, one after another in one process.
 
 On a GPU a training takes seconds, and so does starting a process. Each training has a log of its own,
-LOGS/finetune.N.log. One that fails takes no other down; the exit status is then 1.
+LOGS/finetune.N.log. One that fails takes no other down; the exit status is then 1. One that finds no memory on the GPU
+is tried once more at the end, when the other shares on that GPU are done or wait, too.
 """
 
 import contextlib
+import fcntl
+import gc
+import re
 import shlex
 import time
+from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import IO
+
+import torch
 
 from finetune import parse, prepare, train_and_score
 from options import OptionParser, run, share
 from parallel.job_log import end_log, start_log
 from ser.base.errors import UserError
 from ser.base.log import log, progress
+
+_FULL = re.compile("CUDA out of memory|CUDA error: out of memory|CU(BLAS|DNN)_STATUS_ALLOC_FAILED")
 
 
 @contextlib.contextmanager
@@ -29,11 +39,90 @@ def logged(path: Path, command: Sequence[str]) -> Iterator[None]:
             try:
                 yield
                 status = 0
-            except (UserError, OSError) as error:
+            except (UserError, OSError, RuntimeError) as error:
                 print(f"finetune.py: {error}", file=file)
                 raise
     finally:
         end_log(log, status, time.monotonic() - started, threads=1)
+
+
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether an error says, or was raised for one that says, that the GPU's memory is full."""
+    while error is not None:
+        if isinstance(error, torch.cuda.OutOfMemoryError) or _FULL.search(str(error)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+class Worker:
+    """Does trainings in this process, and says what became of each.
+
+    All processes that train on a GPU share a lock; to try a training alone, one takes it for itself.
+
+    Parameters
+    ----------
+    tasks, logs : Path
+        Folders of the configuration files, where the lock is, too, and for the logs.
+    """
+
+    def __init__(self, tasks: Path, logs: Path):
+        self.tasks = tasks
+        self.logs = logs
+        self._processor: tuple[torch.device, str] | None = None
+        self._lock: IO[str] | None = None
+
+    def do_all(self, paths: Sequence[Path]) -> int:
+        """Do the trainings of some configuration files; return how many have failed."""
+        outcomes = {path: self._do(path) for path in progress(paths, unit="training")}
+        without_memory = [path for path, outcome in outcomes.items() if outcome == "no memory"]
+        for path in without_memory:
+            outcomes[path] = self._do_alone(path)
+        return sum(outcome != "done" for outcome in outcomes.values())
+
+    def _do(self, path: Path) -> str:
+        """Return `done`, `failed` or `no memory`."""
+        command = ["steps/finetune.py", "--config", str(path)]
+        try:
+            with logged(self.logs / f"{path.stem}.log", command):
+                options, task = parse(command[1:])
+                device, precision = self._prepared(options)
+                train_and_score(options, task, device, precision)
+        except (UserError, OSError, RuntimeError) as error:
+            outcome = "no memory" if is_out_of_memory(error) else "failed"
+            if outcome == "failed" and isinstance(error, RuntimeError):  # no fault of the user's
+                raise
+            log(f"{outcome}: {shlex.join(command)}: {error}")
+        else:
+            outcome = "done"
+            log(f"done: {shlex.join(command)}")
+        if outcome == "no memory":  # after the error, which holds on to what it met
+            gc.collect()
+            if torch.cuda.is_initialized():
+                torch.cuda.empty_cache()
+        return outcome
+
+    def _do_alone(self, path: Path) -> str:
+        """The same for the second and last time, while no other process trains on this GPU."""
+        assert self._lock  # since the first time
+        fcntl.flock(self._lock, fcntl.LOCK_UN)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        log(f"once more, alone: steps/finetune.py --config {shlex.quote(str(path))}")
+        try:
+            return self._do(path)
+        finally:
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
+
+    def _prepared(self, options: Namespace) -> tuple[torch.device, str]:
+        """Device and precision, picked once; from then on this process has its share of the GPU's lock."""
+        if self._processor is None:
+            device, precision = prepare(options)
+            on_gpu = device.type == "cuda"
+            gpu = torch.cuda.get_device_properties(torch.cuda.current_device()).uuid if on_gpu else "none"
+            self._lock = open(self.tasks / f".gpu-{gpu}.lock", "a")
+            fcntl.flock(self._lock, fcntl.LOCK_SH)
+            self._processor = device, precision
+        return self._processor
 
 
 def main() -> int:
@@ -43,20 +132,7 @@ def main() -> int:
     parser.add_argument("logs", type=Path, help="folder for the logs")
     args = parser.parse_args()
     paths = sorted(args.tasks.glob("finetune.*.conf"), key=lambda path: int(path.name.split(".")[1]))
-    device_and_precision = None
-    failed = 0
-    for path in progress(share(paths, args.job, args.num_jobs), unit="training"):
-        command = ["steps/finetune.py", "--config", str(path)]
-        try:
-            with logged(args.logs / f"{path.stem}.log", command):
-                options, task = parse(command[1:])
-                device_and_precision = device_and_precision or prepare(options)
-                train_and_score(options, task, *device_and_precision)
-        except (UserError, OSError) as error:
-            failed += 1
-            log(f"failed: {shlex.join(command)}: {error}")
-        else:
-            log(f"done: {shlex.join(command)}")
+    failed = Worker(args.tasks, args.logs).do_all(share(paths, args.job, args.num_jobs))
     return 1 if failed else 0
 
 

@@ -314,6 +314,8 @@ def test_checkpoint_cut_at_every_tenth_byte(whole, tmp_path, outcome):
 @pytest.mark.parametrize("damage", ["cut", "of another training", "without its metadata"])
 def test_state_to_resume_from(damage, whole, tmp_path, outcome):
     place = moved(whole(TRAIN), tmp_path / "place")
+    shutil.copytree(place / FOLD, place / "exp" / "m")
+    (place / "exp" / "m" / "RESULT").unlink()
     state = place / "exp" / "m" / "state.safetensors"
     tensors, _ = load_tensors(whole(TRAIN) / FOLD / "best.safetensors")
     metadata = None if damage == "without its metadata" else {"identity": "another"}

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from analyse import is_analysed
 from local.experiment.experiment import add_experiment_options, open_experiment
-from options import OptionParser, run, str2bool, write_conf
+from local.experiment.tasks import TaskFolder
+from options import OptionParser, run, str2bool
 
 
 def main() -> None:
@@ -22,19 +23,15 @@ def main() -> None:
     parser.add_argument("tasks", type=Path, help="folder for the configuration files; those of before are removed")
     args = parser.parse_args()
     experiment = open_experiment(args)
-    planned = 0
-    for path in args.tasks.glob("analyse.*.conf"):
-        path.unlink()
+    tasks = TaskFolder(args.tasks, "analyse")
     for system in experiment.systems:
         for directory in experiment.directories(system):
             models = [f"{directory}/{fold}" for fold in experiment.folds]
             todo = [model for model in models if args.restart or not is_analysed(model)]
             if todo:
-                planned += 1
-                words = [f"--device={args.device}", "--num-threads=1", f"--restart={str(args.restart).lower()}",
-                         *(f"--dir={model}" for model in todo)]
-                write_conf(args.tasks / f"analyse.{planned}.conf", words)
-    print(planned)
+                tasks.add([f"--device={args.device}", "--num-threads=1", f"--restart={str(args.restart).lower()}",
+                           *(f"--dir={model}" for model in todo)])
+    print(tasks.planned)
 
 
 if __name__ == "__main__":

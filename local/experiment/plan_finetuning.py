@@ -2,16 +2,18 @@
 """List the trainings that are still to do: systems x seeds x folds, one configuration file each.
 
 Writes TASKS/finetune.1.conf, TASKS/finetune.2.conf, …, each the options of one steps/finetune.py, and prints how many.
-A fold whose RESULT is there is left out. Seed 0 of a system goes to EXP/SYSTEM/FOLD, seed 3 to EXP/SYSTEM_seed3/FOLD.
+A fold whose RESULT is there is left out, unless data or pre-trained model have changed since. Seed 0 of a system goes
+to EXP/SYSTEM/FOLD, seed 3 to EXP/SYSTEM_seed3/FOLD.
 """
 
-import shutil
 from pathlib import Path
 
 import finetune
 from local.experiment.experiment import add_experiment_options, open_experiment
-from options import OptionParser, run, str2bool, write_conf
-from ser.model_dir.record import is_done
+from local.experiment.tasks import TaskFolder
+from options import OptionParser, run, str2bool
+from ser.base.log import log
+from ser.model_dir.record import changes_since, require_own
 
 
 def main() -> None:
@@ -22,22 +24,30 @@ def main() -> None:
                         help="options of steps/finetune.py (default: conf/finetune.conf)")
     parser.add_argument("--device", default="cpu", help="for steps/finetune.py (default: cpu)")
     parser.add_argument("--restart", type=str2bool, default=False, help="plan what is done, too (default: false)")
-    parser.add_argument("tasks", type=Path, help="folder for the configuration files; emptied first")
+    parser.add_argument("tasks", type=Path, help="folder for the configuration files; those of before are removed")
     args = parser.parse_args()
     experiment = open_experiment(args)
-    planned = 0
-    shutil.rmtree(args.tasks, ignore_errors=True)
+    tasks = TaskFolder(args.tasks, "finetune")
+    changed: dict[str, list[str]] = {}
     for system in experiment.systems:
         for (seed, fold), directory in experiment.models(system).items():
             words = [f"--config={args.finetune_config}", *system.options_for(args.exp), f"--seed={seed}",
                      f"--data={args.data}", f"--fold={fold}", f"--dir={directory}", f"--device={args.device}",
                      "--num-threads=1"]
-            if args.restart or not is_done(directory, finetune.parse(words)[1].options()):
-                planned += 1
-                if args.restart:
-                    words.append("--restart=true")
-                write_conf(args.tasks / f"finetune.{planned}.conf", words)
-    print(planned)
+            task = finetune.parse(words)[1]
+            if args.restart:
+                require_own(directory)
+                tasks.add([*words, "--restart=true"])
+                continue
+            changes = ", ".join(changes_since(directory, task.made_from()))
+            if changes:
+                changed.setdefault(changes, []).append(directory)
+            if changes or not Path(directory, "RESULT").exists():
+                tasks.add(words)
+    for changes, directories in changed.items():
+        others = f" and {len(directories) - 1} more" if len(directories) > 1 else ""
+        log(f"{directories[0]}{others}: changed since made: {changes}; made again from the start")
+    print(tasks.planned)
 
 
 if __name__ == "__main__":

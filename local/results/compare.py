@@ -143,8 +143,8 @@ def main() -> None:
     args = parser.parse_args()
     systems = find_systems([args.first, args.second])
     seeds = choose_seeds(args.seeds, systems, args.exp)
-    directories = [system.directory(args.exp, seed) for system in systems for seed in seeds]
-    data = args.data or data_of(directories[0])
+    directories = [[system.directory(args.exp, seed) for seed in seeds] for system in systems]
+    data = args.data or data_of(directories[0][0])
     predictions = read_predictions(directories, read_list(f"{data}/folds/list"), data)
     first, second = np.split(predictions.hypotheses, 2)
     result = compare(predictions.references, first, second, predictions.speakers)

@@ -17,6 +17,7 @@ from local.experiment.systems import System, find_systems
 from local.results.blocks import Block, as_text
 from local.results.compare import Comparison, compare, p_text
 from local.results.predictions import read_predictions
+from local.results.same_origin import require_one_origin
 from local.results.tables import mean_and_spread
 from options import OptionParser, run
 from ser.base.errors import UserError
@@ -67,7 +68,7 @@ def score_of(system: System, references: np.ndarray, hypotheses: np.ndarray) -> 
 def compare_with_reference(system: System, experiment: Experiment) -> Ablation:
     """Compare an ablation with the system that it changes; p is not yet adjusted."""
     reference, = find_systems([str(system.reference)])
-    directories = [*experiment.directories(system), *experiment.directories(reference)]
+    directories = [experiment.directories(system), experiment.directories(reference)]
     predictions = read_predictions(directories, experiment.folds, experiment.data)
     first, second = np.split(predictions.hypotheses, 2)
     result = compare(predictions.references, first, second, predictions.speakers)
@@ -112,6 +113,7 @@ def main() -> None:
     for system in experiment.systems:
         if not system.reference:
             raise UserError(f"--systems: {system.name} is no ablation; name systems of conf/ablations.conf")
+    require_one_origin(experiment)
     systems = sorted(experiment.systems, key=lambda system: str(system.reference))
     rows = [compare_with_reference(system, experiment) for system in systems]
     adjusted = false_discovery_control([row.p_adjusted for row in rows])

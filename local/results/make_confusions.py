@@ -136,9 +136,9 @@ def main() -> None:
                           "exp")
     add_experiment_options(parser)
     experiment = open_experiment(parser.parse_args())
-    runs = {(system.name, seed): directory for system in experiment.systems
-            for seed, directory in zip(experiment.seeds, experiment.directories(system), strict=True)}
-    predictions = read_predictions(list(runs.values()), experiment.folds, experiment.data)
+    runs = [(system.name, seed) for system in experiment.systems for seed in experiment.seeds]
+    directories = [experiment.directories(system) for system in experiment.systems]
+    predictions = read_predictions(directories, experiment.folds, experiment.data)
     classes = predictions.classes
 
     # Confusion matrices of each run, by test speaker (and fold) and pooled

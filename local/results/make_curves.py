@@ -7,6 +7,7 @@ validation speakers; of a pre-training the identification accuracy) and event fi
 """
 
 import math
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,10 +23,12 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from local.experiment.experiment import add_experiment_options, open_experiment
+from local.results.same_origin import require_one_origin
 from options import OptionParser, run
 from ser.analysis.figures import PALETTE, WIDTH, put_title, save, title_of
 from ser.base.errors import UserError
 
+EVENTS = re.compile(r"events\.out\.tfevents\.\d{10,}\.epochs")  # names that TensorBoard looks for, with our ending
 HEADING = ["epoch", "step", "loss", "valid"]
 
 
@@ -148,7 +151,14 @@ def write_events(directory: Path, epochs: np.ndarray, scalars: dict[str, np.ndar
 
 
 def write_tensorboard(out: Path, curves: Sequence[Curves]) -> None:
-    """Replace the directory `out` by one that holds a run for each model of a list of Curves."""
+    """Replace the directory `out` by one that holds a run for each model of a list of Curves.
+
+    Raises UserError, and removes nothing, when it holds another file than such runs.
+    """
+    strangers = sorted(path for path in out.rglob("*") if not (path.is_dir() or EVENTS.fullmatch(path.name)))
+    if strangers:
+        raise UserError(f"{strangers[0]}: is not of the recipe's curves, and {out} is made anew each time; "
+                        "move it elsewhere")
     new = out.with_name(f".{out.name}.new")
     old = out.with_name(f".{out.name}.old")
     for leftover in (new, old):
@@ -168,6 +178,7 @@ def main() -> None:
     parser = OptionParser(__doc__, 'local/results/make_curves.py --systems "vgg5_baseline vgg5_ad" data/iemocap exp')
     add_experiment_options(parser)
     experiment = open_experiment(parser.parse_args())
+    require_one_origin(experiment)
     exp = Path(experiment.exp)
     pretrainings = dict.fromkeys(system.pretrained for system in experiment.systems if system.pretrained)
     curves = [read_curves(name, "accuracy", {name: exp / name}) for name in pretrainings]

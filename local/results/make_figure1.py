@@ -11,6 +11,7 @@ figure1.tsv (utt speaker emotion panel x y).
 import argparse
 import textwrap
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from sklearn.preprocessing import StandardScaler
 
 from local.experiment.experiment import Experiment, add_experiment_options, open_experiment
 from local.experiment.systems import System
+from local.results.same_origin import require_one_origin
 from local.results.tables import as_tsv
 from options import OptionParser, run
 from ser.analysis.figures import palette, save, title_of
@@ -136,6 +138,8 @@ def main() -> None:
             (out / f"figure1.{kind}").unlink(missing_ok=True)  # of other systems
         print(f"make_figure1.py: no figure: {args.systems} holds no system with AD beside the same one without")
         return
+
+    require_one_origin(replace(experiment, systems=list(pair)))
 
     # The utterances to show, every speaker and emotion with its share
     data = FoldData.read(args.data, args.fold or experiment.folds[0])

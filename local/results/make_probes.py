@@ -14,6 +14,7 @@ from scipy.stats import ttest_rel
 
 from local.experiment.experiment import Setting, add_experiment_options, open_experiment
 from local.results.blocks import Block, as_text
+from local.results.same_origin import require_one_origin
 from local.results.tables import as_tsv, mean_and_spread
 from options import OptionParser, run
 from ser.analysis.ad_features import POOLINGS
@@ -214,6 +215,7 @@ def main() -> None:
     parser = OptionParser(__doc__, 'local/results/make_probes.py --systems "vgg5_baseline vgg5_ad" data/iemocap exp')
     add_experiment_options(parser)
     experiment = open_experiment(parser.parse_args())
+    require_one_origin(experiment)
     models = {(system.name, *key): directory for system in experiment.systems
               for key, directory in experiment.models(system).items()}
     probes = gather("probes.tsv", models)

@@ -6,7 +6,7 @@ results.json beside each. On the paper's data the published figures are in the t
 on other data they are left out.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from local.experiment.systems import System
 from local.results.blocks import Block, as_text
 from local.results.predictions import Predictions, read_predictions
 from local.results.published import PROPOSED, TABLE_2, TABLE_3, is_the_papers
+from local.results.same_origin import require_one_origin
 from local.results.tables import mean_and_spread
 from options import OptionParser, run
 from ser.base.files import write_text
@@ -110,8 +111,10 @@ def pool(predictions: Predictions, number: int, folds: list[str]) -> PooledResul
     confusions = [confusion_matrix(references[part], hypotheses[part], len(classes))
                   for part in (predictions.folds == fold for fold in folds)]
     wf1_of_folds = [Counts.of(confusion, classes).scores.wf1 for confusion in confusions]
+    devices = sorted({of_fold.trained.device for of_fold in results.values()})
     return PooledResults(
-        trained=results[folds[0]].trained, pooled=Counts.of(np.sum(confusions, axis=0), classes),
+        trained=replace(results[folds[0]].trained, device="+".join(devices)),
+        pooled=Counts.of(np.sum(confusions, axis=0), classes),
         interval=list(score_interval(references, hypotheses[None], predictions.speakers)),
         folds={fold: FoldScore(wf1, results[fold].data_stamp) for fold, wf1 in zip(folds, wf1_of_folds, strict=True)},
         mean_of_folds=float(np.mean(wf1_of_folds)))
@@ -129,7 +132,7 @@ def write_pooled(directory: str, results: PooledResults) -> None:
 def gather(system: System, experiment: Experiment) -> SystemResults:
     """Write the results of each seed of a system; return its row of the table."""
     directories = experiment.directories(system)
-    predictions = read_predictions(directories, experiment.folds, experiment.data)
+    predictions = read_predictions([directories], experiment.folds, experiment.data)
     runs = [pool(predictions, number, experiment.folds) for number in range(len(directories))]
     for directory, pooled in zip(directories, runs, strict=True):
         write_pooled(directory, pooled)
@@ -169,6 +172,7 @@ def main() -> None:
     parser = OptionParser(__doc__, 'local/results/make_results.py --systems "vgg5_baseline vgg5_ad" data/iemocap exp')
     add_experiment_options(parser)
     experiment = open_experiment(parser.parse_args())
+    require_one_origin(experiment)
     table = ResultsTable(experiment.setting, [gather(system, experiment) for system in experiment.systems])
     write_results(f"{experiment.exp}/{NAME}", table)
     write_text(f"{experiment.exp}/RESULTS", as_text(table.setting, blocks_of(table)))

@@ -1,10 +1,12 @@
 """What trained systems said of the test utterances: the scores of all folds as arrays."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from local.results.same_origin import require_same_origin
 from ser.base.errors import UserError
 from ser.data.data_dir import read_table
 from ser.infer.results_file import FoldResults, read_fold_results
@@ -99,13 +101,13 @@ def require_same_test(one: Run, other: Run) -> None:
                         f"({len(mismatched)} such); they ran on different data")
 
 
-def read_predictions(directories: list[str], folds: list[str], data_dir: str | Path) -> Predictions:
+def read_predictions(systems: Sequence[list[str]], folds: list[str], data_dir: str | Path) -> Predictions:
     """Read runs that scored the same utterances.
 
     Parameters
     ----------
-    directories : list of str
-        One of each run, a system with a seed; the rows of `hypotheses` have this order.
+    systems : list of list of str
+        Of each system the directories of its runs, one of each seed; the rows of `hypotheses` have this order.
     folds : list of str
         Model directories below each of them.
     data_dir : str or Path
@@ -118,12 +120,15 @@ def read_predictions(directories: list[str], folds: list[str], data_dir: str | P
     Raises
     ------
     UserError
-        A fold has no result, a file is damaged, or the runs differ in classes, utterances or references.
+        A fold has no result, a file is damaged, or the runs differ in classes, utterances, references or origin.
     """
     utt2spk = read_table(Path(data_dir) / "utt2spk", columns=2)
-    first, *others = runs = [read_run(directory, folds, data_dir) for directory in directories]
+    runs_of = [[read_run(directory, folds, data_dir) for directory in directories] for directories in systems]
+    first, *others = runs = [run for of_system in runs_of for run in of_system]
     for other in others:
         require_same_test(first, other)
+    require_same_origin([{f"{run.directory}/{fold}": results for run in of_system
+                          for fold, results in run.results.items()} for of_system in runs_of], data_dir)
     utterances = sorted(first.utterances)
     unknown = [utt for utt in utterances if utt not in utt2spk]
     if unknown:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from local.experiment.experiment import Experiment
 from local.results.blocks import Block
 from ser.data.data_dir import read_table
 from ser.data.folds import read_fold
-from ser.model_dir.record import data_stamp
+from ser.model_dir.data_stamp import stamp_data
 
 Configs = dict[str, dict[str, Any]]  # the config.json of each model, by its directory
 
@@ -41,21 +42,23 @@ def fold_table(experiment: Experiment, utt2spk: dict[str, str]) -> Block:
 
 
 def stamp_blocks(experiment: Experiment, configs: Configs) -> list[Block]:
-    """The checksum over the data of each fold, and how many models were trained on just that."""
+    """The checksums of data and lists of each fold, and how many models were trained on just that."""
     rows: list[list[str]] = []
     changed: list[str] = []
+    norms = [config["options"].get("feature_norm", "none") for config in configs.values()]
     for fold in experiment.folds:
-        stamp = data_stamp(experiment.data, f"folds/{fold}")
+        stamp = stamp_data(experiment.data, f"folds/{fold}", norms[0])
         models = [config for directory, config in configs.items() if Path(directory).name == fold]
-        same = sum(config["options"].get("data_stamp") == stamp for config in models)
-        rows.append([fold, stamp, f"{same} of {len(models)}"])
+        same = sum(config.get("data") == asdict(stamp) for config in models)
+        rows.append([fold, stamp.of_data, stamp.lists, f"{same} of {len(models)}"])
         changed += [fold] * (same < len(models))
     warning = Block("warning", [f"Models of {', '.join(changed)} were trained on other data than {experiment.data} "
                                 "holds now; its counts and checksums do not describe them."])
     return [*([warning] if changed else []),
-            Block.paragraph("Of a fold: utt2spk, utt2emo, utt2num_frames, conf/fbank.conf, conf/vad.conf and the "
-                            "fold's lists; a model was trained on these when its config.json has the same data_stamp."),
-            Block.table([["fold", "sha256", "models trained on it"], *rows])]
+            Block.paragraph("The data: voiced frames, utt2spk, utt2emo, conf/fbank.conf and conf/vad.conf, by content "
+                            "(data_stamp of config.json). A model was trained on these when its config.json has the "
+                            "same data and lists."),
+            Block.table([["fold", "sha256 of the data", "sha256 of the lists", "models trained on it"], *rows])]
 
 
 def pretraining_blocks(configs: Configs) -> list[Block]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -51,10 +52,20 @@ def _explained(path: Path) -> Iterator[None]:
 def temporary_folder(parent: str | Path, prefix: str) -> Iterator[Path]:
     """Yield a new folder in `parent`, removed at the end; those that killed processes have left are removed first."""
     parent = Path(parent)
-    for leftover in parent.glob(f"{prefix}*"):
-        shutil.rmtree(leftover, ignore_errors=True)
+    for leftover in parent.iterdir():
+        if re.fullmatch(rf"{re.escape(prefix)}[a-z0-9_]{{8}}", leftover.name):  # as tempfile names them
+            shutil.rmtree(leftover, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=prefix, dir=parent) as folder:
         yield Path(folder)
+
+
+def remove(path: str | Path) -> None:
+    """Remove a file, a folder with all that is in it, or a link and not what it leads to, if there is one."""
+    path = Path(path)
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def write_text(path: str | Path, text: str) -> None:

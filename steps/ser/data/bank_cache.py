@@ -27,7 +27,8 @@ from ser.base.log import log, progress
 from ser.data.flat_frames import FlatFrames, FlatWriter, Index
 from ser.data.voiced_features import VoicedFeatures
 
-_FORMAT = 1  # of the two files, and of what a normalization of that name does
+_FORMAT = 2  # of the two files, and of what a normalization of that name does
+_FILES = {"frames", "index"}
 
 
 def open_cache(features: VoicedFeatures, utts: Sequence[str]) -> FlatFrames | None:
@@ -45,7 +46,7 @@ def open_cache(features: VoicedFeatures, utts: Sequence[str]) -> FlatFrames | No
         Of `utts`, read-only. None when the copy lacks one, because there is a fault in it, or when there can be no
         copy, for example in a directory that cannot be written to; a line in the log says why.
     """
-    folder = features.data_dir / "bank" / f"{features.feature_norm}.{features.dtype}"
+    folder = _folder(features)
     source = _source(features)
     try:
         copy = _open(folder, source) or _make_once(folder, source, features, [])
@@ -61,6 +62,46 @@ def open_cache(features: VoicedFeatures, utts: Sequence[str]) -> FlatFrames | No
         log(f"{folder}: lacks {min(lacking)} ({len(lacking)} missing), so the archives are read")
         return None
     return copy.select(utts)
+
+
+def content_checksums(features: VoicedFeatures) -> dict[str, int]:
+    """Checksums of what the utterances of a data directory sound like, without the paths and times of its archives.
+
+    They stand in the index of every copy; one is made of `features` when there is none of what the archives hold now.
+    Where there can be no copy, the archives are read.
+
+    Returns
+    -------
+    dict of str to int
+        Utterance to the zlib.crc32 of its voiced frames before their normalization, of all that have no fault.
+    """
+    bank = features.data_dir / "bank"
+    source = _source(features)
+    try:
+        index = next(filter(None, (_index(folder, source) for folder in _copies(bank))), None)
+        if index is None and _make_once(_folder(features), source, features, []):
+            index = _index(_folder(features), source)
+    except OSError as error:
+        log(f"{bank}: cannot be made ({error.strerror}), so the archives are read to tell whether the features are "
+            "those of before")
+        index = None
+    if index is not None:
+        return dict(zip(index.utts, index.contents, strict=True))
+    checksums = {}
+    for utt in progress([utt for utt in features.feats if utt in features.vad], unit="utt"):
+        with contextlib.suppress(UserError):  # training says so when it needs the utterance
+            checksums[utt] = features[utt].content
+    return checksums
+
+
+def _folder(features: VoicedFeatures) -> Path:
+    return features.data_dir / "bank" / f"{features.feature_norm}.{features.dtype}"
+
+
+def _copies(bank: Path) -> list[Path]:
+    """The folders of copies, whole or not: those that hold nothing but what a copy has."""
+    folders = [path for path in sorted(bank.glob("*")) if path.is_dir() and not path.is_symlink()]
+    return [path for path in folders if {file.name for file in path.iterdir()} <= _FILES]
 
 
 def _source(features: VoicedFeatures) -> str:
@@ -105,15 +146,22 @@ def _read_index(folder: Path) -> tuple[str, str, bytes]:
     return source.decode(errors="replace"), stamp.decode(errors="replace"), body
 
 
-def _open(folder: Path, source: str) -> FlatFrames | None:
-    """All utterances of a copy; None when there is none of this source, or it is damaged."""
+def _index(folder: Path, source: str) -> Index | None:
+    """The index of a copy; None when there is none of this source, or it is damaged."""
     made_from, stamp, body = _read_index(folder)
     if made_from != source:
         return None
     if stamp != _stamp(folder, source, body):
         log(f"{folder}/index: is damaged")
         return None
-    index = Index(**json.loads(body))
+    return Index(**json.loads(body))
+
+
+def _open(folder: Path, source: str) -> FlatFrames | None:
+    """All utterances of a copy; None when there is none of this source, or it is damaged."""
+    index = _index(folder, source)
+    if index is None:
+        return None
     dtype = np.dtype(folder.suffix[1:])
     frames = folder / "frames"
     size = sum(index.lengths) * index.dimension * dtype.itemsize
@@ -160,8 +208,8 @@ def _make(folder: Path, source: str, features: VoicedFeatures) -> None:
     started = time.monotonic()
     aside = folder.with_name(f".{folder.name}")
     # Remove what a killed process has left, and copies of what the archives held before.
-    for other in folder.parent.iterdir():
-        if other.is_dir() and (other in (aside, folder) or _read_index(other)[0] != source):
+    for other in _copies(folder.parent):
+        if other in (aside, folder) or _read_index(other)[0] != source:
             shutil.rmtree(other)
     try:
         aside.mkdir()

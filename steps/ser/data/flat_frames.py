@@ -13,12 +13,25 @@ from ser.data.voiced_features import VoicedFeatures
 
 @dataclass
 class Index:
-    """What a FlatWriter has written: of each utterance its id, number of frames, and their zlib.crc32."""
+    """What a FlatWriter has written.
+
+    Attributes
+    ----------
+    dimension : int
+    utts : list of str
+    lengths, checksums : list of int
+        Of each utterance: its frames, and their zlib.crc32.
+    contents : list of int
+        The zlib.crc32 of its frames before their normalization, which is the same whatever normalization and type are.
+    unvoiced : list of str
+        Those that have no voiced frame.
+    """
 
     dimension: int = 0
     utts: list[str] = field(default_factory=list)
     lengths: list[int] = field(default_factory=list)
     checksums: list[int] = field(default_factory=list)
+    contents: list[int] = field(default_factory=list)
     unvoiced: list[str] = field(default_factory=list)
 
 
@@ -44,7 +57,7 @@ class FlatWriter:
 
     def add(self, utt: str) -> None:
         """Append an utterance; when there is a fault in it, raise UserError and write nothing."""
-        frames, is_voiced = self.features[utt]
+        frames, is_voiced, content = self.features[utt]
         index = self.index
         dimension = index.dimension or frames.shape[1]
         if frames.shape[1] != dimension:
@@ -55,6 +68,7 @@ class FlatWriter:
         index.utts.append(utt)
         index.lengths.append(len(frames))
         index.checksums.append(zlib.crc32(frames.data))
+        index.contents.append(content)
         if not is_voiced:
             index.unvoiced.append(utt)
 

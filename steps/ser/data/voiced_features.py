@@ -1,7 +1,9 @@
 """What a network sees of an utterance: its voiced frames, normalized."""
 
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -18,11 +20,35 @@ def voiced_and_normalized(matrix: np.ndarray, voiced: np.ndarray, feature_norm: 
 
     `voiced` is bool `[frames]`; `feature_norm` is a name of ser.data.normalization.PER_UTTERANCE.
     """
+    return _normalized(_voiced(matrix, voiced), feature_norm, dtype)
+
+
+def _voiced(matrix: np.ndarray, voiced: np.ndarray) -> np.ndarray:
+    return matrix[voiced] if voiced.any() else matrix
+
+
+def _normalized(frames: np.ndarray, feature_norm: str, dtype: DTypeLike) -> np.ndarray:
     normalize = PER_UTTERANCE[feature_norm]
-    if voiced.any():
-        matrix = matrix[voiced]
     with np.errstate(over="ignore"):
-        return np.ascontiguousarray(normalize(matrix) if normalize else matrix, dtype)
+        return np.ascontiguousarray(normalize(frames) if normalize else frames, dtype)
+
+
+class Utterance(NamedTuple):
+    """Features of an utterance.
+
+    Attributes
+    ----------
+    frames : numpy.ndarray
+        `[voiced frames, dimension]`, normalized; all frames of an utterance without a voiced one.
+    is_voiced : bool
+        Whether it has a voiced frame.
+    content : int
+        zlib.crc32 of these frames in float32 before their normalization.
+    """
+
+    frames: np.ndarray
+    is_voiced: bool
+    content: int
 
 
 class VoicedFeatures:
@@ -62,15 +88,8 @@ class VoicedFeatures:
                 raise UserError(f"{self.data_dir}/{name}: has no entry for {missing[0]} ({len(missing)} missing); "
                                 "run steps/make_fbank.sh, steps/compute_vad.sh and steps/fix_data_dir.py")
 
-    def __getitem__(self, utt: str) -> tuple[np.ndarray, bool]:
+    def __getitem__(self, utt: str) -> Utterance:
         """Read an utterance.
-
-        Returns
-        -------
-        frames : numpy.ndarray
-            `[voiced frames, dimension]`; all frames of an utterance without a voiced one.
-        is_voiced : bool
-            Whether it has a voiced frame.
 
         Raises
         ------
@@ -82,8 +101,9 @@ class VoicedFeatures:
         if len(voiced) != len(matrix):
             raise UserError(f"{self.data_dir}/vad.scp: {utt} has {len(voiced)} decisions for {len(matrix)} frames; "
                             "run steps/compute_vad.sh again")
-        frames = voiced_and_normalized(matrix, voiced, self.feature_norm, self.dtype)
+        selected = np.ascontiguousarray(_voiced(matrix, voiced))
+        frames = _normalized(selected, self.feature_norm, self.dtype)
         if not np.isfinite(frames).all():
             raise UserError(f"{self.feats[utt]}: holds a value that is too large for {self.dtype} (utterance {utt}); "
                             "scale the features down")
-        return frames, bool(voiced.any())
+        return Utterance(frames, bool(voiced.any()), zlib.crc32(selected.data))

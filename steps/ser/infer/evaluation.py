@@ -1,6 +1,5 @@
 """Scores of a trained emotion model on the test speakers of its fold, as files and as a result line."""
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -10,55 +9,12 @@ from ser.base.errors import UserError
 from ser.base.files import write_text
 from ser.data.feature_bank import load_bank
 from ser.data.fold_data import FoldData
+from ser.infer.choices import choices_of
 from ser.infer.posteriors import posteriors
-from ser.infer.results_file import NAME, Choices, Counts, FoldResults, result_line, write_results
+from ser.infer.results_file import NAME, Counts, FoldResults, result_line, write_results
 from ser.model_dir.emotion_model import load_emotion_model
-from ser.model_dir.finetune_config import FinetuneConfig
 from ser.model_dir.model_card import write_card
 from ser.stats.metrics import confusion_matrix
-
-
-def choices_of(config: dict[str, Any]) -> Choices:
-    """What a model is, for its result line: the open points of the paper as it took them.
-
-    Parameters
-    ----------
-    config : dict
-        A checked config.json, with the defaults of all options.
-    """
-    options = config["options"]
-    pretraining = config["pretraining"]
-    dimension = config["dimension"]
-    log_energy = bool(re.search(r"^--use-energy=true", config["features"].get("fbank.conf", ""), re.MULTILINE))
-
-    # Words of the line, without commas, by the option that they name
-    words = {"backbone": options["backbone"], "ad_after": f"ad {options['ad_after'].replace(',', '+')}"}
-    if options["ad_after"] != "none":
-        words["attention"] = options["attention"]
-        words["ad_head"] = f"head {options['ad_head']}"
-        if options["ad_weight"] != FinetuneConfig.ad_weight:
-            words["ad_weight"] = f"lambda {options['ad_weight']}"
-        if options["ad_loss"] != "both":
-            words["ad_loss"] = f"ad-loss {options['ad_loss']}"
-    if options["pretrained_dir"]:
-        words["pretrained_dir"] = f"pretrain {pretraining['dataset']} {pretraining['num_speakers']} spk"
-    if options["train_extractor"] != "all":
-        words["train_extractor"] = f"train {options['train_extractor']}"
-    if options["adversary_weight"]:
-        words["adversary_weight"] = f"adversary {options['adversary_weight']}"
-    if options["augment"] != "none":
-        words["augment"] = options["augment"]
-        words["neutral_class"] = options["neutral_class"]
-    features = f"{dimension - 1}mel+energy" if log_energy else f"{dimension}mel"
-    words["feature_norm"] = f"{features} norm {options['feature_norm']}"
-    words["crop"] = f"crop {options['crop']}"
-    words["class_weights"] = f"weights {options['class_weights']}"
-    words["epochs"] = f"{options['epochs']} epochs"
-    words["select"] = f"select {options['select']}"
-
-    return Choices(dataset=config["dataset"], protocol=config["protocol"], seed=options["seed"],
-                   phrase=" ".join(words.values()), options={name: options[name] for name in words},
-                   pretraining=dict(pretraining), dimension=dimension, log_energy=log_energy)
 
 
 def score(model_dir: str | Path, data_dir: str | Path, device: torch.device) -> str:

@@ -17,7 +17,7 @@ from ser.base.files import write_text
 from ser.stats.metrics import ClassScores, Scores, scores_by_class, scores_of
 
 NAME = "results.json"
-FORMAT = 1
+FORMAT = 2
 
 _Kind = TypeVar("_Kind")
 
@@ -33,14 +33,18 @@ class Choices:
     phrase : str
         The options below, in the words of the line.
     options : dict
-        Those of steps/finetune.py that the line names, by their name in config.json: the open points of the paper, and
-        what is not at its default.
+        Those of the training that the line names, by their name in config.json: some that a reader always wants, and
+        all that are not at their default.
     pretraining : dict
-        dataset, num_speakers and identity of the pre-training; empty without one.
+        dataset, num_speakers, identity and options_digest of the pre-training; empty without one.
     dimension : int
         Features per frame.
     log_energy : bool
         Whether the log energy is one of them.
+    precision, device : str
+        In what and on what was trained: `bf16` or `fp32`, `cpu` or `cuda`.
+    options_digest : str
+        Six hexadecimal digits for all options, defaults included, and the precision; the same for all folds and seeds.
     """
 
     dataset: str
@@ -51,6 +55,14 @@ class Choices:
     pretraining: dict[str, Any]
     dimension: int
     log_energy: bool
+    precision: str
+    device: str
+    options_digest: str
+
+    @property
+    def words(self) -> str:
+        """The end of a result line."""
+        return f"{self.phrase}, {self.precision} {self.device}, options {self.options_digest}"
 
 
 @dataclass(frozen=True)
@@ -88,7 +100,7 @@ class FoldResults:
     fold : str
         Its name under DATA/folds.
     data_stamp : str
-        Checksum of the data that it was trained on (ser.model_dir.record.data_stamp).
+        Checksum of the data that it was trained on (ser.model_dir.data_stamp), the same for all folds.
     test : Counts
     """
 
@@ -98,11 +110,41 @@ class FoldResults:
     test: Counts
 
 
+@dataclass(frozen=True)
+class PretrainResults:
+    """results.json of a pre-training.
+
+    Attributes
+    ----------
+    trained : Choices
+    data_stamp : str
+        As in FoldResults.
+    accuracy : float
+        Of the identification of the speakers, best of all epochs, in percent.
+    utterances, num_speakers : int
+        On how many held-out utterances, of how many speakers.
+    """
+
+    trained: Choices
+    data_stamp: str
+    accuracy: float
+    utterances: int
+    num_speakers: int
+
+
 def result_line(scores: Scores, what: str, trained: Choices, where: str | Path) -> str:
     """The line that users grep: `%WF1 x [ correct / total correct, UA y, WA z, WHAT, … ] WHERE`."""
     return (f"%WF1 {scores.wf1:.2f} [ {scores.correct} / {scores.total} correct, UA {scores.ua:.2f}, "
             f"WA {scores.wa:.2f}, {what}, seed {trained.seed}, "
-            f"{trained.dataset} {trained.protocol}, {trained.phrase} ] {where}\n")
+            f"{trained.dataset} {trained.protocol}, {trained.words} ] {where}\n")
+
+
+def pretraining_line(results: PretrainResults, where: str | Path) -> str:
+    """The same of a pre-training: `%IDACC x [ best of N epochs on … ] WHERE`."""
+    trained = results.trained
+    return (f"%IDACC {results.accuracy:.2f} [ best of {trained.options['epochs']} epochs on {results.utterances} "
+            f"held-out utterances, {results.num_speakers} speakers, seed {trained.seed}, "
+            f"{trained.dataset} {trained.protocol}, {trained.words} ] {where}\n")
 
 
 def write_results(path: str | Path, results: Any) -> None:

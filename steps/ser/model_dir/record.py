@@ -1,30 +1,55 @@
-"""What tells whether a model directory is done, and by what it was made: options, stamp of the data, environment."""
+"""What tells whether a model directory is done, and from what it was made: options, data, pre-trained model."""
 
-import hashlib
 import json
 import platform
 import shutil
 import subprocess
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ser.base.errors import UserError
+from ser.base.files import remove
+from ser.base.log import log
 from ser.base.processes import world_size
-from ser.model_dir.checkpoint import load_config
+from ser.model_dir.checkpoint import load_config, save_config
+from ser.model_dir.data_stamp import DataStamp, digest
 
-# Options that are checksums, in words.
-_CHANGED = {
-    "data_stamp": "was made before its data directory changed",
-    "pretrained_identity": "was made from another pre-trained model",
-}
+# What a training leaves in its directory beside config.json; RESULT goes first, so that a killed removal is not done.
+_MADE = ("RESULT", "results.json", "README.md", "state.safetensors", "best.safetensors", "last.safetensors",
+         "log/epochs.tsv", "score", "analysis")
 
 
-def digest(*parts: Any) -> str:
-    """sha256 of JSON-able parts."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+@dataclass(frozen=True)
+class MadeFrom:
+    """All that the result of a training depends on, but for precision and processor.
+
+    Attributes
+    ----------
+    options : dict
+        Of network and training, with the seed; another value makes another model.
+    data : DataStamp
+    pretraining : str or None
+        Identity of the pre-trained model.
+    paths : dict of str to str or None
+        Where data and pre-trained model are, for readers of config.json; nothing depends on them.
+    """
+
+    options: Mapping[str, Any]
+    data: DataStamp
+    pretraining: str | None
+    paths: Mapping[str, str | None]
+
+    def identity(self, precision: str) -> str:
+        """Checksum of a training: a state with the same one is of the same training."""
+        return digest(dict(self.options), asdict(self.data), self.pretraining, precision)
+
+    def as_config(self) -> dict[str, Any]:
+        """The options that config.json keeps."""
+        return {**self.options, **self.paths, "data_stamp": self.data.of_data, "pretrained_identity": self.pretraining}
 
 
 def _git(*words: str) -> str:
@@ -49,58 +74,122 @@ def environment(device: torch.device, precision: str) -> dict[str, Any]:
     }
 
 
-def is_done(model_dir: str | Path, options: Mapping[str, Any]) -> bool:
-    """Whether a model directory holds the RESULT of these options.
+def require_own(model_dir: str | Path) -> None:
+    """Raise UserError unless a directory is a training's, empty or not there: nobody else's files are touched.
 
-    Parameters
-    ----------
-    model_dir : str or Path
-    options : dict
-        Everything that the result depends on.
+    The log of a job may be in its folder log before the training begins.
+    """
+    path = Path(model_dir)
+    config = path / "config.json"
+    if not path.is_dir():
+        if path.exists() or path.is_symlink():
+            raise UserError(f"{path}: is no folder; take another directory")
+    elif config.exists():
+        if not _is_of_a_training(config):
+            raise UserError(f"{config}: is not that of a training; take another directory, or remove this one yourself")
+    else:
+        strangers = sorted(each.name for each in path.iterdir()
+                           if each.name != "log" and not each.name.startswith(".") and not _is_empty_folder(each))
+        if strangers:
+            raise UserError(f"{path}: is no model directory, for it holds {strangers[0]} and no config.json of a "
+                            "training; take another directory")
+
+
+def _is_empty_folder(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())
+
+
+def _is_of_a_training(path: Path) -> bool:
+    """Whether a config.json was written by this recipe, in whichever version."""
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError, OSError):
+        return False
+    return isinstance(config, dict) and ("format_version" in config or {"options", "identity"} <= config.keys())
+
+
+def changes_since(model_dir: str | Path, made_from: MadeFrom) -> list[str]:
+    """What of data and pre-trained model is other than it was when a model directory was made, in words.
+
+    Returns
+    -------
+    list of str
+        Empty when all is as it was, or when nothing is there.
 
     Raises
     ------
     UserError
-        The directory was made with other options, of which the message names one, or is of another format.
+        The directory was made with other options, of which the message names one, is of another format, or is not that
+        of a training.
     """
-    model_dir = Path(model_dir)
-    if not (model_dir / "config.json").exists():
-        return False
-    before = load_config(model_dir)["options"]
-    for key in sorted(options.keys() | before.keys()):
-        if options.get(key) != before.get(key):
-            reason = _CHANGED.get(key, f"was made with {key} {before.get(key)}, asked for is {options.get(key)}")
-            raise UserError(f"{model_dir}: {reason}; take another directory (run.sh: --exp-dir) or give "
-                            "--restart true (run.sh: --stage N)")
-    return (model_dir / "RESULT").exists()
+    require_own(model_dir)
+    if not (Path(model_dir) / "config.json").exists():
+        return []
+    config = load_config(model_dir)
+    before = config["options"]
+    unknown = []
+    for key, value in sorted(made_from.options.items()):
+        if key not in before:
+            unknown.append(f"the version of the recipe (it had no {key})")
+        elif before[key] != value:
+            raise _other_option(model_dir, key, before[key], value)
+    start = before.get("pretrained_identity")
+    if (start is None) != (made_from.pretraining is None):
+        key = "pretrained_dir"
+        raise _other_option(model_dir, key, before.get(key), made_from.paths.get(key))
+    changes = data_changes_since(config, made_from.data) + unknown[:1]
+    return changes + ["pre-trained model"] if start != made_from.pretraining else changes
 
 
-def open_model_dir(model_dir: str | Path, options: Mapping[str, Any], restart: bool) -> bool:
-    """Make a model directory, or with `restart` a new one; return is_done()."""
-    if restart:
-        shutil.rmtree(model_dir, ignore_errors=True)
-    Path(model_dir).mkdir(parents=True, exist_ok=True)
-    return is_done(model_dir, options)
+def _other_option(model_dir: str | Path, key: str, before: Any, now: Any) -> UserError:
+    return UserError(f"{model_dir}: was made with {key} {before}, asked for is {now}; take another directory "
+                     "(run.sh: --exp-dir) or give --restart true (run.sh: --stage N)")
 
 
-def data_stamp(data_dir: str | Path, lists: str) -> str:
-    """sha256 over what defines a data directory's utterances, labels and features, and some lists of it.
+def data_changes_since(config: Mapping[str, Any], data: DataStamp) -> list[str]:
+    """What of the data is other than in a config.json, in words."""
+    if "data" not in config:
+        return ["the version of the recipe (it kept no checksums of features)"]
+    return data.changes_since(config["data"])
+
+
+def is_done(model_dir: str | Path, made_from: MadeFrom) -> bool:
+    """Whether a model directory holds the RESULT of just this; says what has changed. Raises as changes_since()."""
+    changes = changes_since(model_dir, made_from)
+    if changes:
+        log(f"{model_dir}: changed since it was made: {', '.join(changes)}; it is made again from the start")
+    return not changes and (Path(model_dir) / "RESULT").exists()
+
+
+def begin_model_dir(model_dir: str | Path, made_from: MadeFrom, *, restart: bool, precision: str,
+                    device: torch.device, **derived: Any) -> None:
+    """Write config.json, once options and data are known to be right.
+
+    What an earlier training left there is removed before, when `restart` says so or it was made from other data;
+    otherwise the training continues from its state.
 
     Parameters
     ----------
-    data_dir : str or Path
-    lists : str
-        Folder of utterance lists under data_dir.
+    model_dir : str or Path
+    made_from : MadeFrom
+    restart : bool
+    precision : str
+    device : torch.device
+    derived
+        What else config.json keeps.
     """
-    data_dir = Path(data_dir)
-    files = [data_dir / name for name in ("utt2spk", "utt2emo", "utt2num_frames", "conf/fbank.conf", "conf/vad.conf")]
-    if (data_dir / lists).is_dir():
-        files += sorted((data_dir / lists).iterdir())
-    stamp = hashlib.sha256()
-    for path in files:
-        if path.is_file():
-            stamp.update(f"{path.relative_to(data_dir)}\n".encode() + path.read_bytes())
-    return stamp.hexdigest()
+    require_own(model_dir)
+    if restart or changes_since(model_dir, made_from):
+        clear_model_dir(model_dir)
+    save_config(model_dir, made_from.as_config(), identity=made_from.identity(precision), data=asdict(made_from.data),
+                environment=environment(device, precision), **derived)
+
+
+def clear_model_dir(model_dir: str | Path) -> None:
+    """Remove what a training left beside config.json, and nothing else; raises UserError as require_own()."""
+    require_own(model_dir)
+    for name in _MADE:
+        remove(Path(model_dir) / name)
 
 
 def feature_configuration(data_dir: str | Path) -> dict[str, str]:

@@ -14,10 +14,19 @@ from ser.data.data_dir import read_dataset
 from ser.data.feature_bank import FeatureBank, load_bank
 from ser.data.fold_data import FoldData
 from ser.data.normalization import corpus_statistics
+from ser.infer.choices import FINETUNING, options_digest
 from ser.infer.posteriors import posteriors
-from ser.model_dir.checkpoint import load_config, load_tensors, save_config
+from ser.model_dir.checkpoint import load_config, load_tensors
+from ser.model_dir.data_stamp import stamp_data
 from ser.model_dir.finetune_config import FinetuneConfig
-from ser.model_dir.record import data_stamp, digest, environment, feature_configuration, open_model_dir
+from ser.model_dir.record import (
+    MadeFrom,
+    begin_model_dir,
+    data_changes_since,
+    feature_configuration,
+    is_done,
+    require_own,
+)
 from ser.nn.losses import overall_loss, speaker_loss
 from ser.nn.models import EmotionModel, EmotionModelConfig
 from ser.stats.metrics import confusion_matrix, scores_of
@@ -65,12 +74,12 @@ class Task:
             raise UserError(f"train-extractor {self.model.train_extractor} keeps weights of a pre-training; "
                             "give --pretrained-dir")
 
-    def options(self) -> dict[str, Any]:
-        """Everything that the result depends on, as config.json keeps it; raises UserError."""
-        pretrained_identity = load_config(self.pretrained_dir)["identity"] if self.pretrained_dir else None
-        return {**asdict(self.model), **asdict(self.config), "fold": self.fold, "seed": self.seed,
-                "data_dir": self.data_dir, "data_stamp": data_stamp(self.data_dir, f"folds/{self.fold}"),
-                "pretrained_dir": self.pretrained_dir, "pretrained_identity": pretrained_identity}
+    def made_from(self) -> MadeFrom:
+        """Everything that the result depends on; raises UserError."""
+        return MadeFrom(options={**asdict(self.model), **asdict(self.config), "fold": self.fold, "seed": self.seed},
+                        data=stamp_data(self.data_dir, f"folds/{self.fold}", self.config.feature_norm),
+                        pretraining=load_config(self.pretrained_dir)["identity"] if self.pretrained_dir else None,
+                        paths={"data_dir": self.data_dir, "pretrained_dir": self.pretrained_dir})
 
 
 def finished_task(model_dir: str | Path) -> Task:
@@ -81,12 +90,15 @@ def finished_task(model_dir: str | Path) -> Task:
     UserError
         The training is not finished, or the data is no longer what it was.
     """
-    options = load_config(model_dir)["options"]
+    config = load_config(model_dir)
+    options = config["options"]
     if not (Path(model_dir) / "RESULT").exists():
         raise UserError(f"{model_dir}/RESULT: not there; train the model first (run.sh: stage 5)")
-    if data_stamp(options["data_dir"], f"folds/{options['fold']}") != options["data_stamp"]:
-        raise UserError(f"{model_dir}: {options['data_dir']} has changed since it was trained; "
-                        "train it again (run.sh: --stage 5)")
+    data = stamp_data(options["data_dir"], f"folds/{options['fold']}", options["feature_norm"])
+    changes = data_changes_since(config, data)
+    if changes:
+        raise UserError(f"{model_dir}: {options['data_dir']} has changed since it was trained: {', '.join(changes)}; "
+                        "train it again (run.sh: stage 5)")
     return Task(model_dir=str(model_dir), data_dir=options["data_dir"], fold=options["fold"],
                 model=from_options(EmotionModelConfig, options), config=from_options(FinetuneConfig, options),
                 pretrained_dir=options["pretrained_dir"], seed=options["seed"])
@@ -122,8 +134,9 @@ def finetune(task: Task, *, device: torch.device, precision: str, restart: bool,
     """
     # Options, and whether they are done.
     config = task.config
-    options = task.options()
-    if open_model_dir(task.model_dir, options, restart):
+    made_from = task.made_from()
+    require_own(task.model_dir)
+    if not restart and is_done(task.model_dir, made_from):
         return None
 
     # Data.
@@ -154,13 +167,13 @@ def finetune(task: Task, *, device: torch.device, precision: str, restart: bool,
         hypotheses = posteriors(model, bank, valid, precision).argmax(1)
         return scores_of(confusion_matrix(emotions[valid].cpu(), hypotheses, num_classes)).wf1
 
-    # What the model is made from.
-    identity = digest(options, pretraining, bank.fingerprint(), emotions.tolist(), speakers.tolist(), precision)
-    save_config(task.model_dir, options, identity=identity, environment=environment(device, precision),
-                classes=data.classes, training_speakers=data.training_speakers, dimension=bank.dimension,
-                dataset=read_dataset(task.data_dir), protocol=data.protocol,
-                features=feature_configuration(task.data_dir), pretraining=pretraining,
-                utterances={part: len(utts) for part, utts in data.parts.items()})
+    # What the model is made from. Only now is removed what stood in its place.
+    features = feature_configuration(task.data_dir)
+    begin_model_dir(task.model_dir, made_from, restart=restart, precision=precision, device=device,
+                    classes=data.classes, training_speakers=data.training_speakers, dimension=bank.dimension,
+                    dataset=read_dataset(task.data_dir), protocol=data.protocol, features=features,
+                    pretraining=pretraining, utterances={part: len(utts) for part, utts in data.parts.items()},
+                    options_digest=options_digest(made_from.options, FINETUNING, features, precision, pretraining))
 
     # Training.
     extractor_lr_factor = config.extractor_lr_factor if task.pretrained_dir else config.scratch_lr_factor
@@ -169,7 +182,7 @@ def finetune(task: Task, *, device: torch.device, precision: str, restart: bool,
                 schedule=step_decay(config.milestones, config.lr_decay), precision=precision, fast=fast,
                 save_every=save_every)
     trainer = Trainer(model=model, bank=augmented, positions=train, loss=loss, validate=validate, plan=plan,
-                      model_dir=task.model_dir, identity=identity)
+                      model_dir=task.model_dir, identity=made_from.identity(precision))
     trainer.run()
     return trainer
 
@@ -188,7 +201,8 @@ def initial_model(task: Task, data: FoldData, bank: FeatureBank) -> tuple[Emotio
     -------
     model : EmotionModel
     pretraining : dict
-        Identity, dataset and num_speakers of the pre-training; empty for an extractor that starts at random.
+        Identity, dataset, num_speakers and options_digest of the pre-training; empty for an extractor that starts at
+        random.
 
     Raises
     ------
@@ -213,7 +227,7 @@ def _balanced_weights(emotions: torch.Tensor, num_classes: int) -> torch.Tensor:
 
 
 def _load_extractor(model: EmotionModel, task: Task, pretrained_dir: str) -> dict[str, Any]:
-    """Copy a speaker model's extractor into an emotion model; return identity, dataset and num_speakers of it."""
+    """Copy a speaker model's extractor into an emotion model; return what initial_model() says of it."""
     # It must have been trained on such features.
     pretrained = load_config(pretrained_dir)
     for key, value in (("backbone", task.model.backbone), ("feature_norm", task.config.feature_norm)):
@@ -235,4 +249,5 @@ def _load_extractor(model: EmotionModel, task: Task, pretrained_dir: str) -> dic
                         "pre-train again on such features") from None
     if unexpected or any(not name.startswith("ad.") and ".adapter." not in name for name in missing):
         raise UserError(f"{pretrained_dir}/best.safetensors: does not fit the extractor {task.model.backbone}")
-    return {key: pretrained[key] for key in ("identity", "dataset", "num_speakers")}
+    return {**{key: pretrained[key] for key in ("identity", "dataset", "num_speakers")},
+            "options_digest": pretrained.get("options_digest")}  # one of a version before has none

@@ -17,9 +17,12 @@ from ser.data.data_dir import read_dataset, read_table
 from ser.data.feature_bank import load_bank
 from ser.data.folds import read_identification
 from ser.data.normalization import PER_UTTERANCE, corpus_statistics
+from ser.infer.choices import choices_of, options_digest
 from ser.infer.posteriors import posteriors
-from ser.model_dir.checkpoint import save_config
-from ser.model_dir.record import data_stamp, digest, environment, feature_configuration, open_model_dir
+from ser.infer.results_file import NAME, PretrainResults, pretraining_line, write_results
+from ser.model_dir.checkpoint import load_config
+from ser.model_dir.data_stamp import stamp_data
+from ser.model_dir.record import MadeFrom, begin_model_dir, feature_configuration, is_done, require_own
 from ser.nn.backbones import BACKBONES
 from ser.nn.models import SpeakerModel
 from ser.train.distributed import broadcast
@@ -81,9 +84,10 @@ def pretrain(model_dir: str | Path, data_dir: str | Path, config: PretrainConfig
         Data, options or what the directory holds do not fit together.
     """
     # Options, and whether they are done.
-    options = {**asdict(config), "seed": seed, "data_dir": str(data_dir),
-               "data_stamp": data_stamp(data_dir, "identification")}
-    if broadcast(is_main() and open_model_dir(model_dir, options, restart)):
+    made_from = MadeFrom(options={**asdict(config), "seed": seed}, pretraining=None, paths={"data_dir": str(data_dir)},
+                         data=stamp_data(data_dir, "identification", config.feature_norm, np.float16))
+    require_own(model_dir)
+    if broadcast(is_main() and not restart and is_done(model_dir, made_from)):
         return False
 
     # Data.
@@ -113,26 +117,27 @@ def pretrain(model_dir: str | Path, data_dir: str | Path, config: PretrainConfig
         correct = posteriors(model, bank, valid, precision).argmax(1) == speakers[valid].cpu()
         return 100 * correct.float().mean().item()
 
-    # What the model is made from.
-    identity = digest(options, bank.fingerprint(), speakers.tolist(), precision)
+    # What the model is made from. Only now is removed what stood in its place.
+    features = feature_configuration(data_dir)
     if is_main():
-        save_config(model_dir, options, identity=identity, environment=environment(device, precision),
-                    num_speakers=len(training_speakers), dimension=bank.dimension, dataset=read_dataset(data_dir),
-                    features=feature_configuration(data_dir),
-                    utterances={part: len(utts) for part, utts in parts.items()})
+        begin_model_dir(model_dir, made_from, restart=restart, precision=precision, device=device,
+                        num_speakers=len(training_speakers), dimension=bank.dimension, dataset=read_dataset(data_dir),
+                        features=features, utterances={part: len(utts) for part, utts in parts.items()},
+                        options_digest=options_digest(made_from.options, (PretrainConfig,), features, precision, {}))
 
     # Training.
     plan = Plan(epochs=config.epochs, batch_size=config.batch_size, crop=config.crop, seed=seed,
                 learning_rates={"": config.lr}, schedule=warmup_cosine(config.warmup), precision=precision, fast=fast,
                 save_every=save_every)
     trainer = Trainer(model=model, bank=bank, positions=train, loss=loss, validate=validate, plan=plan,
-                      model_dir=model_dir, identity=identity)
+                      model_dir=model_dir, identity=made_from.identity(precision))
     trainer.run()
 
     # Score.
     if is_main():
-        write_text(Path(model_dir) / "RESULT",
-                   f"%IDACC {trainer.best:.2f} [ best of {config.epochs} epochs on {len(valid)} held-out utterances, "
-                   f"{len(training_speakers)} speakers, seed {seed}, {read_dataset(data_dir)} ] {model_dir}\n")
+        trained = choices_of(load_config(model_dir), (PretrainConfig,), protocol="identification")
+        results = PretrainResults(trained, made_from.data.of_data, trainer.best, len(valid), len(training_speakers))
+        write_results(Path(model_dir) / NAME, results)
+        write_text(Path(model_dir) / "RESULT", pretraining_line(results, model_dir))
         trainer.forget_state()
     return True

@@ -11,7 +11,8 @@ from local.experiment import systems
 from ser.base.errors import UserError
 from ser.data.feature_bank import FeatureBank
 from ser.data.fold_data import FoldData
-from ser.infer.evaluation import choices_of, score
+from ser.infer.choices import choices_of
+from ser.infer.evaluation import score
 from ser.model_dir.checkpoint import load_config, load_tensors
 from ser.model_dir.emotion_model import load_emotion_model
 from ser.nn.losses import overall_loss, speaker_loss
@@ -60,20 +61,25 @@ def test_every_system_is_a_network(name):
 
 def described(name):
     task = task_of(name)
-    start = {"dataset": "vox", "num_speakers": 9} if task.pretrained_dir else {}
+    start = {"dataset": "vox", "num_speakers": 9, "options_digest": "3f9c2a"} if task.pretrained_dir else {}
     options = {**asdict(task.model), **asdict(task.config), "pretrained_dir": task.pretrained_dir, "seed": 3}
     return choices_of({"options": options, "dimension": 41, "features": {}, "pretraining": start, "dataset": "tests-4",
-                       "protocol": "loso"})
+                       "protocol": "loso", "environment": {"precision": "bf16", "device": "cpu x 2"}})
 
 
 def test_result_lines_tell_the_systems_apart():
     lines = {name: described(name).phrase for name in TABLE}
     assert len(set(lines.values())) == len(TABLE) and not any("," in line for line in lines.values())
-    tail = "41mel norm utterance-mean crop 40 weights none 3 epochs select best"
-    assert lines["resnet18_pretrain_ad"] == f"resnet18 ad last tf head own pretrain vox 9 spk {tail}"
-    assert lines["vgg5_baseline"] == f"vgg5 ad none {tail}"
-    assert lines["vgg5_ad_lambda0.1"] == f"vgg5 ad last tf head own lambda 0.1 {tail}"
-    assert lines["resnet18_adapters"] == f"resnet18 ad none pretrain vox 9 spk train adapters {tail}"
+    usual = "41mel feature-norm utterance-mean crop 40 epochs 3 select best"
+    tail = "batch-size 16 lr-milestones 9"
+    start = "pretrain vox 9 spk 3f9c2a"
+    assert lines["resnet18_pretrain_ad"] == f"backbone resnet18 ad-after last {usual} {tail} {start}"
+    assert lines["vgg5_baseline"] == f"backbone vgg5 ad-after none {usual} {tail}"
+    assert lines["vgg5_ad_lambda0.1"] == f"backbone vgg5 ad-after last {usual} {tail} ad-weight 0.1"
+    assert lines["vgg5_ad_all"].startswith("backbone vgg5 ad-after conv1+conv2+conv3+conv4+conv5 41mel ")
+    assert lines["resnet18_adapters"] == (f"backbone resnet18 ad-after none {usual} train-extractor adapters "
+                                          f"batch-size 16 extractor-lr-factor 0.1 lr-milestones 9 {start}")
+    assert described("vgg5_ad").words.startswith(f"{lines['vgg5_ad']}, bf16 cpu, options ")
 
 
 def test_the_options_of_the_line_are_data_too():
@@ -81,7 +87,8 @@ def test_the_options_of_the_line_are_data_too():
     assert (named.dataset, named.protocol, named.seed, named.dimension) == ("tests-4", "loso", 3, 41)
     assert named.options["ad_weight"] == 0.1 and named.options["epochs"] == 3 and named.pretraining == {}
     assert "ad_weight" not in described("vgg5_ad").options  # at its default
-    assert described("resnet18_pretrain").pretraining == {"dataset": "vox", "num_speakers": 9}
+    assert described("resnet18_pretrain").pretraining == {"dataset": "vox", "num_speakers": 9,
+                                                          "options_digest": "3f9c2a"}
 
 
 @pytest.mark.parametrize("words, said", [
@@ -158,7 +165,7 @@ def test_adapters_norms_and_classifier_alone_learn(tiny, exp, tmp_path):
     assert len(adapters) == 16 and all(end[name].abs().max() > 0 for name in adapters)
     assert all(".stage" in name and end[name].shape[2:] == (1, 1) for name in adapters)
     score(tmp_path / "m", tiny, CPU)
-    assert " train adapters " in (tmp_path / "m" / "RESULT").read_text()
+    assert " train-extractor adapters " in (tmp_path / "m" / "RESULT").read_text()
 
 
 def test_fresh_adapters_change_nothing():

@@ -6,12 +6,12 @@ import sys
 
 import numpy as np
 import pytest
-from sklearn.metrics import confusion_matrix, f1_score
+from sklearn.metrics import f1_score
 
 import options
 from conftest import run
 from local.results import compare
-from ser.infer.results_file import Choices, Counts, FoldResults, write_results
+from made_up_results import write_fold
 
 CLASSES = ("ang", "hap", "neu", "sad")
 
@@ -26,20 +26,6 @@ def write_data(folder, dataset="tests-4", num_speakers=6, per_speaker=30):
     (folder / "folds" / "list").write_text("".join(f"fold_s{speaker}\n" for speaker in range(num_speakers)))
     (folder / "folds" / "protocol").write_text("loso\n")
     return utt2spk
-
-
-def write_fold(directory, classes, said, dataset="tests-4", seed=0):
-    """The scores of one fold `{utterance: (ref, hyp)}` as steps/score.py writes them."""
-    (directory / "score").mkdir(parents=True)
-    (directory / "score" / "classes").write_text("".join(f"{name}\n" for name in classes))
-    probabilities = " ".join([f"{1 / len(classes):.2f}"] * len(classes))
-    (directory / "score" / "per_utt").write_text("".join(
-        f"{utt} {' '.join(pair)} {probabilities}\n" for utt, pair in said.items()))
-    trained = Choices(dataset, "loso", seed, "vgg5 ad none 41mel", {"backbone": "vgg5"}, {}, 41, False)
-    counts = Counts.of(confusion_matrix(*zip(*said.values(), strict=True), labels=classes), list(classes))
-    results = FoldResults(trained, directory.name, f"stamp of {directory.name}", counts)
-    write_results(directory / "results.json", results)
-    (directory / "RESULT").write_text("%WF1\n")
 
 
 def write_run(directory, data, utt2spk, accuracy, seed=0, dataset="tests-4"):
@@ -141,7 +127,7 @@ def test_a_system_with_itself(place, call):
 def test_few_speakers_of_synthetic_speech(num_speakers, tmp_path, call):
     utt2spk = write_data(tmp_path / "data", "synthetic-x", num_speakers)
     for system, accuracy in (("vgg5_ad", 0.9), ("vgg5_baseline", 0.3)):
-        write_run(tmp_path / "exp" / system, tmp_path / "data", utt2spk, accuracy)
+        write_run(tmp_path / "exp" / system, tmp_path / "data", utt2spk, accuracy, dataset="synthetic-x")
     status, text, _ = call("vgg5_ad", "vgg5_baseline", tmp_path / "exp")
     assert status == 0 and "on synthetic-x, a SYNTHETIC corpus that says nothing about speech (seed 0, " in text
     assert text.endswith(f"{num_speakers} speakers are too few for a test over speakers to be significant at 5 %.\n")

@@ -11,6 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from conftest import run
 from local.results import make_curves
 from local.results.make_curves import HEADING, read_curves, read_epochs
+from made_up_results import write_fold
 from ser.base.errors import UserError
 from ser.data.data_dir import read_list
 from ser.data.feature_bank import FeatureBank
@@ -35,6 +36,8 @@ def trained(tiny, tmp_path):
         table = np.column_stack([np.arange(epochs) + 1, 7 * (np.arange(epochs) + 1), rng.uniform(0, 3, epochs),
                                  rng.uniform(0, 100, epochs)])
         write_epochs(tmp_path / name, table)
+        if "/" in name:
+            write_fold(tmp_path / name, ["ang", "sad"], {"a": ("ang", "sad"), "b": ("sad", "sad")}, "source-2")
         os.utime(tmp_path / name / "log" / "epochs.tsv", (1.8e9 + number, 1.8e9 + number))
         tables[name] = table
     return tmp_path, tables
@@ -53,7 +56,7 @@ def test_tensorboard_shows_what_the_logs_hold(tiny, trained):
     exp, tables = trained
     stale = exp / "analysis" / "tensorboard" / "vgg5_baseline" / "fold_s1"
     stale.mkdir(parents=True)
-    (stale / "events.out.tfevents.1.stale").touch()
+    (stale / "events.out.tfevents.1700000000.epochs").touch()
     (exp / "analysis" / ".tensorboard.new").mkdir()  # of a run that was killed
     run(*words(tiny, exp))
     root = exp / "analysis" / "tensorboard"
@@ -73,6 +76,18 @@ def test_tensorboard_shows_what_the_logs_hold(tiny, trained):
     run(*words(tiny, exp))
     assert before == contents(exp / "analysis")
     assert {path.name for path in (exp / "analysis").iterdir()} == {"curves.png", "tensorboard"}
+
+
+def test_other_event_files_are_not_removed(tiny, trained, outcome):
+    exp, _ = trained
+    own = exp / "analysis" / "tensorboard" / "mine" / "events.out.tfevents.1700000000.host.1.0"
+    own.parent.mkdir(parents=True)
+    own.write_text("mine")
+    result = run(*words(tiny, exp), check=False)
+    outcome("event files of the user's own", "7 analysis", result.returncode, result.stderr.replace(f"{exp}/", ""))
+    assert result.returncode == 1 and own.read_text() == "mine"
+    assert result.stderr == (f"make_curves.py: {own}: is not of the recipe's curves, and {exp}/analysis/tensorboard is "
+                             "made anew each time; move it elsewhere\n")
 
 
 @pytest.mark.parametrize("dataset", ["synthetic-mini", "recorded"])

@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import dataclasses
 import functools
 import hashlib
 import html
@@ -24,7 +25,7 @@ from local.results import make_ablations, make_report, make_results
 from local.results.blocks import as_text
 from local.results.make_probes import LABELS, TARGETS, ProbesTable, Reading, SpaceRow, Verdict, blocks_of
 from ser.infer.results_file import write_results
-from ser.model_dir.record import data_stamp
+from ser.model_dir.data_stamp import stamp_data
 
 SYSTEMS = ("vgg5_baseline", "vgg5_ad", "vgg5_ad_se")
 NASTY = 'a<b>&"c'
@@ -82,7 +83,8 @@ def picture(path, size=(7, 3)):
 
 def complete(data, exp, fold, config):
     """Make the config.json of a model as steps/finetune.py writes it."""
-    config["options"] |= {"data_stamp": data_stamp(data, f"folds/{fold}"), "fold": fold, "note": NASTY}
+    config["data"] = dataclasses.asdict(stamp_data(data, f"folds/{fold}", "none"))
+    config["options"] |= {"fold": fold, "note": NASTY}
     config["features"] = {"fbank.conf": "--num-mel-bins=41\n", "vad.conf": "--mode=2  # 0 to 3\n"}
     config["environment"] = {"torch": "2.13.0", "device": "cpu x 1" if fold == "fold_s0" else "NVIDIA H100",
                              "precision": "fp32", "commit": "04f0a02"}
@@ -222,7 +224,8 @@ def test_how_it_was_made_and_from_which_data(finished, report):
     sums = dict(page.table("file", "sha256"))
     for path in (data / "utt2emo", exp / "RESULTS"):
         assert sums[str(path)] == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert page.table("fold", "sha256")[5] == ["fold_s5", data_stamp(data, "folds/fold_s5"), "3 of 3"]
+    stamp = stamp_data(data, "folds/fold_s5", "none")
+    assert page.table("fold", "sha256 of the data")[5] == ["fold_s5", stamp.of_data, stamp.lists, "3 of 3"]
     assert "were trained on other data" not in page.text
 
 
@@ -280,16 +283,16 @@ def test_ablations_of_an_earlier_run_are_not_shown(copy):
 def test_models_of_other_data_are_named(copy, report):
     data, exp = copy
     path = exp / "vgg5_ad" / "fold_s3" / "config.json"
-    path.write_text(path.read_text().replace('"data_stamp": "', '"data_stamp": "0'))
+    path.write_text(path.read_text().replace('"labels": "', '"labels": "0'))
     page = Page(report(data, exp)[1])
-    assert page.table("fold", "sha256")[3][2] == "2 of 3"
+    assert page.table("fold", "sha256 of the data")[3][3] == "2 of 3"
     assert "Models of fold_s3 were trained on other data" in page.text
 
 
 @pytest.mark.parametrize("break_it, message", [
     (lambda exp: (exp / "results.json").unlink(), "results.json: not there; run ./run.sh --stage 6"),
     (lambda exp: (exp / "results.json").write_text("{"), "results.json: not a results file; run ./run.sh --stage 6"),
-    (lambda exp: (exp / "analysis" / "probes.json").write_text('{"format": 1}'),
+    (lambda exp: (exp / "analysis" / "probes.json").write_text('{"format": 2}'),
      "probes.json: it must have setting, chance, rows, verdicts; run ./run.sh --stage 7"),
     (lambda exp: (exp / "analysis" / "curves.png").write_text("GIF89a"), "curves.png: no PNG picture; make it again"),
     (lambda exp: (exp / "vgg5_ad" / "fold_s0" / "config.json").unlink(), "config.json: no such file"),

@@ -13,6 +13,7 @@ import analyse
 from conftest import run
 from local.results.make_figure1 import choose
 from local.results.make_probes import compare, read_rows
+from made_up_results import write_fold
 from ser.analysis.ad_features import SPACES, pooled_spaces, vectors_of
 from ser.base.errors import UserError
 from ser.data.data_dir import read_list, read_table
@@ -155,8 +156,8 @@ def test_a_directory_that_is_not_finished_or_no_longer_fits_is_refused(models, t
         analyse.finished_task(tmp_path / "m")
     (tmp_path / "m" / "RESULT").touch()
     config = tmp_path / "m" / "config.json"
-    config.write_text(config.read_text().replace('"data_stamp": "', '"data_stamp": "0'))
-    with pytest.raises(UserError, match="has changed since it was trained"):
+    config.write_text(config.read_text().replace('"labels": "', '"labels": "0'))
+    with pytest.raises(UserError, match=r"has changed since it was trained: labels \(utt2emo\); train it again"):
         analyse.finished_task(tmp_path / "m")
 
 
@@ -217,6 +218,7 @@ def made_up_analysis(data, exp, name, plus, minus):
     speakers, emotions = read_table(data / "utt2spk"), read_table(data / "utt2emo")
     corners = {"before F": speakers, "after F": emotions, "after F+": emotions, "after F-": speakers}
     for fold in read_list(data / "folds" / "list"):
+        write_fold(exp / name / fold, ["ang", "sad"], {"a": ("ang", "sad"), "b": ("sad", "sad")}, "source-2")
         folder = exp / name / fold / "analysis"
         folder.mkdir(parents=True)
         probes, silhouettes = ["\t".join(analyse.PROBES)], ["\t".join(analyse.SILHOUETTES)]

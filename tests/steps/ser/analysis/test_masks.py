@@ -210,7 +210,7 @@ def test_what_does_not_fit_is_refused(trained, tmp_path, monkeypatch, capsys):
     per_utt.write_text("".join(line for line in per_utt.read_text().splitlines(True) if "s2-sad1" not in line))
     with pytest.raises(UserError, match="per_utt: has no s2-sad1; run steps/score.py again"):
         plot_masks.plot_masks(str(tmp_path / "m"), ["s2-sad1"], torch.device("cpu"))
-    edit_config(tmp_path / "m", '"data_stamp": "', '"data_stamp": "0')
+    edit_config(tmp_path / "m", '"features": "', '"features": "0')
     with pytest.raises(UserError, match="has changed since it was trained"):
         plot_masks.finished_task(tmp_path / "m")
     (tmp_path / "m" / "RESULT").unlink()

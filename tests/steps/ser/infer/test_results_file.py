@@ -58,16 +58,17 @@ def test_the_line_says_what_the_data_say(trained):
     data = json.loads((trained / MODEL / "results.json").read_text())
     line = (trained / MODEL / "RESULT").read_text()
     found = re.match(r"%WF1 ([\d.]+) \[ (\d+) / (\d+) correct, UA ([\d.]+), WA ([\d.]+), fold (\w+), seed (\d+), "
-                     r"(\S+) (\S+), (.+) \] ", line)
+                     r"(\S+) (\S+), ([^,]+), (\w+) (\w+), options ([0-9a-f]{6}) \] ", line)
     scores, trained_as = data["test"]["scores"], data["trained"]
     assert found.groups() == (
         f"{scores['wf1']:.2f}", str(scores["correct"]), str(scores["total"]), f"{scores['ua']:.2f}",
         f"{scores['wa']:.2f}", data["fold"].removeprefix("fold_"), str(trained_as["seed"]), trained_as["dataset"],
-        trained_as["protocol"], trained_as["phrase"])
+        trained_as["protocol"], trained_as["phrase"], trained_as["precision"], "cpu", trained_as["options_digest"])
     options = load_config(trained / MODEL)["options"]
     assert data["data_stamp"] == options["data_stamp"] and data["fold"] == options["fold"] == "fold_s1"
     assert trained_as["options"] == {name: options[name] for name in trained_as["options"]}
-    assert {"backbone", "ad_after", "attention", "crop", "epochs", "select"} <= trained_as["options"].keys()
+    assert trained_as["options"].keys() == {"backbone", "ad_after", "feature_norm", "crop", "epochs", "select",
+                                            "batch_size", "scratch_lr_factor"}
 
 
 def test_scoring_again_gives_the_same_bytes(trained, tiny, model):
@@ -123,7 +124,7 @@ DAMAGES = {
     "another file": (lambda text: "[1]", "not a results file"),
     "no version": (lambda text: "{}", "not a results file"),
     "too deep": (lambda text: "[" * 100000, "not a results file"),
-    "a later version": (set_value("format", 2), "has format 2, this version of the recipe reads 1"),
+    "a later version": (set_value("format", 3), "has format 3, this version of the recipe reads 2"),
     "no classes": (set_value("test", "classes", None), "test classes must be of type list"),
     "a class that is no word": (set_value("test", "classes", 0, 7), "test classes must be of type str"),
     "counts that are none": (set_value("test", "confusion", 0, [1.5, 2]), "test confusion must be of type int"),

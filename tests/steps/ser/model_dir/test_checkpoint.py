@@ -11,6 +11,7 @@ from ser.base.errors import UserError
 from ser.data.data_dir import read_table
 from ser.model_dir.checkpoint import load_config
 from ser.model_dir.record import is_done
+from ser.train.finetuning import finished_task
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def test_without_a_format_a_model_is_read_as_format_1(tiny, model):
     expected = load_model(model).predict(sound)
     edit(model, lambda config: config.pop("format_version"))
     assert load_model(model).predict(sound) == expected
-    assert is_done(model, load_config(model)["options"])
+    assert is_done(model, finished_task(model).made_from())
 
 
 @pytest.mark.parametrize("version", [2, 0, "1", True, None, 1.0, [1] * 1000])

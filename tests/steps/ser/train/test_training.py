@@ -47,7 +47,7 @@ def test_pretraining_leaves_a_model_directory(pretrained):
     assert re.fullmatch(r"%IDACC [\d.]+ \[ best of 3 epochs on \d+ held-out utterances, 4 speakers, seed 0, .* \] .*\n",
                         (pretrained / "RESULT").read_text())
     names = {path.name for path in pretrained.iterdir()}
-    assert names == {"RESULT", "best.safetensors", "last.safetensors", "config.json", "log"}
+    assert names == {"RESULT", "results.json", "best.safetensors", "last.safetensors", "config.json", "log"}
     assert len((pretrained / "log" / "epochs.tsv").read_text().splitlines()) == 4
     assert json.loads((pretrained / "config.json").read_text())["format_version"] == 1
 

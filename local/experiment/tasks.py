@@ -1,0 +1,45 @@
+"""A folder of planned tasks: KIND.1.conf, KIND.2.conf, …, each the options of one job."""
+
+import re
+from pathlib import Path
+
+from options import write_conf
+from ser.base.errors import UserError
+
+_KINDS = ("finetune", "analyse")
+
+
+class TaskFolder:
+    """Plan tasks of one kind, in place of those of before.
+
+    Parameters
+    ----------
+    folder : Path
+        Made when it is not there.
+    kind : str
+        `finetune` or `analyse`.
+
+    Raises
+    ------
+    UserError
+        The folder holds something else than tasks; nothing is removed then.
+    """
+
+    def __init__(self, folder: Path, kind: str):
+        self.folder = folder
+        self.kind = kind
+        self.planned = 0
+        before = sorted(folder.iterdir()) if folder.exists() else []
+        strangers = [path.name for path in before
+                     if not re.fullmatch(rf"({'|'.join(_KINDS)})\.\d+\.conf|\..*", path.name)]
+        if strangers:
+            raise UserError(f"{folder}: holds {strangers[0]}, which is no planned task; give another folder, for tasks "
+                            "alone")
+        for path in before:
+            if path.name.startswith(f"{kind}."):
+                path.unlink()
+
+    def add(self, words: list[str]) -> None:
+        """Plan one task; raises UserError for a word that a configuration file cannot hold."""
+        self.planned += 1
+        write_conf(self.folder / f"{self.kind}.{self.planned}.conf", words)
