@@ -17,6 +17,17 @@ check_files() {
   done
 }
 
+# check_names <path>...: fail for a path in which job runners would put the number of a job.
+check_names() {
+  local path
+  for path in "$@"; do
+    [[ ! $path =~ (^|[^[:alnum:]_])JOB($|[^[:alnum:]_]) ]] || {
+      echo "${0##*/}: $path: JOB stands for the number of a job; take another name" >&2
+      return 1
+    }
+  done
+}
+
 # num_jobs <nj> <total>: no more jobs than utterances.
 num_jobs() {
   [[ $1 =~ ^[1-9][0-9]{0,5}$ ]] || { echo "${0##*/}: --nj needs a number above 0, not '$1'" >&2; return 1; }
@@ -59,5 +70,15 @@ gather() {
 publish() {
   mv "${1%/*}"/*.ark "${1%/*/*}/"
   gather "$1" "$2" scp "$3"
-  rm -r "${1%/*}"
+  remove_pieces "$1"
+}
+
+# remove_pieces <new-prefix>: remove the directory of the jobs, with what they, also killed ones, have written into it.
+remove_pieces() {
+  [ -d "${1%/*}" ] || return 0
+  rm -f "$1".* "${1%/*}/.${1##*/}".*
+  rmdir "${1%/*}" 2> /dev/null || {
+    echo "${0##*/}: ${1%/*}: holds files that are not of this script; move them away" >&2
+    return 1
+  }
 }
