@@ -23,6 +23,7 @@ from ser.base.errors import UserError
 from ser.base.files import write_text
 
 NAME = ".source.json"
+KEYS = {"command", "source", "data", "tables", "files"}
 KALDI = "local/kaldi_data_prep.py"
 TABLES = ("wav.scp", "segments", "utt2spk", "utt2emo", "text", "spk2gender", "reco2file_and_channel", "dataset")
 # What preparations look for beside the folder of a corpus, too.
@@ -88,11 +89,9 @@ def is_same_place(before: str, now: str) -> bool:
     return before == now or (os.path.exists(before) and os.path.samefile(before, now))
 
 
-def some(names: list[str], what: str) -> str:
-    """`x` or `3 files`, what became of them, and an example."""
-    if len(names) == 1:
-        return f"{names[0]} {what}"
-    return f"{len(names)} files {what}, such as {names[0]}"
+def clause(names: list[str], one: str, several: str) -> str:
+    """What became of one file, or of several with an example."""
+    return f"{names[0]} {one}" if len(names) == 1 else f"{len(names)} files {several}, such as {names[0]}"
 
 
 def differences(before: dict[str, Any], now: dict[str, Any]) -> str:
@@ -103,23 +102,24 @@ def differences(before: dict[str, Any], now: dict[str, Any]) -> str:
         if not is_same_place(before[place], now[place]):
             return f"the folder has been moved, it was {before[place]}"
     clauses = []
-    for kind, other in (("files", "file"), ("tables", "text")):
+    for kind, other in (("files", "is another file"), ("tables", "is another text")):
         old, new = before[kind], now[kind]
-        changes = {
-            "added": sorted(new.keys() - old.keys()),
-            "removed": sorted(old.keys() - new.keys()),
-            f"changed (another {other})": sorted(name for name in old.keys() & new.keys() if old[name] != new[name]),
-        }
-        clauses += [some(names, what) for what, names in changes.items() if names]
+        changed = sorted(name for name in old.keys() & new.keys() if old[name] != new[name])
+        for names, one, several in ((sorted(new.keys() - old.keys()), "was added", "were added"),
+                                    (sorted(old.keys() - new.keys()), "was removed", "were removed"),
+                                    (changed, other, "are other ones")):
+            if names:
+                clauses.append(clause(names, one, several))
     return f"the source has changed: {'; '.join(clauses)}" if clauses else ""
 
 
 def read_listing(path: Path) -> dict[str, Any] | None:
     """A listing that was written before, or None when it is not there or damaged."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        listing = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
+    return listing if isinstance(listing, dict) and listing.keys() == KEYS else None
 
 
 def main() -> None:

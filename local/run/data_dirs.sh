@@ -57,7 +57,7 @@ begin_preparation() {
 # name_source: the last words of a run that fails while it makes a data directory of a source.
 name_source() {
   local status=$? data=${marker%/*}
-  if [ "$status" -ne 0 ] && [ "$status" -le 128 ] && [ -n "${source_of[$data]-}" ]; then
+  if [ "$status" -ne 0 ] && [ "$status" -le 128 ] && [ -n "$data" ] && [ -n "${source_of[$data]-}" ]; then
     echo "run.sh: $data is made from ${source_of[$data]}: correct it there; the same command makes $data again" >&2
   fi
 }
