@@ -40,10 +40,14 @@ def state_of(path: str | os.PathLike) -> list[int] | None:
     return [status.st_size, status.st_mtime_ns]
 
 
-def files_of_corpus(folder: Path) -> Iterator[tuple[str, str]]:
-    """Yield name and path of each file that a preparation may read."""
+def files_of_corpus(folder: Path, data: Path) -> Iterator[tuple[str, str]]:
+    """Yield name and path of each file that a preparation may read, but for what the recipe writes below a corpus."""
+    root = Path(os.path.realpath(folder))
+    own = [Path(os.path.realpath(place)) for place in (os.environ.get("SER_ROOT", "."), data.parent)]
+    own = [place for place in own if root in place.parents]
     for entry in walk(folder):
-        yield entry.path.removeprefix(f"{folder}/"), entry.path
+        if not own or not set(own).intersection(Path(os.path.realpath(entry.path)).parents):
+            yield entry.path.removeprefix(f"{folder}/"), entry.path
     for name in BESIDE:
         yield f"../{name}", str(folder.parent / name)
 
@@ -78,7 +82,7 @@ def list_source(command: Sequence[str]) -> dict[str, Any]:
             if path.is_file():
                 tables[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
     else:
-        files = files_of_corpus(folder)
+        files = files_of_corpus(folder, Path(data))
     states = {name: state_of(path) for name, path in files}
     return {"command": words, "source": os.path.realpath(source), "data": os.path.realpath(data), "tables": tables,
             "files": {name: state for name, state in states.items() if state}}

@@ -34,12 +34,13 @@ num_jobs() {
   echo $(($1 < $2 ? $1 : $2))
 }
 
-# show_skipped <nj> <log-prefix>: repeat what the jobs left out, at most ten lines.
+# show_skipped <nj> <log-prefix>: repeat what the jobs left out, at most ten lines; the logs have all.
 show_skipped() {
   local n
   for n in $(seq "$1"); do
     sed -n 's/^[^(]*([^)]*) \(skipping .*\)/\1/p' "$2.$n.log"
-  done | awk -v name="${0##*/}" 'NR <= 10 {print name ": " $0} END {if (NR > 10) print name ": and " NR - 10 " more"}' >&2
+  done | awk -v name="${0##*/}" -v logs="$2.*.log" 'NR <= 10 {print name ": " $0}
+    END {if (NR > 10) print name ": and " NR - 10 " more, all are in " logs}' >&2
 }
 
 # check_share <new-prefix> <nj> <total> <data-dir>: fail when under 95 % came out.

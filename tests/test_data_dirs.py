@@ -82,6 +82,7 @@ def test_a_fault_that_stage_2_finds_is_mended_in_the_source(tmp_path, outcome):
     results = [prepare(tmp_path, stop=2, check=False) for _ in range(2)]
     data = only(tmp_path / "data")
     said = f"run.sh: {data} is made from {tmp_path}/source: correct it there; the same command makes {data} again"
+    assert f"and 30 more, all are in {data}/log/make_fbank_{data.name}.*.log\n" in results[0].stderr
     for result in results:
         assert result.returncode == 1 and result.stderr.splitlines()[-1] == said
     outcome("a command in wav.scp fails", "2 features", 1, said.replace(f"{tmp_path}/", ""))

@@ -182,6 +182,8 @@ WRONG = {
     ("--ablations", "vgg5_ad_se"): r"--ablations are stage 8's; add --stop-stage 8",
     ("--stop-stage", "8", "--ablations", "vgg5_ad"): r"--ablations: vgg5_ad is no ablation",
     ("--nj", "0"): r"--nj must be 1 or more",
+    ("--num-nodes", "2", "--ngpu", "1"): r"--num-nodes 2 is for --cmd-backend slurm",
+    ("--jobs-per-gpu", "2", "--cmd-backend", "sge"): r"--jobs-per-gpu 2 is for --cmd-backend local",
     ("--stage", "8"): r"--stage 8 comes after --stop-stage 7, so there is nothing to do",
     ("--exp-dir", "/tmp/a JOB b"): r"--exp-dir /tmp/a JOB b: JOB stands for the number of a job; take another name",
     ("--data-dir", "/tmp/JOB"): r"--data-dir /tmp/JOB: JOB stands for the number of a job; take another name",

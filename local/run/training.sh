@@ -4,6 +4,8 @@
 # plan_training: what training jobs ask of the runner, and how pre-training starts.
 plan_training() {
   launch=()
+  [ "$num_nodes" -eq 1 ] || [ "$cmd_backend" = slurm ] || die "--num-nodes $num_nodes is for --cmd-backend slurm"
+  [ "$jobs_per_gpu" -eq 1 ] || [ "$cmd_backend" = local ] || die "--jobs-per-gpu $jobs_per_gpu is for --cmd-backend local"
   if [ "$ngpu" -eq 0 ]; then
     [ "$num_nodes" -eq 1 ] || die "--num-nodes $num_nodes needs --ngpu"
     device=cpu

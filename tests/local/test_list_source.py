@@ -115,6 +115,12 @@ def test_corpus(change, corpus):
     assert listed(corpus, IEMOCAP) == (said and f"the source has changed: {said}")
 
 
+def test_what_the_recipe_writes_below_a_corpus_is_not_of_it(corpus):
+    assert "source has changed" not in listed(corpus, IEMOCAP, data="source/work/data")
+    (corpus / "source" / "work" / "feats.txt").write_text("x")
+    assert listed(corpus, IEMOCAP, data="source/work/data") == ""
+
+
 def test_other_options(corpus):
     said = listed(corpus, (IEMOCAP[0], "--scope", "all"))
     assert said == (f"it was prepared with {' '.join(IEMOCAP)}, asked for is {IEMOCAP[0]} --scope all")

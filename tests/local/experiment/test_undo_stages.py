@@ -12,7 +12,8 @@ FILES = {
     "resnet18_pretrain/RESULT", "resnet18_pretrain_seed2/RESULT", "vgg5_baseline/RESULT", "RESULTS", "results.json",
     "resnet18_pretrain/fold_1/analysis/probes.tsv", "analysis/PROBES", "report.html", "ABLATIONS",
 }
-OF_USER = {"analysis/notes.txt", "resnet18_pretrain/fold_1.old/RESULT", "resnet18_pretrain/notes.txt", "thesis/config.json"}
+OF_USER = {"analysis/notes.txt", "resnet18_pretrain/fold_1.old/RESULT", "resnet18_pretrain/notes.txt",
+           "thesis/config.json"}
 
 
 def below(*folders):
@@ -53,5 +54,6 @@ def test_a_model_that_is_a_link_is_emptied(tmp_path):
     (tmp_path / "exp" / "vgg5_ad").mkdir(parents=True)
     (tmp_path / "disk" / "config.json").write_text("{}")
     (tmp_path / "exp" / "vgg5_ad" / "fold_1").symlink_to(tmp_path / "disk")
-    run("local/experiment/undo_stages.py", "--stage", "5", "--stop-stage", "5", "--systems", "vgg5_ad", tmp_path / "exp")
+    run("local/experiment/undo_stages.py", "--stage", "5", "--stop-stage", "5", "--systems", "vgg5_ad",
+        tmp_path / "exp")
     assert not list((tmp_path / "disk").iterdir()) and (tmp_path / "exp" / "vgg5_ad" / "fold_1").is_symlink()
