@@ -4,7 +4,7 @@
     local/experiment/undo_stages.py --stage 5 --stop-stage 7 --systems "vgg5_baseline vgg5_ad" exp
 
     0 to 3  the markers of the corpora and data directories (--marker FILE, several times)
-    4, 5    model directories: EXP/pretrain_…, EXP/SYSTEM/FOLD; a directory without a config.json is left alone
+    4, 5    model directories: EXP/pretrain_…, EXP/SYSTEM/FOLD; one without the config.json of a training is left alone
     6       RESULT, results.json of the systems and of EXP, RESULTS
     7       what was measured of each fold; EXP/analysis, EXP/report.html
     8       the model directories of --ablations, EXP/ABLATIONS
@@ -12,6 +12,7 @@
 Killed, it ends its work when it is run again. A file that the recipe does not write stays.
 """
 
+import contextlib
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,8 +20,11 @@ from pathlib import Path
 from local.experiment.experiment import parse_seeds
 from local.experiment.systems import System, find_systems
 from options import OptionParser, natural, run
+from ser.model_dir.checkpoint import load_config
 
 MODEL_MARKER = "config.json"
+MADE = ("RESULT", "results.json", "README.md", "state.safetensors", "best.safetensors", "last.safetensors",
+        "log/epochs.tsv", "score", "analysis")
 RESULTS = ("RESULT", "RESULTS", "results.json")
 ANALYSIS_OF_FOLD = ("probes.tsv", "silhouette.tsv", "embeddings.npz", "masks.png")
 ANALYSIS = ("PROBES", "probes.json", "probes.tsv", "silhouette.tsv", "figure1.png", "figure1.pdf", "figure1.tsv",
@@ -29,15 +33,21 @@ ABLATIONS = ("ABLATIONS", "ablations.json")
 
 
 def remove_model(model: Path) -> None:
-    """Remove a model directory, its marker last, so that one that was half removed is still known as one."""
-    for path in model.iterdir():
+    """Remove what a training wrote into a model directory, and the directory when nothing else is in it.
+
+    The marker goes last, so that a directory that was half removed is still known as one. Raises UserError when it is
+    not that of a training.
+    """
+    load_config(model)
+    for name in (*MADE, MODEL_MARKER):
+        path = model / name
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
-        elif path.name != MODEL_MARKER:
-            path.unlink()
-    (model / MODEL_MARKER).unlink()
-    if not model.is_symlink():
-        model.rmdir()
+        else:
+            path.unlink(missing_ok=True)
+    for folder in (model / "log", model):
+        with contextlib.suppress(OSError):  # not empty, or a link
+            folder.rmdir()
 
 
 def models_of(systems: Iterable[System], seeds: Iterable[str], exp: str) -> list[Path]:

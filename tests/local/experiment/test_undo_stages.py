@@ -13,7 +13,8 @@ FILES = {
     "resnet18_pretrain/fold_1/analysis/probes.tsv", "analysis/PROBES", "report.html", "ABLATIONS",
 }
 OF_USER = {"analysis/notes.txt", "resnet18_pretrain/fold_1.old/RESULT", "resnet18_pretrain/notes.txt",
-           "thesis/config.json"}
+           "resnet18_pretrain/fold_1/notes.txt", "thesis/config.json"}
+CONFIG = '{"format_version": 1, "options": {}}'
 
 
 def below(*folders):
@@ -40,7 +41,7 @@ def files_in(folder):
 def test_just_these_stages_of_this_system_and_seed(stages, tmp_path):
     for name in FILES | OF_USER:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text("{}")
+        (tmp_path / name).write_text(CONFIG)
     markers = [f"--marker={tmp_path}/data/{name}" for number, name in ((1, ".source.json"), (2, ".done.2"))
                if number in range(stages[0], stages[1] + 1)]
     run("local/experiment/undo_stages.py", "--stage", stages[0], "--stop-stage", stages[1], "--systems",
@@ -49,10 +50,22 @@ def test_just_these_stages_of_this_system_and_seed(stages, tmp_path):
     assert OF_USER <= files_in(tmp_path)
 
 
+def test_a_config_of_something_else_is_refused(tmp_path, outcome):
+    fold = tmp_path / "vgg5_ad" / "fold_1"
+    fold.mkdir(parents=True)
+    (fold / "config.json").write_text('{"architectures": ["Wav2Vec2"]}')
+    (fold / "README.md").write_text("mine")
+    result = run("local/experiment/undo_stages.py", "--stage", "5", "--stop-stage", "5", "--systems", "vgg5_ad",
+                 tmp_path, check=False)
+    said = f"undo_stages.py: {fold}/config.json: has no options of a training; remove its directory and train again\n"
+    outcome("--stage 5, a model of something else", "run.sh", result.returncode, said.replace(f"{tmp_path}/", "")[:-1])
+    assert result.returncode == 1 and result.stderr == said and (fold / "README.md").exists()
+
+
 def test_a_model_that_is_a_link_is_emptied(tmp_path):
     (tmp_path / "disk").mkdir()
     (tmp_path / "exp" / "vgg5_ad").mkdir(parents=True)
-    (tmp_path / "disk" / "config.json").write_text("{}")
+    (tmp_path / "disk" / "config.json").write_text(CONFIG)
     (tmp_path / "exp" / "vgg5_ad" / "fold_1").symlink_to(tmp_path / "disk")
     run("local/experiment/undo_stages.py", "--stage", "5", "--stop-stage", "5", "--systems", "vgg5_ad",
         tmp_path / "exp")
