@@ -9,7 +9,7 @@ from pathlib import Path
 
 from analyse import is_analysed
 from local.experiment.experiment import add_experiment_options, open_experiment
-from options import OptionParser, run, write_conf
+from options import OptionParser, run, str2bool, write_conf
 
 
 def main() -> None:
@@ -17,6 +17,8 @@ def main() -> None:
                           "exp exp/tasks")
     add_experiment_options(parser)
     parser.add_argument("--device", default="cpu", help="for steps/analyse.py (default: cpu)")
+    parser.add_argument("--restart", type=str2bool, default=False, metavar="true|false",
+                        help="plan what is done, too (default: false)")
     parser.add_argument("tasks", type=Path, help="folder for the configuration files; those of before are removed")
     args = parser.parse_args()
     experiment = open_experiment(args)
@@ -26,10 +28,11 @@ def main() -> None:
     for system in experiment.systems:
         for directory in experiment.directories(system):
             models = [f"{directory}/{fold}" for fold in experiment.folds]
-            todo = [model for model in models if not is_analysed(model)]
+            todo = [model for model in models if args.restart or not is_analysed(model)]
             if todo:
                 planned += 1
-                words = [f"--device={args.device}", "--num-threads=1", *(f"--dir={model}" for model in todo)]
+                words = [f"--device={args.device}", "--num-threads=1", f"--restart={str(args.restart).lower()}",
+                         *(f"--dir={model}" for model in todo)]
                 write_conf(args.tasks / f"analyse.{planned}.conf", words)
     print(planned)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import finetune
 from local.experiment.experiment import add_experiment_options, open_experiment
-from options import OptionParser, run, write_conf
+from options import OptionParser, run, str2bool, write_conf
 from ser.model_dir.record import is_done
 
 
@@ -21,6 +21,7 @@ def main() -> None:
     parser.add_argument("--finetune-config", default="conf/finetune.conf", metavar="FILE",
                         help="options of steps/finetune.py (default: conf/finetune.conf)")
     parser.add_argument("--device", default="cpu", help="for steps/finetune.py (default: cpu)")
+    parser.add_argument("--restart", type=str2bool, default=False, help="plan what is done, too (default: false)")
     parser.add_argument("tasks", type=Path, help="folder for the configuration files; emptied first")
     args = parser.parse_args()
     experiment = open_experiment(args)
@@ -31,8 +32,10 @@ def main() -> None:
             words = [f"--config={args.finetune_config}", *system.options_for(args.exp), f"--seed={seed}",
                      f"--data={args.data}", f"--fold={fold}", f"--dir={directory}", f"--device={args.device}",
                      "--num-threads=1"]
-            if not is_done(directory, finetune.parse(words)[1].options()):
+            if args.restart or not is_done(directory, finetune.parse(words)[1].options()):
                 planned += 1
+                if args.restart:
+                    words.append("--restart=true")
                 write_conf(args.tasks / f"finetune.{planned}.conf", words)
     print(planned)
 
