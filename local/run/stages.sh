@@ -52,7 +52,7 @@ undo_stages() {
 
 # markers_from N: those of stages N to 3 that are in this run, as options of undo_stages.py.
 markers_from() {
-  local number data
+  local number
   for ((number = $1; number <= 3 && number <= stop_stage; number++)); do
     case $number in
       0) [ "$corpus" != mini ] || echo "--marker=$mini_root/.done" ;;
