@@ -36,6 +36,7 @@ finetune_config=                    # FILE: options of steps/finetune.py (defaul
 . steps/options_help.sh
 . local/run/functions.sh
 . local/run/corpora.sh
+. local/run/data_dirs.sh
 . local/run/stages.sh
 . local/run/training.sh
 read_corpora  # makes the options --iemocap, --voxceleb1 … of conf/corpora.conf
@@ -67,23 +68,24 @@ lock_exp_dir
 require_same_corpus
 record_command
 lock_data_dir
+undo_stages
+trap name_source EXIT
 
 if begin 0 "synthetic mini corpora" "$mini_root/.done" mini-1; then
   local/mini/make_mini_corpora.py --nj "$nj" "$mini_root"
   end
 fi
 
-if begin 1 "data directory $emotion_data" "$emotion_data/.done.1" "${prepare_emotion_data[*]}"; then
+if begin_preparation "$emotion_data" "${prepare_emotion_data[@]}"; then
   log_and_run "${prepare_emotion_data[@]}"
   end
 fi
-if [ "$backbones_to_pretrain" ] &&
-  begin 1 "data directory $speaker_data" "$speaker_data/.done.1" "${prepare_speaker_data[*]}"; then
+if [ "$backbones_to_pretrain" ] && begin_preparation "$speaker_data" "${prepare_speaker_data[@]}"; then
   log_and_run "${prepare_speaker_data[@]}"
   end
 fi
 
-for data in "$emotion_data" ${backbones_to_pretrain:+"$speaker_data"}; do
+for data in "${data_dirs[@]}"; do
   if begin 2 "fbank and VAD of $data" "$data/.done.2" "$(cat "$fbank_config" "$vad_config")"; then
     steps/make_fbank.sh --nj "$nj" --cmd "$train_cmd" --fbank-config "$fbank_config" "$data"
     steps/compute_vad.sh --nj "$nj" --cmd "$train_cmd" --vad-config "$vad_config" "$data"
@@ -102,14 +104,15 @@ if [ "$backbones_to_pretrain" ] &&
   local/make_folds.py --protocol identification "$speaker_data"
   end
 fi
-unlock_data_dir
+release_data_dir
+record_corpus
 
 for backbone in $backbones_to_pretrain; do
   dir=$exp_dir/pretrain_$backbone
   if begin 4 "speaker pre-training of $backbone: $dir, log in $dir.log"; then
     $cuda_cmd "${pretrain_resources[@]}" "$dir.log" \
       "${launch[@]}" steps/pretrain.py --config "$pretrain_config" --backbone "$backbone" --device "$device" \
-      --num-threads "$num_threads" --restart "$restart" "$speaker_data" "$dir"
+      --num-threads "$num_threads" "$speaker_data" "$dir"
     cat "$dir/RESULT"
   fi
 done

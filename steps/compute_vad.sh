@@ -26,6 +26,7 @@ data=$1
 logdir=${2:-$data/log}
 vaddir=${3:-$data/data}
 name=$(basename "$data")
+check_names "$data" "$logdir" "$vaddir"
 check_files "$vad_config"
 check_files "$data/feats.scp" "$data/utt2num_frames" "$data/conf/fbank.conf" || {
   echo "compute_vad.sh: run steps/make_fbank.sh $data first" >&2
@@ -36,7 +37,7 @@ nj=$(num_jobs "$nj" "$total")
 
 cp "$vad_config" "$data/conf/vad.conf"
 prefix=$vaddir/.vad_$name/vad_$name
-rm -rf "${prefix%/*}"
+remove_pieces "$prefix"
 # shellcheck disable=SC2086 # a runner is a command with options
 $cmd JOB=1:"$nj" "$logdir/vad_$name.JOB.log" \
   steps/compute_vad.py --config "$data/conf/vad.conf" --job JOB --num-jobs "$nj" "$data" "$prefix.JOB"

@@ -17,18 +17,30 @@ check_files() {
   done
 }
 
+# check_names <path>...: fail for a path in which job runners would put the number of a job.
+check_names() {
+  local path
+  for path in "$@"; do
+    [[ ! $path =~ (^|[^[:alnum:]_])JOB($|[^[:alnum:]_]) ]] || {
+      echo "${0##*/}: $path: JOB stands for the number of a job; take another name" >&2
+      return 1
+    }
+  done
+}
+
 # num_jobs <nj> <total>: no more jobs than utterances.
 num_jobs() {
   [[ $1 =~ ^[1-9][0-9]{0,5}$ ]] || { echo "${0##*/}: --nj needs a number above 0, not '$1'" >&2; return 1; }
   echo $(($1 < $2 ? $1 : $2))
 }
 
-# show_skipped <nj> <log-prefix>: repeat what the jobs left out, at most ten lines.
+# show_skipped <nj> <log-prefix>: repeat what the jobs left out, at most ten lines; the logs have all.
 show_skipped() {
   local n
   for n in $(seq "$1"); do
     sed -n 's/^[^(]*([^)]*) \(skipping .*\)/\1/p' "$2.$n.log"
-  done | awk -v name="${0##*/}" 'NR <= 10 {print name ": " $0} END {if (NR > 10) print name ": and " NR - 10 " more"}' >&2
+  done | awk -v name="${0##*/}" -v logs="$2.*.log" 'NR <= 10 {print name ": " $0}
+    END {if (NR > 10) print name ": and " NR - 10 " more, all are in " logs}' >&2
 }
 
 # check_share <new-prefix> <nj> <total> <data-dir>: fail when under 95 % came out.
@@ -59,5 +71,15 @@ gather() {
 publish() {
   mv "${1%/*}"/*.ark "${1%/*/*}/"
   gather "$1" "$2" scp "$3"
-  rm -r "${1%/*}"
+  remove_pieces "$1"
+}
+
+# remove_pieces <new-prefix>: remove the directory of the jobs, with what they, also killed ones, have written into it.
+remove_pieces() {
+  [ -d "${1%/*}" ] || return 0
+  rm -f "$1".* "${1%/*}/.${1##*/}".*
+  rmdir "${1%/*}" 2> /dev/null || {
+    echo "${0##*/}: ${1%/*}: holds files that are not of this script; move them away" >&2
+    return 1
+  }
 }

@@ -26,6 +26,7 @@ data=$1
 logdir=${2:-$data/log}
 fbankdir=${3:-$data/data}
 name=$(basename "$data")
+check_names "$data" "$logdir" "$fbankdir"
 check_files "$data/wav.scp" "$fbank_config"
 steps/validate_data_dir.py --no-text --no-feats --before-features "$data"
 total=$(num_utterances "$data")
@@ -34,14 +35,14 @@ nj=$(num_jobs "$nj" "$total")
 mkdir -p "$data/conf"
 cp "$fbank_config" "$data/conf/fbank.conf.new"
 prefix=$fbankdir/.raw_fbank_$name/raw_fbank_$name
-rm -rf "${prefix%/*}"
+remove_pieces "$prefix"
 # shellcheck disable=SC2086 # a runner is a command with options
 $cmd JOB=1:"$nj" "$logdir/make_fbank_$name.JOB.log" \
   steps/compute_fbank.py --config "$data/conf/fbank.conf.new" --job JOB --num-jobs "$nj" "$data" "$prefix.JOB"
 show_skipped "$nj" "$logdir/make_fbank_$name"
 check_share "$prefix" "$nj" "$total" "$data"
 [ ! -f "$data/feats.scp" ] || { mkdir -p "$data/.backup" && mv "$data/feats.scp" "$data/.backup/"; }
-rm -rf "$data/vad.scp" "$data/bank"  # they belong to the frames of before
+rm -f "$data/vad.scp"  # it belongs to the frames of before
 mv "$data/conf/fbank.conf.new" "$data/conf/fbank.conf"
 gather "$prefix" "$nj" utt2num_frames "$data/utt2num_frames"
 gather "$prefix" "$nj" utt2dur "$data/utt2dur"

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -64,7 +65,8 @@ def test_analysis_and_report(analysed):
         assert len(list(exp.glob(f"{system}/fold_*/analysis/masks.png"))) == (system == "vgg5_ad")
     page = (exp / "report.html").read_text()
     assert "SYNTHETIC" in page and page.count("data:image/png;base64,") == 5
-    assert f"{exp}/report.html" in result.stdout
+    line, = (line for line in result.stdout.splitlines() if line.startswith("Report:"))
+    assert shlex.split(line)[1] == f"{exp}/report.html"  # as a shell takes it
     command, = (exp / "commands").read_text().splitlines()
     assert f"--exp-dir {str(exp).replace(' ', chr(92) + ' ')} --stop-stage 8 " in command
 
@@ -117,7 +119,7 @@ def test_other_options_into_the_same_directory_are_refused(finished):
 def test_another_corpus_into_the_same_directory_is_refused(finished):
     result = run("./run.sh", "--data-dir", finished / "data", "--exp-dir", finished / "exp", check=False)
     assert result.returncode == 1
-    wanted = r"exp holds results of .*mini_iemocap 5fold, these would be of .*mini_iemocap 10fold"
+    wanted = r"exp holds results of mini 5fold, these would be of mini 10fold; give another"
     assert re.search(wanted, result.stderr)
 
 
@@ -180,6 +182,11 @@ WRONG = {
     ("--ablations", "vgg5_ad_se"): r"--ablations are stage 8's; add --stop-stage 8",
     ("--stop-stage", "8", "--ablations", "vgg5_ad"): r"--ablations: vgg5_ad is no ablation",
     ("--nj", "0"): r"--nj must be 1 or more",
+    ("--num-nodes", "2", "--ngpu", "1"): r"--num-nodes 2 is for --cmd-backend slurm",
+    ("--jobs-per-gpu", "2", "--cmd-backend", "sge"): r"--jobs-per-gpu 2 is for --cmd-backend local",
+    ("--stage", "8"): r"--stage 8 comes after --stop-stage 7, so there is nothing to do",
+    ("--exp-dir", "/tmp/a JOB b"): r"--exp-dir /tmp/a JOB b: JOB stands for the number of a job; take another name",
+    ("--data-dir", "/tmp/JOB"): r"--data-dir /tmp/JOB: JOB stands for the number of a job; take another name",
     ("stage", "2"): r"unexpected argument 'stage'",
 }
 
@@ -189,6 +196,15 @@ def test_typed_wrongly(words, tmp_path):
     result = run("./run.sh", "--exp-dir", tmp_path / "exp", "--data-dir", tmp_path / "data", *words, check=False)
     assert result.returncode == 1 and re.search(WRONG[words], result.stderr), result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "data").exists() and not (tmp_path / "exp").exists()
+
+
+def test_no_gpu_is_said_at_the_start(tmp_path, outcome):
+    words = "--exp-dir", tmp_path / "exp", "--data-dir", tmp_path / "data", "--ngpu", "1"
+    result = run("./run.sh", *words, check=False, env=os.environ | {"CUDA_VISIBLE_DEVICES": ""})
+    outcome("--ngpu 1 without a GPU", "run.sh", result.returncode, result.stderr.strip())
+    assert result.returncode == 1 and len(result.stderr.splitlines()) == 1
+    assert result.stderr.startswith("run.sh: --ngpu 1: this machine shows 0 GPUs")
     assert not (tmp_path / "data").exists() and not (tmp_path / "exp").exists()
 
 
@@ -216,10 +232,11 @@ def test_a_new_corpus_is_one_script_and_one_line(tmp_path):
     (tmp_path / "corpus").mkdir()
     assert re.search(r"--new DIR +NEW, the folder", run(tmp_path / "run.sh", "--help").stdout)
     result = run(tmp_path / "run.sh", "--new", tmp_path / "corpus", "--systems", "vgg5_ad", check=False)
-    assert result.returncode == 1 and "stage 1: data directory data/new" in result.stdout
-    command = f"local/new_data_prep.py --scope improvised --seeds 0 {tmp_path}/corpus data/new"
-    assert f"(run.sh) {command}\n" in result.stdout
+    assert result.returncode == 1 and "stage 1: data directory data/new_" in result.stdout
+    command = f"local/new_data_prep.py --scope improvised --seeds 0 {tmp_path}/corpus data/new_"
+    assert re.search(rf"\(run.sh\) {re.escape(command)}[0-9a-f]{{6}}\n", result.stdout)
     assert f"{tmp_path}/corpus/wav.scp: no such file" in result.stderr
+    assert result.stderr.splitlines()[-1].startswith("run.sh: data/new_")
 
 
 def test_emodb_from_files_to_table(tmp_path):

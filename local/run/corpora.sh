@@ -2,18 +2,23 @@
 # Which corpora a run works on, and how its data directories are made; sourced by run.sh, whose variables these are.
 
 # read_corpora: conf/corpora.conf into emotion_corpora, speaker_corpora and, by name, corpus_protocol, corpus_options,
-# corpus_folder. Makes a variable of each name, which is what parse_options.sh makes an option of.
+# corpus_folder; the defaults of the options into option_default. Makes a variable of each name, which is what
+# parse_options.sh makes an option of.
 read_corpora() {
   emotion_corpora=()
   speaker_corpora=()
-  declare -gA corpus_protocol=() corpus_options=() corpus_folder=()
-  local column_name column_protocol column_options column_folder
+  declare -gA corpus_protocol=() corpus_options=() corpus_folder=() option_default=()
+  local column_name column_protocol column_options column_folder option key
   while read -r column_name column_protocol column_options column_folder; do
     [[ $column_name =~ ^[a-z] ]] || continue
     declare -g "$column_name="
     corpus_protocol[$column_name]=$column_protocol
     corpus_options[$column_name]=$(tr , ' ' <<< "${column_options#-}")
     corpus_folder[$column_name]=$column_folder
+    for option in ${corpus_options[$column_name]}; do
+      key=${option//-/_}
+      option_default[$option]=${!key}
+    done
     if [ "$column_protocol" = identification ]; then
       speaker_corpora+=("$column_name")
     else
@@ -75,7 +80,25 @@ infer_corpus() {
   done
 }
 
-# set_prepare NAME DIR DATA: the array `prepare` becomes the command that makes DATA of a corpus.
+# changed_options CORPUS: its options that are not at their default, such as _scope-all, as a part of a name.
+changed_options() {
+  local option key
+  for option in ${corpus_options[$1]}; do
+    key=${option//-/_}
+    [ "${!key}" = "${option_default[$option]}" ] || printf '_%s-%s' "$option" "${!key}"
+  done
+}
+
+# data_dir_of NAME SOURCE [OPTIONS]: the data directory of a source. Two sources or two sets of options never share one,
+# as its name ends with a checksum of both; blanks and JOB, which job runners replace, are not in it.
+data_dir_of() {
+  local checksum name=$1${3-}
+  checksum=$(printf '%s' "$(realpath "$2")${3-}" | sha256sum)
+  name=${name//[[:space:]\/]/+}
+  echo "$data_dir/${name//JOB/job}_${checksum:0:6}"
+}
+
+# set_prepare CORPUS DIR DATA: the array `prepare` becomes the command that makes DATA of a corpus.
 set_prepare() {
   local option key
   prepare=("local/$1_data_prep.py")
@@ -86,32 +109,42 @@ set_prepare() {
   prepare+=("$2" "$3")
 }
 
-# set_emotion_data: the data directory of the emotion corpus, the command of stage 1 that makes it, and its protocol.
+# set_emotion_data: the data directory of the emotion corpus, the command of stage 1 that makes it, its source, its
+# protocol, and what the results are of.
 set_emotion_data() {
-  local prepare
+  local prepare name options
   mini_root=$data_dir/local/mini
   case $corpus in
     mini)
-      emotion_data=$data_dir/mini_iemocap
+      name=mini
       protocol=${protocol:-${corpus_protocol[iemocap]}}
+      options=$(changed_options iemocap)
+      emotion_data=$data_dir/mini_iemocap$options
       set_prepare iemocap "$mini_root/IEMOCAP_full_release" "$emotion_data" ;;
     kaldi)
       require_directory ser-data "$ser_data"
-      emotion_data=$data_dir/$(basename "$(realpath "$ser_data")")
+      name=$(basename "$(realpath "$ser_data")")
       protocol=${protocol:-auto}
+      emotion_data=$(data_dir_of "$name" "$ser_data")
+      [ ! -f "$ser_data/dataset" ] || name=$(cat "$ser_data/dataset")
       prepare=(local/kaldi_data_prep.py --emotion true "$ser_data" "$emotion_data") ;;
     *)
       require_directory "$corpus" "${!corpus}"
-      emotion_data=$data_dir/$corpus
+      name=$corpus
       protocol=${protocol:-${corpus_protocol[$corpus]}}
+      options=$(changed_options "$corpus")
+      emotion_data=$(data_dir_of "$corpus" "${!corpus}" "$options")
       set_prepare "$corpus" "${!corpus}" "$emotion_data" ;;
   esac
   prepare_emotion_data=("${prepare[@]}")
+  corpus_and_protocol="$name${options-} ${protocol/kfold/kfold$num_folds}"
+  declare -gA source_of=(["$emotion_data"]=${prepare[-2]})
+  data_dirs=("$emotion_data")
 }
 
 # set_speaker_data: the same for the corpus to pre-train on, when a system needs one.
 set_speaker_data() {
-  local prepare
+  local prepare options
   if [ "$corpus" = mini ]; then
     speaker_data=$data_dir/mini_voxceleb1
     set_prepare voxceleb1 "$mini_root/VoxCeleb1" "$speaker_data"
@@ -120,13 +153,16 @@ set_speaker_data() {
       "or name others with --systems"
   elif [ "$pretrain_corpus" = pretrain_data ]; then
     require_directory pretrain-data "$pretrain_data"
-    speaker_data=$data_dir/$(basename "$(realpath "$pretrain_data")")
+    speaker_data=$(data_dir_of "$(basename "$(realpath "$pretrain_data")")" "$pretrain_data")
     [ "$speaker_data" != "$emotion_data" ] || speaker_data=${speaker_data}_pretrain
     prepare=(local/kaldi_data_prep.py --emotion false "$pretrain_data" "$speaker_data")
   else
     require_directory "$pretrain_corpus" "${!pretrain_corpus}"
-    speaker_data=$data_dir/$pretrain_corpus
+    options=$(changed_options "$pretrain_corpus")
+    speaker_data=$(data_dir_of "$pretrain_corpus" "${!pretrain_corpus}" "$options")
     set_prepare "$pretrain_corpus" "${!pretrain_corpus}" "$speaker_data"
   fi
   prepare_speaker_data=("${prepare[@]}")
+  source_of[$speaker_data]=${prepare[-2]}
+  data_dirs+=("$speaker_data")
 }

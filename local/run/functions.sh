@@ -39,8 +39,8 @@ check_options() {
   done
   [[ $protocol =~ ^(|10fold|5fold|loso|kfold|auto)$ ]] ||
     die "--protocol $protocol: expected 10fold, 5fold, loso, kfold or auto"
-  restart=false
-  [ -z "$stage" ] || restart=true
+  [ -z "$stage" ] || [ "$stage" -le "$stop_stage" ] ||
+    die "--stage $stage comes after --stop-stage $stop_stage, so there is nothing to do"
 
   # Corpora and systems
   infer_corpus
@@ -64,32 +64,37 @@ check_options() {
   for name in data_dir exp_dir finetune_config; do
     [[ ${!name} != *[[:blank:]]#* ]] ||
       die "--${name//_/-} ${!name}: a comment of a configuration file begins like ' #'; take another name"
+    [[ ! ${!name} =~ (^|[^[:alnum:]_])JOB($|[^[:alnum:]_]) ]] ||
+      die "--${name//_/-} ${!name}: JOB stands for the number of a job; take another name"
   done
 
   # Machines
   plan_training
 }
 
-# summary: the table, where everything is, and what to do next.
+# summary: the table, where everything is, as a shell takes it, and what to do next.
 summary() {
+  local exp data
+  printf -v exp %q "$exp_dir"
+  printf -v data %q "$emotion_data"
   cat "$exp_dir/RESULTS"
   cat <<TXT
 
-Table:             $exp_dir/RESULTS
-Result lines:      grep WF1 $exp_dir/*/*/RESULT
-Per utterance:     $exp_dir/<system>/<fold>/score/per_utt (utt ref hyp p1 …, classes in score/classes)
-Training curves:   $exp_dir/<system>/<fold>/log/epochs.tsv
-Logs:              $exp_dir/log/, $exp_dir/pretrain_*.log, $emotion_data/log/
+Table:             $exp/RESULTS
+Result lines:      grep WF1 $exp/*/*/RESULT
+Per utterance:     $exp/<system>/<fold>/score/per_utt (utt ref hyp p1 …, classes in score/classes)
+Training curves:   $exp/<system>/<fold>/log/epochs.tsv
+Data, logs:        $data, $data/log/, $exp/log/, $exp/pretrain_*.log
 TXT
   if [ "$stop_stage" -ge 7 ]; then
     cat <<TXT
-What AD does:      $exp_dir/analysis/PROBES, figure1.png, confusions.png, speakers.png, curves.png
-TensorBoard:       tensorboard --logdir $exp_dir/analysis/tensorboard
-Report:            $exp_dir/report.html (all of it on one page)
+What AD does:      $exp/analysis/PROBES, figure1.png, confusions.png, speakers.png, curves.png
+TensorBoard:       tensorboard --logdir $exp/analysis/tensorboard
+Report:            $exp/report.html (all of it on one page)
 TXT
   fi
   if [ "$stop_stage" -ge 8 ]; then
-    echo "Ablations:         $exp_dir/ABLATIONS"
+    echo "Ablations:         $exp/ABLATIONS"
   fi
   if [ "$corpus" = mini ]; then
     cat <<TXT

@@ -1,5 +1,8 @@
 # shellcheck shell=bash disable=SC2034,SC2154
-# Which stages must run, and that no two runs work in one place; sourced by run.sh, whose variables these are.
+# Which stages must run, and that no two runs work in one experiment directory; sourced by run.sh, whose variables these
+# are.
+
+marker=  # of the stage that is running, if it has one
 
 # lock_exp_dir: refuse a second run into the same directory. The kernel drops the lock when this run and its jobs have
 # ended, however that came about; those of a killed run take some seconds.
@@ -10,13 +13,17 @@ lock_exp_dir() {
   flock -w 10 9 || die "another run.sh is working in $exp_dir; wait for it or give another --exp-dir"
 }
 
-# require_same_corpus: refuse a run on another corpus or protocol than the results in the directory are from.
+# require_same_corpus: refuse a run on another corpus or protocol than the results in the directory are from, wherever
+# the data is. record_corpus writes it down.
 require_same_corpus() {
-  local asked="$emotion_data $protocol" held
+  local held
   held=$(cat "$exp_dir/.corpus" 2> /dev/null || true)
-  [ -z "$held" ] || [ "$held" = "$asked" ] ||
-    die "$exp_dir holds results of $held, these would be of $asked; give another --exp-dir or remove $exp_dir"
-  echo "$asked" > "$exp_dir/.corpus"
+  [ -z "$held" ] || [ "$held" = "$corpus_and_protocol" ] ||
+    die "$exp_dir holds results of $held, these would be of $corpus_and_protocol; give another --exp-dir or" \
+      "remove $exp_dir"
+}
+record_corpus() {
+  [ "$stop_stage" -lt 4 ] || echo "$corpus_and_protocol" > "$exp_dir/.corpus"
 }
 
 # record_command: add this call to the directory's list.
@@ -24,55 +31,77 @@ record_command() {
   echo "$(date --iso-8601=seconds)	./run.sh$(printf ' %q' "${arguments[@]}")" >> "$exp_dir/commands"
 }
 
-# lock_data_dir: wait while another run makes data directories there; unlock_data_dir lets the next one go on.
-lock_data_dir() {
-  [ -e "$data_dir" ] && [ ! -w "$data_dir" ] && return  # whatever is missing there will say so
-  mkdir -p "$data_dir"
-  exec 8> "$data_dir/.lock"
-  flock -n 8 || { log "another run.sh makes data directories in $data_dir, waiting for it"; flock 8; }
+# undo_stages: with --stage N take back stages N to --stop-stage, of the systems and seeds that are named. From here no
+# stage depends on --stage. EXP/.redo says what a killed run was taking back; the next run goes on with that first.
+undo_stages() {
+  local data
+  local undo=(local/experiment/undo_stages.py --config "$exp_dir/.redo" "$exp_dir")
+  [ ! -f "$exp_dir/.redo" ] || { "${undo[@]}"; rm "$exp_dir/.redo"; }
+  [ -n "$stage" ] || return 0
+  for data in "${data_dirs[@]}"; do
+    [ "$stage" -gt 3 ] || [ ! -e "$data/.source.json" ] || claim_data_dir "$data" "of --stage $stage"
+  done
+  {
+    printf -- '--%s\n' "stage=$stage" "stop-stage=$stop_stage" "systems=$systems" "ablations=$ablations" "seeds=$seeds"
+    markers_from "$stage"
+  } > "$exp_dir/.redo.new"
+  mv "$exp_dir/.redo.new" "$exp_dir/.redo"
+  "${undo[@]}"
+  rm "$exp_dir/.redo"
 }
-unlock_data_dir() { exec 8>&-; }
+
+# markers_from N: those of stages N to 3 that are in this run, as options of undo_stages.py.
+markers_from() {
+  local number
+  for ((number = $1; number <= 3 && number <= stop_stage; number++)); do
+    case $number in
+      0) [ "$corpus" != mini ] || echo "--marker=$mini_root/.done" ;;
+      1) printf -- '--marker=%s/.source.json\n' "${data_dirs[@]}" ;;
+      *) printf -- "--marker=%s/.done.$number\n" "${data_dirs[@]}" ;;
+    esac
+  done
+}
 
 # is_in_run N: stage N is not after --stop-stage; stage 0 is for the mini corpora alone.
 is_in_run() {
   [ "$1" -le "$stop_stage" ] && { [ "$1" -gt 0 ] || [ "$corpus" = mini ]; }
 }
 
-# is_left_out N: stage N comes before --stage.
-is_left_out() { [ "$1" -lt "${stage:-0}" ]; }
-
-# is_done MARKER KEY: the stage was done with the same key, and --stage does not ask for it again.
-is_done() { [ -z "$stage" ] && [ -f "$1" ] && [ "$(cat "$1")" = "$2" ]; }
-
 # begin N WHAT [MARKER KEY]: whether stage N must run, which is logged. MARKER keeps the KEY that the stage was done
 # with; a stage without a marker knows by itself what is done.
 begin() {
+  local reason=
   is_in_run "$1" || return 1
-  if is_left_out "$1"; then
-    log "stage $1: $2: left out, because of --stage $stage"
-    return 1
+  if [ $# -eq 2 ]; then
+    log "stage $1: $2"
+  else
+    [ ! -f "$3" ] || [ "$(cat "$3")" = "$4" ] || reason="its options have changed"
+    [ -f "$3" ] || reason="it is not complete"
+    begin_if "$reason" "$1" "$2" "$3" || return 1
+    printf '%s\n' "$4" > "$marker.new"
   fi
-  if [ $# -gt 2 ] && is_done "$3" "$4"; then
-    log "stage $1: $2: already done"
-    return 1
-  fi
-  log "stage $1: $2"
-  [ $# -eq 2 ] || open_marker "$3" "$4"
 }
 
-# open_marker MARKER KEY: the stage is no longer done, nor are those that were made from its output.
-open_marker() {
-  marker=$1
-  marker_key=$2
-  local later
-  for later in "${marker%.*}".[1-3]; do
-    [[ $later < $marker ]] || rm -f "$later"
-  done
+# begin_if REASON N WHAT MARKER: the same, of a stage that must run when there is a reason. Then it is no longer done,
+# nor are those that were made from its output.
+begin_if() {
+  if [ -z "$1" ]; then
+    log "stage $2: $3: already done"
+    return 1
+  fi
+  if [ -f "$4" ]; then log "stage $2: $3: $1"; else log "stage $2: $3"; fi
+  claim_data_dir "${4%/*}" "$1"
+  marker=$4
+  mkdir -p "${marker%/*}"
+  case ${marker##*/} in
+    .source.json) rm -f "${marker%/*}"/.done.[23] ;;
+    .done.2) rm -f "${marker%/*}/.done.3" ;;
+  esac
   rm -f "$marker"
 }
 
 # end: the stage that begin() began is done.
 end() {
-  mkdir -p "$(dirname "$marker")"
-  printf '%s\n' "$marker_key" > "$marker"
+  mv "$marker.new" "$marker"
+  marker=
 }

@@ -4,6 +4,8 @@
 # plan_training: what training jobs ask of the runner, and how pre-training starts.
 plan_training() {
   launch=()
+  [ "$num_nodes" -eq 1 ] || [ "$cmd_backend" = slurm ] || die "--num-nodes $num_nodes is for --cmd-backend slurm"
+  [ "$jobs_per_gpu" -eq 1 ] || [ "$cmd_backend" = local ] || die "--jobs-per-gpu $jobs_per_gpu is for --cmd-backend local"
   if [ "$ngpu" -eq 0 ]; then
     [ "$num_nodes" -eq 1 ] || die "--num-nodes $num_nodes needs --ngpu"
     device=cpu
@@ -12,6 +14,7 @@ plan_training() {
     finetune_resources=(--max-jobs-run "$nj")
     return
   fi
+  require_gpus
   device=cuda
   num_threads=1
   pretrain_resources=(--gpu "$ngpu" --num-threads "$ngpu")
@@ -21,11 +24,20 @@ plan_training() {
   [ $((ngpu * num_nodes)) -eq 1 ] || launch=(steps/launch_distributed.py --nproc-per-node "$ngpu")
 }
 
+# require_gpus: this machine has the GPUs that training will take on it; the nodes of a cluster are not seen from here.
+require_gpus() {
+  local found
+  [ "$stop_stage" -ge 4 ] && [ "${cuda_cmd%% *}" = steps/parallel/run.py ] || return 0
+  found=$(cd steps/parallel && python -c 'import run; print(len(run.visible_gpus()))')
+  [ "$found" -ge "$ngpu" ] || die "--ngpu $ngpu: this machine shows $found GPUs (CUDA_VISIBLE_DEVICES, nvidia-smi);" \
+    "leave --ngpu out, or use a machine or a --cmd-backend that has them"
+}
+
 # finetune SYSTEMS: train and score what is not there of each fold of each system and seed.
 finetune() {
   local num_tasks
   num_tasks=$(local/experiment/plan_finetuning.py --systems "$1" --seeds "$seeds" --finetune-config "$finetune_config" \
-    --device "$device" --restart "$restart" "$emotion_data" "$exp_dir" "$exp_dir/tasks")
+    --device "$device" "$emotion_data" "$exp_dir" "$exp_dir/tasks")
   log "$num_tasks trainings to do, what is done is kept; logs in $exp_dir/log/finetune.*.log"
   [ "$num_tasks" -gt 0 ] || return 0
   if [ "$device" = cuda ]; then  # where a training takes about as long as starting a process
@@ -45,7 +57,7 @@ finetune() {
 analyse() {
   local num_tasks model models
   num_tasks=$(local/experiment/plan_analysis.py --systems "$1" --seeds "$seeds" --device "$device" \
-    --restart "$restart" "$emotion_data" "$exp_dir" "$exp_dir/tasks")
+    "$emotion_data" "$exp_dir" "$exp_dir/tasks")
   log "$num_tasks systems and seeds to probe, what is done is kept; logs in $exp_dir/log/analyse.*.log"
   [ "$num_tasks" -eq 0 ] || $cuda_cmd "${finetune_resources[@]}" JOB=1:"$num_tasks" "$exp_dir/log/analyse.JOB.log" \
     steps/analyse.py --config "$exp_dir/tasks/analyse.JOB.conf"
@@ -65,15 +77,18 @@ failure_reason() {
   echo "$(grep -Ev '^(# (Accounting:|Finished at|Ended \().*|#? *)$' "$1" | tail -n 1)$code"
 }
 
-# report_failed_tasks N: say which trainings failed, why, and how to do them again.
+# report_failed_tasks N: say which trainings failed, why, and how to do them again; ten of them here, all in a file.
 report_failed_tasks() {
-  local n dir log
+  local n dir log failed=$exp_dir/log/failed count
   for n in $(seq "$1"); do
     dir=$(sed -n 's/^--dir=//p' "$exp_dir/tasks/finetune.$n.conf")
     log=$exp_dir/log/finetune.$n.log
     [ -f "$dir/RESULT" ] || echo "run.sh: failed: $dir: $(failure_reason "$log"); log $log; alone, once mended:" \
-      "steps/finetune.py --config $(printf %q "$exp_dir/tasks/finetune.$n.conf")" >&2
-  done
+      "steps/finetune.py --config $(printf %q "$exp_dir/tasks/finetune.$n.conf")"
+  done > "$failed"
+  count=$(wc -l < "$failed")
+  head -n 10 "$failed" >&2
+  [ "$count" -le 10 ] || echo "run.sh: and $((count - 10)) more failed, all are in $failed" >&2
   die "not all trainings are done; do just what is missing with: ./run.sh$(without_stage "${arguments[@]}")"
 }
 
