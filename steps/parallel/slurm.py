@@ -22,11 +22,13 @@ killed is noticed within seconds and reported with Slurm's reason and the end of
 what Slurm wrote are in q/ beside the logs.
 """
 
+import math
 import re
 import sys
 
 import cluster
 from cluster import Task
+from submission import Unreachable, ask
 
 ENDED = {"BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED",
          "REVOKED", "TIMEOUT"}
@@ -39,6 +41,7 @@ class Slurm:
     CONF = "conf/slurm.conf"
     TASK = "SLURM_ARRAY_TASK_ID"
     TASK_IN_PATH = "%a"
+    CANCEL = ["scancel"]
 
     def resources(self, options):
         """The options as Slurm counts them."""
@@ -53,14 +56,25 @@ class Slurm:
         """The id in what sbatch printed, "" without one."""
         return printed.strip().partition(";")[0] if re.match(r"\d+", printed.strip()) else ""
 
-    def cancellation(self, job):
-        return ["scancel", job]
+    def most_tasks(self):
+        """The largest task id that an array may have; raises Unreachable."""
+        printed = ask(["scontrol", "show", "config"])
+        limits = [int(limit) for limit in re.findall(r"\bmax_array_tasks=(\d+)", printed)]
+        limits += [int(size) - 1 for size in re.findall(r"^MaxArraySize\s*=\s*(\d+)", printed, re.MULTILINE)]
+        return min(limits, default=math.inf)
 
-    def tasks(self, job):
-        """What Slurm knows of a job's tasks, `{index: Task}`; raises cluster.Unreachable."""
+    def throttling(self, job, limit):
+        """Let another number of tasks of an array run at a time."""
+        return ["scontrol", "update", f"JobId={job}", f"ArrayTaskThrottle={limit}"]
+
+    def tasks(self, jobs):
+        """What Slurm knows of the jobs' tasks, `{job: {index: Task}}`; raises Unreachable."""
+        return {job: self._tasks_of(job) for job in jobs}
+
+    def _tasks_of(self, job):
         try:
-            printed = cluster.ask(["scontrol", "--oneliner", "show", "job", job])
-        except cluster.Unreachable as error:
+            printed = ask(["scontrol", "--oneliner", "show", "job", job])
+        except Unreachable as error:
             if "Invalid job id" in str(error):  # all its tasks ended a while ago
                 return {}
             raise
