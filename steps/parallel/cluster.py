@@ -118,7 +118,7 @@ class Watch:
                 self.submit_more()
             except Unreachable as error:
                 self._say_sometimes(f"the scheduler does not answer, trying again: {error}")
-            self.next_poll = time.monotonic() + POLL_SECONDS
+            self.next_poll = time.monotonic() + (GRACE_SECONDS if self.gone_since else POLL_SECONDS)
 
     def _read_statuses(self):
         for index, status in self.files.read_statuses().items():
@@ -132,12 +132,12 @@ class Watch:
         """
         if time.monotonic() < self.next_submission:
             return
-        idle = not self.submission.count(self.waiting, self.submission.parts)
         try:
             self.submission.go_on(self.waiting)
         except Refused as error:
             if not self.submission.parts:
                 raise
+            idle = not self.submission.count(self.waiting, self.submission.parts)
             if idle and self.idle_when_refused:
                 for part in self.submission.to_come:
                     for index in part.indices:

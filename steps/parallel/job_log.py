@@ -82,7 +82,7 @@ class Failures:
         if others_go_on and count <= self.LISTED:
             say(f"task {index} failed, the others go on; log is in {self.request.log_of(index)}: {reason}")
         elif others_go_on and count == self.LISTED + 1:
-            say(f"more tasks fail, they are named in {self.path} as it happens")
+            say(f"more tasks have failed, {self.path} names them all")
 
     def _write(self, indices):
         os.makedirs(self.request.folder or ".", exist_ok=True)

@@ -12,9 +12,10 @@ Options, before or after the range:
   --jobs-per-gpu N   jobs that share a device, or a set of --gpu devices (default: 1)
   --mem 4G, --time T, --config FILE  accepted for the cluster runners' sake; nothing is limited here
 
-The word JOB in LOG and COMMAND becomes the task index; COMMAND passes through no shell. Exit status: 0 if
-all jobs succeeded, 1 if not, 128 + signal after TERM, INT or HUP, which end the jobs too. Whatever a
-job leaves running when it ends, and every job when this runner is killed, is ended.
+The word JOB in LOG and COMMAND becomes the task index; COMMAND passes through no shell. A job that fails is named
+at once; the others go on, and a report with the ends of logs follows. Exit status: 0 if all jobs succeeded, 1 if
+not, 128 + signal after TERM, INT or HUP, which end the jobs too. Whatever a job leaves running when it ends, and
+every job when this runner is killed, is ended.
 """
 
 import os

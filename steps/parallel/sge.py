@@ -15,10 +15,10 @@ and of the runner itself:
   --config FILE      another file in the grammar of Kaldi's queue.pl (default: conf/queue.conf)
 
 The word JOB in LOG and COMMAND becomes the task index; arguments arrive as given. A task starts from PATH
-alone in the folder where the call was made, and reads ./path.sh there. Exit status: 0 if all succeeded,
-1 if not, 128 + signal after TERM, INT or HUP, which delete the job. A task that is deleted, over a limit or
-killed is noticed within seconds and reported with Grid Engine's reason and the end of its log. Scripts
-and what Grid Engine wrote are in q/ beside the logs.
+alone in the folder where the call was made, and reads ./path.sh there. An array above Grid Engine's max_aj_tasks
+is submitted in parts. A task that fails, is deleted, over a limit or killed is named within seconds, with
+the reason; the others go on, and a report with the ends of logs follows. Exit status: 0 if all succeeded, 1 if not,
+128 + signal after TERM, INT or HUP, which delete the job. Scripts and what Grid Engine wrote are in q/ beside the logs.
 """
 
 import math
@@ -31,7 +31,7 @@ import cluster
 from cluster import Task
 from submission import Unreachable, ask
 
-ACCOUNT_SECONDS = 2.0  # how long to wait for qacct, which writes with a delay
+ACCOUNT_SECONDS = 1.5  # how long to wait for qacct, which writes with a delay
 
 
 class GridEngine:

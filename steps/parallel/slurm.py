@@ -16,10 +16,10 @@ and of the runner itself:
   --config FILE      another file in the grammar of Kaldi's slurm.pl (default: conf/slurm.conf)
 
 The word JOB in LOG and COMMAND becomes the task index; arguments arrive as given. A task starts from PATH
-alone in the folder where the call was made, and reads ./path.sh there. Exit status: 0 if all succeeded,
-1 if not, 128 + signal after TERM, INT or HUP, which cancel the job. A task that is cancelled, over a limit or
-killed is noticed within seconds and reported with Slurm's reason and the end of its log. Scripts and
-what Slurm wrote are in q/ beside the logs.
+alone in the folder where the call was made, and reads ./path.sh there. An array above Slurm's MaxArraySize
+is submitted in parts. A task that fails, is cancelled, over a limit or killed is named within seconds, with
+the reason; the others go on, and a report with the ends of logs follows. Exit status: 0 if all succeeded, 1 if not,
+128 + signal after TERM, INT or HUP, which cancel the job. Scripts and what Slurm wrote are in q/ beside the logs.
 """
 
 import math
