@@ -29,7 +29,7 @@ from xml.etree import ElementTree
 
 import cluster
 from cluster import Task
-from submission import Unreachable, ask
+from submission import Unreachable, ask, expand
 
 ACCOUNT_SECONDS = 1.5  # how long to wait for qacct, which writes with a delay
 
@@ -72,14 +72,14 @@ class GridEngine:
 
     def tasks(self, jobs):
         """What Grid Engine knows of the jobs' tasks, `{job: {index: Task}}`; raises Unreachable."""
-        printed = ask(["qstat", "-xml", "-g", "d", "-u", "$user"])  # qstat's own word
+        printed = ask(["qstat", "-xml", "-u", "$user"])  # qstat's own word
         tasks = {job: {} for job in jobs}
         for element in ElementTree.fromstring(printed).iter("job_list"):
             job = element.findtext("JB_job_number")
             if job in tasks:
                 state = element.findtext("state")
                 note = self._error(job) if "E" in state else element.get("state")
-                tasks[job][int(element.findtext("tasks") or 1)] = Task("E" not in state, note)
+                tasks[job] |= dict.fromkeys(expand(element.findtext("tasks") or "1"), Task("E" not in state, note))
         return tasks
 
     def _error(self, job):

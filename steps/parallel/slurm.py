@@ -28,7 +28,7 @@ import sys
 
 import cluster
 from cluster import Task
-from submission import Unreachable, ask
+from submission import Unreachable, ask, expand
 
 ENDED = {"BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED",
          "REVOKED", "TIMEOUT"}
@@ -73,7 +73,8 @@ class Slurm:
 
     def _tasks_of(self, job):
         try:
-            printed = ask(["scontrol", "--oneliner", "show", "job", job])
+            # Without the variable, Slurm ends a long list of tasks with "..."
+            printed = ask(["env", "SLURM_BITSTR_LEN=0", "scontrol", "--oneliner", "show", "job", job])
         except Unreachable as error:
             if "Invalid job id" in str(error):  # all its tasks ended a while ago
                 return {}
@@ -106,19 +107,8 @@ class Slurm:
 
     def accounts(self, job, indices):
         """Why tasks ended that Slurm has forgotten."""
-        return {index: f"Slurm job {job}_{index}: ended without a status and Slurm no longer knows it; "
-                       f"'sacct -j {job}_{index}' may" for index in indices}
-
-
-def expand(indices):
-    """Task indices of Slurm's notation.
-
-    >>> expand("1,3-5%2,8-12:2")
-    [1, 3, 4, 5, 8, 10, 12]
-    """
-    matches = re.findall(r"(\d+)(?:-(\d+))?(?::(\d+))?", re.sub(r"%\d+", "", indices))
-    return [index for first, last, step in matches
-            for index in range(int(first), int(last or first) + 1, int(step or 1))]
+        return {index: f"Slurm job {job}_{index}: it left the queue without a status (cancelled, or killed on its "
+                       f"node); 'sacct -j {job}_{index}' may say more" for index in indices}
 
 
 if __name__ == "__main__":

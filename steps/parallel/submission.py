@@ -1,6 +1,7 @@
 """An array of tasks in a scheduler's hands: submitted in as many parts as it takes, and cancelled with the runner."""
 
 import math
+import re
 import shlex
 import subprocess
 from collections import namedtuple
@@ -23,6 +24,17 @@ def ask(command, timeout=30.0):
     if done.returncode:
         raise Unreachable(f"{shlex.join(command)}: {done.stderr.strip() or f'exit code {done.returncode}'}")
     return done.stdout
+
+
+def expand(indices):
+    """Task ids of the schedulers' notation.
+
+    >>> expand("1,3-5%2,8-12:2")
+    [1, 3, 4, 5, 8, 10, 12]
+    """
+    matches = re.findall(r"(\d+)(?:-(\d+))?(?::(\d+))?", re.sub(r"%\d+", "", indices))
+    return [index for first, last, step in matches
+            for index in range(int(first), int(last or first) + 1, int(step or 1))]
 
 
 # offset: what a task id of the scheduler lacks to the task index

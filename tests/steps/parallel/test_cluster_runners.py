@@ -190,6 +190,23 @@ def test_a_task_that_ends_badly_is_said_while_the_others_go_on(cluster, tmp_path
     assert process.returncode == 128 + signal.SIGTERM and not cluster.jobs()
 
 
+def test_of_many_tasks_those_that_are_cancelled_and_no_others(cluster, tmp_path):
+    process = cluster.begin(tmp_path, "--max-jobs-run", "1", "JOB=1:80", "x.JOB.log", "sleep", "100")
+    wait_for((tmp_path / "x.1.log").exists)
+    job, = cluster.jobs()
+    odd = range(21, 80, 2)
+    tasks = ",".join(map(str, odd))
+    words = ["scancel", f"{job}_[{tasks}]"] if cluster.backend == "slurm" else ["qdel", job, "-t", "21-79:2"]
+    assert cluster.command(*words).returncode == 0
+    file = tmp_path / "x.failed_tasks"
+    wait_for(lambda: file.exists() and len(file.read_text().splitlines()) >= len(odd))
+    time.sleep(NOTICE_SECONDS)
+    process.terminate()
+    _, errors = process.communicate(timeout=60)
+    assert sorted(int(task) for task in re.findall(r"^x\.(\d+)\.log: ", file.read_text(), re.M)) == list(odd)
+    assert len(re.findall("task .* failed", errors)) == 10
+
+
 def limit(cluster, folder, **limits):
     """Change limits of a Grid Engine cell."""
     conf = cluster.command("qconf", "-sconf").stdout
