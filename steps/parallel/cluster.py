@@ -25,8 +25,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 LOOK_SECONDS = 0.25  # between two looks at the status files
 POLL_SECONDS = 1.5   # between two questions to the scheduler
 GRACE_SECONDS = 1.0  # for the status file of a task that the scheduler says has ended
-SAY_SECONDS = 60.0   # between two lines about what tasks wait for, the first two; then twice as long each time ...
-SAY_AT_MOST_SECONDS = 3600.0
+SAY_SECONDS = 60.0   # before a line about what tasks wait for, and the next; from then on twice as long each time
+SAY_SECONDS_MOST = 3600.0
 RETRY_SECONDS = 5.0  # before a part that was refused is submitted again
 CANCEL_SECONDS = 20.0
 
@@ -212,7 +212,7 @@ class Watch:
         if time.monotonic() >= self.next_message:
             job_log.say(message)
             self.next_message = time.monotonic() + self.silence
-            self.silence = min(2 * self.silence, SAY_AT_MOST_SECONDS)
+            self.silence = min(2 * self.silence, SAY_SECONDS_MOST)
 
     def wait_until_cancelled(self):
         """Wait until the scheduler has ended what was cancelled, for a while."""
