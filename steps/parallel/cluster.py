@@ -10,7 +10,6 @@ import re
 import shlex
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -20,12 +19,15 @@ import job_log
 import kaldi_convention as kaldi
 from process_groups import stop_signals
 from queue_conf import QueueConf
+from submission import Refused, Submission, Unreachable
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 LOOK_SECONDS = 0.25  # between two looks at the status files
 POLL_SECONDS = 1.5   # between two questions to the scheduler
 GRACE_SECONDS = 1.0  # for the status file of a task that the scheduler says has ended
-SAY_SECONDS = 60.0   # between two lines about what tasks wait for
+SAY_SECONDS = 60.0   # before a line about what tasks wait for, and the next; from then on twice as long each time
+SAY_SECONDS_MOST = 3600.0
+RETRY_SECONDS = 5.0  # before a part that was refused is submitted again
 CANCEL_SECONDS = 20.0
 
 # What a scheduler says of a task. live: it runs or waits, and note says which; else note says why it
@@ -33,49 +35,29 @@ CANCEL_SECONDS = 20.0
 Task = namedtuple("Task", "live note")
 
 
-class Refused(Exception):
-    """The scheduler did not take the job."""
-
-
-class Unreachable(Exception):
-    """The scheduler did not answer; it may at the next question."""
-
-
-def ask(command, timeout=30.0):
-    """Output of a scheduler's client program; raises Unreachable."""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=timeout)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise Unreachable(f"{command[0]}: {error}") from None
-    if done.returncode:
-        raise Unreachable(f"{shlex.join(command)}: {done.stderr.strip() or f'exit code {done.returncode}'}")
-    return done.stdout
-
-
 class Files:
     """Where a submission lives: next to the logs, in q/."""
 
     def __init__(self, request):
-        job = rf"[._-]?\b{request.name}\b" if request.name else r"(?!)"  # the word JOB, if any, in the log's path
-        folder, name = os.path.split(request.log)
-        self.folder = os.path.join(re.sub(rf"[^/]*{job}.*", "", folder), "q")
+        self.folder = os.path.join(request.folder, "q")
         os.makedirs(self.folder, exist_ok=True)
-        self.name = re.sub(job, "", name.removesuffix(".log")) or "job"
+        self.name = request.stem
         self.script = os.path.join(self.folder, f"{self.name}.sh")
         self.statuses = tempfile.mkdtemp(prefix=f"{self.name}.", dir=self.folder)
 
-    def output(self, task):
-        """What the scheduler itself writes of a task; `task` may be its word for the task index."""
-        return os.path.join(self.folder, f"{self.name}.{task}.log")
+    def output(self, part, task):
+        """What the scheduler itself writes of a task of its own numbering; `task` may be its word for that."""
+        return os.path.join(self.folder, f"{self.name}{part.suffix}.{task}.log")
 
     def write_script(self, request, task_variable):
         """The program of a task: the environment, the command through run.py, the status."""
-        task = f"${task_variable}"
+        task = "$task"
         runner = [os.path.join(HERE, "run.py"), "--num-threads", request.options.get("num-threads") or "1"]
         index = [f'{request.name}="{task}"'] if request.name else []
         command = " ".join([shlex.join(runner), *index, shlex.join([request.log, *request.command])])
         statuses = shlex.quote(os.path.abspath(self.statuses))
-        text = (f"#!/usr/bin/env bash\n# Written by {job_log.program()} for the scheduler; {task} is the task index.\n"
+        text = (f"#!/usr/bin/env bash\n# Written by {job_log.program()} for the scheduler.\n"
+                f"task=$(({task_variable} + $1))  # the task index; the scheduler counts the tasks of a part from 1\n"
                 f"cd {shlex.quote(os.getcwd())} || exit 1\n"
                 f"export PATH={shlex.quote(os.environ['PATH'])}\n"  # Grid Engine's login shells set their own
                 f"[ ! -f path.sh ] || . ./path.sh || exit 1\n"
@@ -100,27 +82,32 @@ class Files:
         open(kick, "w").close()
         os.unlink(kick)
 
-    def clean(self, indices):
-        shutil.rmtree(self.statuses, ignore_errors=True)
-        for index in indices:
-            if os.path.exists(self.output(index)) and not os.path.getsize(self.output(index)):
-                os.unlink(self.output(index))
+    def remove_outputs(self, parts, empty=False):
+        """Remove what the scheduler wrote of some parts' tasks, or what is empty of it."""
+        for part in parts:
+            for index in part.indices:
+                output = self.output(part, index - part.offset)
+                if os.path.exists(output) and not (empty and os.path.getsize(output)):
+                    os.unlink(output)
 
 
 class Watch:
     """Follows a submission until all its tasks have ended."""
 
-    def __init__(self, scheduler, request, files, job):
+    def __init__(self, scheduler, request, files, submission):
         self.scheduler = scheduler
         self.request = request
         self.files = files
-        self.job = job
+        self.submission = submission
         self.waiting = set(request.indices)
-        self.failed = {}  # task index to why
+        self.failures = job_log.Failures(request)
         self.lost = set()  # those that ended without a status
         self.gone_since = {}  # task index to when the scheduler first did not know it
         self.next_poll = 0.0
-        self.next_message = time.monotonic() + SAY_SECONDS
+        self.next_submission = 0.0
+        self.idle_when_refused = False
+        self.silence = SAY_SECONDS
+        self.next_message = time.monotonic() + self.silence
 
     def look(self):
         """Take in what has ended."""
@@ -128,25 +115,50 @@ class Watch:
         if self.waiting and time.monotonic() >= self.next_poll:
             try:
                 self._poll()
+                self.submit_more()
             except Unreachable as error:
                 self._say_sometimes(f"the scheduler does not answer, trying again: {error}")
-            self.next_poll = time.monotonic() + POLL_SECONDS
+            self.next_poll = time.monotonic() + (GRACE_SECONDS if self.gone_since else POLL_SECONDS)
 
     def _read_statuses(self):
         for index, status in self.files.read_statuses().items():
             if index in self.waiting:
                 self._end(index, self._reason_in_log(index) if status else "")
 
+    def submit_more(self):
+        """Submit what there is room for; a part that is refused may be taken once others have ended.
+
+        Raises Refused for the first part.
+        """
+        if time.monotonic() < self.next_submission:
+            return
+        try:
+            self.submission.go_on(self.waiting)
+        except Refused as error:
+            if not self.submission.parts:
+                raise
+            idle = not self.submission.count(self.waiting, self.submission.parts)
+            if idle and self.idle_when_refused:
+                for part in self.submission.to_come:
+                    for index in part.indices:
+                        self._end(index, str(error))
+            self.idle_when_refused = idle
+            self.next_submission = time.monotonic() + RETRY_SECONDS
+
     def _poll(self):
-        tasks = self.scheduler.tasks(self.job)
+        parts = [part for part in self.submission.parts if self.submission.count(self.waiting, [part])]
+        known = self.scheduler.tasks([part.job for part in parts])
+        tasks = {part.offset + task: what for part in parts for task, what in known[part.job].items()}
+        submitted = {index for part in parts for index in part.indices if index in self.waiting}
         live = {index for index, task in tasks.items() if task.live}
-        notes = Counter(tasks[index].note for index in live & self.waiting)
-        self._say_sometimes(f"waiting for job {self.job}: "
-                            + ", ".join(f"{count} {note}" for note, count in notes.items()))
+        notes = Counter(tasks[index].note for index in live & submitted)
+        notes["to be submitted"] = len(self.waiting) - len(submitted)
+        self._say_sometimes(f"waiting for job {self.submission.jobs()}: "
+                            + ", ".join(f"{count} {note}" for note, count in notes.items() if count))
 
         # Tasks that have been gone for some time without a status
         now = time.monotonic()
-        self.gone_since = {index: self.gone_since.get(index, now) for index in self.waiting - live}
+        self.gone_since = {index: self.gone_since.get(index, now) for index in submitted - live}
         lost = [index for index, since in self.gone_since.items() if now - since >= GRACE_SECONDS]
         if not lost:
             return
@@ -154,20 +166,23 @@ class Watch:
         self._read_statuses()
 
         # Why they ended, from the queue or from the accounts
-        unknown = [index for index in lost if index in self.waiting and index not in tasks]
-        accounts = self.scheduler.accounts(self.job, unknown) if unknown else {}
+        notes = {index: task.note for index, task in tasks.items()}
+        for part in parts:
+            unknown = [index - part.offset for index in lost
+                       if index in part.indices and index in self.waiting and index not in notes]
+            accounts = self.scheduler.accounts(part.job, unknown) if unknown else {}
+            notes |= {part.offset + task: note for task, note in accounts.items()}
         for index in lost:
             if index in self.waiting:
                 self.lost.add(index)
-                note = tasks[index].note if index in tasks else accounts[index]
-                self._end(index, note and self._explain(index, note))
+                self._end(index, notes[index] and self._explain(index, notes[index]))
 
     def _end(self, index, reason):
         self.waiting.discard(index)
         if reason:
-            self.failed[index] = reason
+            self.failures.add(index, reason, bool(self.waiting))
         total = len(self.request.indices)
-        job_log.show_progress(total - len(self.waiting), total)
+        job_log.show_progress(total - len(self.waiting), total, len(self.failures.reasons))
 
     def _reason_in_log(self, index):
         """Why run.py called the task a failure: the end of its log says it."""
@@ -179,7 +194,8 @@ class Watch:
 
     def _said(self, index):
         """The last words of the scheduler and of the job script."""
-        lines = job_log.last_lines(self.files.output(index), 4)
+        part = next(part for part in self.submission.parts if index in part.indices)
+        lines = job_log.last_lines(self.files.output(part, index - part.offset), 4)
         return " ".join(" ".join(line for line in lines if not line.startswith("run.py:")).split())
 
     def _explain(self, index, note):
@@ -195,48 +211,20 @@ class Watch:
     def _say_sometimes(self, message):
         if time.monotonic() >= self.next_message:
             job_log.say(message)
-            self.next_message = time.monotonic() + SAY_SECONDS
+            self.next_message = time.monotonic() + self.silence
+            self.silence = min(2 * self.silence, SAY_SECONDS_MOST)
 
     def wait_until_cancelled(self):
         """Wait until the scheduler has ended what was cancelled, for a while."""
         deadline = time.monotonic() + CANCEL_SECONDS
         while time.monotonic() < deadline:
             try:
-                if not any(task.live for task in self.scheduler.tasks(self.job).values()):
+                known = self.scheduler.tasks([part.job for part in self.submission.parts])
+                if not any(task.live for tasks in known.values() for task in tasks.values()):
                     return
             except Unreachable:
                 pass
             time.sleep(LOOK_SECONDS)
-
-
-class Guard:
-    """A process that cancels a submission once the runner is gone, by whatever signal."""
-
-    def __init__(self, command):
-        self.process = subprocess.Popen(["sh", "-c", 'read -r _ || exec "$@"', "guard", *command], text=True,
-                                        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                                        start_new_session=True)
-
-    def cancel(self):
-        self.process.communicate()
-
-    def dismiss(self):
-        self.process.communicate("all ended\n")
-
-
-def submit(scheduler, conf, additions, request, files):
-    """Hand the tasks to the scheduler and return the job's id; raises Refused with what it said."""
-    files.write_script(request, scheduler.TASK)
-    span = f"{request.indices[0]}-{request.indices[-1]}"
-    ours = scheduler.submission(files.name, files.output(scheduler.TASK_IN_PATH), span, request.options["max-jobs-run"])
-    line = f'set -f; {conf.command} "${{@:2}}" {additions} "$1"'
-    done = subprocess.run(["bash", "-c", line, "submit", files.script, *ours], capture_output=True, text=True,
-                          stdin=subprocess.DEVNULL, start_new_session=True)
-    job = scheduler.job_id(done.stdout)
-    if done.returncode or not job:
-        said = " ".join((done.stderr + done.stdout).split()) or f"exit code {done.returncode}"
-        raise Refused(f"{conf.command.split()[0]} refused the job: {said} (it was asked for by cmd.sh and {conf.path})")
-    return job
 
 
 def main(scheduler, usage):
@@ -267,28 +255,34 @@ def run(scheduler, conf, request):
     stops = stop_signals()
     signal.pthread_sigmask(signal.SIG_BLOCK, stops)
     files = Files(request)
-    for index in request.indices:  # an earlier log must not pass for that of a task that never starts
-        if os.path.exists(request.log_of(index)):
-            os.unlink(request.log_of(index))
+    submission = Submission(scheduler, conf, additions, request, files)
     try:
-        job = submit(scheduler, conf, additions, request, files)
-        guard = Guard(scheduler.cancellation(job))
-        watch = Watch(scheduler, request, files, job)
+        # What an earlier call left must not pass for that of a task that never starts
+        for index in request.indices:
+            if os.path.exists(request.log_of(index)):
+                os.unlink(request.log_of(index))
+        files.remove_outputs(submission.to_come)
+        files.write_script(request, scheduler.TASK)
+
+        # Submission, and what becomes of it
+        watch = Watch(scheduler, request, files, submission)
+        watch.submit_more()
         while watch.waiting:
             stopped = signal.sigtimedwait(stops, LOOK_SECONDS)
             if stopped:
-                guard.cancel()
+                submission.guard.cancel()
                 watch.wait_until_cancelled()
-                job_log.say(f"stopped by {signal.Signals(stopped.si_signo).name}, job {job} was cancelled; "
-                            f"log is in {request.log_of('*')}")
+                job_log.say(f"stopped by {signal.Signals(stopped.si_signo).name}, job {submission.jobs()} was "
+                            f"cancelled; log is in {request.log_of('*')}")
                 return 128 + stopped.si_signo
             watch.look()
         if watch.lost:  # what the scheduler holds in an error state is still there
-            guard.cancel()
+            submission.guard.cancel()
         else:
-            guard.dismiss()
-        if watch.failed:
-            job_log.report_failures(request, watch.failed)
-        return int(bool(watch.failed))
+            submission.guard.dismiss()
+        if watch.failures.reasons:
+            watch.failures.report()
+        return int(bool(watch.failures.reasons))
     finally:
-        files.clean(request.indices)
+        shutil.rmtree(files.statuses, ignore_errors=True)
+        files.remove_outputs(submission.parts, empty=True)

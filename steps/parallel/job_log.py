@@ -16,7 +16,8 @@ def program():
 
 
 def say(message):
-    print(f"{program()}: {message}", file=sys.stderr, flush=True)
+    clear = "\r\033[K" if sys.stderr.isatty() else ""  # the line of show_progress
+    print(f"{clear}{program()}: {message}", file=sys.stderr, flush=True)
 
 
 def start_log(path, command):
@@ -56,21 +57,51 @@ def reason_of(status):
     return f"exit code {status}" if status >= 0 else f"killed by signal {-status} ({signal.strsignal(-status)})"
 
 
-def report_failures(request, reasons, listed=20, shown=3, lines=10):
-    """Say how many jobs failed and why, and show the end of the log of the first few.
+class Failures:
+    """The failed tasks of a request: each said when it fails, up to ten; all of them, when more, in a file.
 
     reasons: for every failed task index, why
     """
-    if len(request.indices) == 1:
-        say(f"job failed, log is in {request.log_of(request.indices[0])}")
-    else:
-        say(f"{len(reasons)} / {len(request.indices)} failed, log is in {request.log_of('*')}")
-    for number, index in enumerate(sorted(reasons)[:listed]):
-        path = request.log_of(index)
-        end = last_lines(path, lines) if number < shown else []
-        print(f"== {path}: {reasons[index]}", *end, sep="\n   ", file=sys.stderr, flush=True)
-    if len(reasons) > listed:
-        print(f"== and {len(reasons) - listed} more", file=sys.stderr, flush=True)
+
+    LISTED = 10
+    SHOWN = 3  # with the end of their logs
+
+    def __init__(self, request):
+        self.request = request
+        self.reasons = {}
+        self.path = os.path.join(request.folder, f"{request.stem}.failed_tasks")
+        if len(request.indices) > self.LISTED and os.path.exists(self.path):
+            os.unlink(self.path)  # an earlier call's
+
+    def add(self, index, reason, others_go_on):
+        """Take in a failed task; it is said now unless the report follows at once."""
+        self.reasons[index] = reason
+        count = len(self.reasons)
+        if count > self.LISTED:
+            self._write([index] if count > self.LISTED + 1 else self.reasons)
+        if others_go_on and count <= self.LISTED:
+            say(f"task {index} failed, the others go on; log is in {self.request.log_of(index)}: {reason}")
+        elif others_go_on and count == self.LISTED + 1:
+            say(f"more tasks have failed, {self.path} names them all")
+
+    def _write(self, indices):
+        os.makedirs(self.request.folder or ".", exist_ok=True)
+        with open(self.path, "a", encoding="utf-8", errors="surrogateescape") as file:
+            file.writelines(f"{self.request.log_of(index)}: {self.reasons[index]}\n" for index in indices)
+
+    def report(self, lines=10):
+        """Say how many tasks failed and why, and show the end of the log of the first few."""
+        indices = self.request.indices
+        if len(indices) == 1:
+            say(f"job failed, log is in {self.request.log_of(indices[0])}")
+        else:
+            say(f"{len(self.reasons)} / {len(indices)} failed, log is in {self.request.log_of('*')}")
+        for number, index in enumerate(sorted(self.reasons)[:self.LISTED]):
+            path = self.request.log_of(index)
+            end = last_lines(path, lines) if number < self.SHOWN else []
+            print(f"== {path}: {self.reasons[index]}", *end, sep="\n   ", file=sys.stderr, flush=True)
+        if len(self.reasons) > self.LISTED:
+            print(f"== and {len(self.reasons) - self.LISTED} more; all are in {self.path}", file=sys.stderr, flush=True)
 
 
 def last_lines(path, count, size=8192):
@@ -84,9 +115,9 @@ def last_lines(path, count, size=8192):
     return [line.rstrip("\r").rpartition("\r")[2] for line in text.rstrip("\n").split("\n")[-count:]]
 
 
-def show_progress(ended, total):
+def show_progress(ended, total, failed):
     """Count the jobs of a long array: on one line of a terminal, in a log with a line for every tenth."""
-    text = f"{program()}: {ended} / {total} jobs ended"
+    text = f"{program()}: {ended} / {total} jobs ended" + (f", {failed} failed" if failed else "")
     if total < 10:
         return
     if sys.stderr.isatty():

@@ -5,6 +5,7 @@ starts often, and on cluster nodes from PATH alone: import nothing in this folde
 of the standard library.
 """
 
+import os
 import re
 from collections import namedtuple
 
@@ -32,6 +33,7 @@ class Request:
     options: value of every option by its name, a number or a string; 0 and "" mean not given
     name, indices: the range's name (None without a range) and its task indices
     log, command: as given, the name still in them
+    folder, stem: of the files of the whole request: the log's, up to where the name is in them
     """
 
     def __init__(self, options, name, indices, log, command):
@@ -40,6 +42,10 @@ class Request:
         self.indices = indices
         self.log = log
         self.command = command
+        word = rf"[._-]?\b{name}\b" if name else r"(?!)"
+        folder, file = os.path.split(log)
+        self.folder = re.sub(rf"[^/]*{word}.*", "", folder)
+        self.stem = re.sub(word, "", file.removesuffix(".log")) or "job"
 
     def put_index(self, index, text):
         """Replace the whole word JOB, or whatever the range's name is, in `text`."""
@@ -79,11 +85,27 @@ def parse(argv, options_of):
     if len(rest) < 2:
         raise UsageError("expected [options] [JOB=1:N] LOG COMMAND...")
     log, *command = rest
+    for word in rest if name else ():
+        _refuse_folder(name, word)
     if len(indices) > 1 and not re.search(rf"\b{name}\b", log):
         raise UsageError(f"{len(indices)} jobs would write to {log}: put {name} in it as a word, as in x.{name}.log")
-    if name is None and re.search(r"\bJOB\b", log):
+    if name is None and re.search(r"\bJOB\b", log.removeprefix(_folder_with("JOB", log))):
         raise UsageError(f"the log {log} names JOB, but no range such as JOB=1:4 is given")
     return Request(values, name, indices, log, command)
+
+
+def _folder_with(name, path):
+    """The longest beginning of a path that is a folder and has the word `name` in its own name, "" without one."""
+    ends = [match.end() for match in re.finditer(rf"\b{name}\b[^/]*", path) if "/" in path[:match.end() + 1]]
+    return next((path[:end] for end in reversed(ends) if os.path.isdir(path[:end])), "")
+
+
+def _refuse_folder(name, word):
+    """End where the index in place of the name would lead to another folder than the one that is meant."""
+    for path in re.split("[=:]", word):
+        if folder := _folder_with(name, path):
+            raise UsageError(f"{folder} is a folder, but {name} in it would become the number of a task: rename the "
+                             "folder or link to it under another name")
 
 
 def _read_option(word, value, options):

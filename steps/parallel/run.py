@@ -12,9 +12,10 @@ Options, before or after the range:
   --jobs-per-gpu N   jobs that share a device, or a set of --gpu devices (default: 1)
   --mem 4G, --time T, --config FILE  accepted for the cluster runners' sake; nothing is limited here
 
-The word JOB in LOG and COMMAND becomes the task index; COMMAND passes through no shell. Exit status: 0 if
-all jobs succeeded, 1 if not, 128 + signal after TERM, INT or HUP, which end the jobs too. Whatever a
-job leaves running when it ends, and every job when this runner is killed, is ended.
+The word JOB in LOG and COMMAND becomes the task index; COMMAND passes through no shell. A job that fails is named
+at once; the others go on, and a report with the ends of logs follows. Exit status: 0 if all jobs succeeded, 1 if
+not, 128 + signal after TERM, INT or HUP, which end the jobs too. Whatever a job leaves running when it ends, and
+every job when this runner is killed, is ended.
 """
 
 import os
@@ -71,7 +72,7 @@ class Runner:
         self.threads = request.options["num-threads"]
         self.running = []
         self.ended = 0
-        self.failed = {}  # task index to why
+        self.failures = job_log.Failures(request)
         self.stopped_by = None  # the signal that ended the jobs
 
     def run(self):
@@ -125,10 +126,11 @@ class Runner:
 
     def _record(self, index, log, started, status):
         job_log.end_log(log, status, time.time() - started, self.threads)
-        if status:
-            self.failed[index] = job_log.reason_of(status)
         self.ended += 1
-        job_log.show_progress(self.ended, len(self.request.indices))
+        total = len(self.request.indices)
+        if status:
+            self.failures.add(index, job_log.reason_of(status), self.ended < total and self.stopped_by is None)
+        job_log.show_progress(self.ended, total, len(self.failures.reasons))
 
 
 def has_ended(job):
@@ -147,8 +149,8 @@ def main():
         if runner.stopped_by:
             job_log.say(f"stopped by {runner.stopped_by.name}, its jobs were ended; log is in {request.log_of('*')}")
             return 128 + runner.stopped_by
-        if runner.failed:
-            job_log.report_failures(request, runner.failed)
+        if runner.failures.reasons:
+            runner.failures.report()
             return 1
     except kaldi.UsageError as error:
         job_log.say(f"{error} (see run.py --help)")

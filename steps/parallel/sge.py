@@ -15,13 +15,12 @@ and of the runner itself:
   --config FILE      another file in the grammar of Kaldi's queue.pl (default: conf/queue.conf)
 
 The word JOB in LOG and COMMAND becomes the task index; arguments arrive as given. A task starts from PATH
-alone in the folder where the call was made, and reads ./path.sh there. Exit status: 0 if all succeeded,
-1 if not, 128 + signal after TERM, INT or HUP, which delete the job. A task that is deleted, over a limit or
-killed is noticed within seconds and reported with Grid Engine's reason and the end of its log. Scripts
-and what Grid Engine wrote are in q/ beside the logs.
+alone in the folder where the call was made, and reads ./path.sh there. An array above Grid Engine's max_aj_tasks
+is submitted in parts. A task that fails, is deleted, over a limit or killed is named within seconds, with
+the reason; the others go on, and a report with the ends of logs follows. Exit status: 0 if all succeeded, 1 if not,
+128 + signal after TERM, INT or HUP, which delete the job. Scripts and what Grid Engine wrote are in q/ beside the logs.
 """
 
-import getpass
 import math
 import re
 import sys
@@ -30,8 +29,9 @@ from xml.etree import ElementTree
 
 import cluster
 from cluster import Task
+from submission import Unreachable, ask, expand
 
-ACCOUNT_SECONDS = 2.0  # how long to wait for qacct, which writes with a delay
+ACCOUNT_SECONDS = 1.5  # how long to wait for qacct, which writes with a delay
 
 
 class GridEngine:
@@ -40,6 +40,7 @@ class GridEngine:
     CONF = "conf/queue.conf"
     TASK = "SGE_TASK_ID"
     TASK_IN_PATH = "$TASK_ID"
+    CANCEL = ["qdel"]
 
     def resources(self, options):
         """The options as Grid Engine counts them: memory by slot."""
@@ -60,23 +61,30 @@ class GridEngine:
         match = re.search(r"^(\d+)(?:\.\d+-\d+:\d+)?$", printed, re.MULTILINE)
         return match[1] if match else ""
 
-    def cancellation(self, job):
-        return ["qdel", job]
+    def most_tasks(self):
+        """How many tasks an array may have; raises Unreachable."""
+        match = re.search(r"^max_aj_tasks\s+(\d+)", ask(["qconf", "-sconf"]), re.MULTILINE)
+        return int(match[1]) if match and match[1] != "0" else math.inf
 
-    def tasks(self, job):
-        """What Grid Engine knows of a job's tasks, `{index: Task}`; raises cluster.Unreachable."""
-        printed = cluster.ask(["qstat", "-xml", "-g", "d", "-u", getpass.getuser()])
-        tasks = {}
+    def throttling(self, job, limit):
+        """Let another number of tasks of an array run at a time."""
+        return ["qalter", "-tc", str(limit), job]
+
+    def tasks(self, jobs):
+        """What Grid Engine knows of the jobs' tasks, `{job: {index: Task}}`; raises Unreachable."""
+        printed = ask(["qstat", "-xml", "-u", "$user"])  # qstat's own word
+        tasks = {job: {} for job in jobs}
         for element in ElementTree.fromstring(printed).iter("job_list"):
-            if element.findtext("JB_job_number") == job:
+            job = element.findtext("JB_job_number")
+            if job in tasks:
                 state = element.findtext("state")
                 note = self._error(job) if "E" in state else element.get("state")
-                tasks[int(element.findtext("tasks") or 1)] = Task("E" not in state, note)
+                tasks[job] |= dict.fromkeys(expand(element.findtext("tasks") or "1"), Task("E" not in state, note))
         return tasks
 
     def _error(self, job):
         """Why a task is in an error state, in which it would stay for ever."""
-        reasons = re.findall(r"^error reason.*?:\s*(?:\d+:\s*)?(.*)", cluster.ask(["qstat", "-j", job]), re.MULTILINE)
+        reasons = re.findall(r"^error reason.*?:\s*(?:\d+:\s*)?(.*)", ask(["qstat", "-j", job]), re.MULTILINE)
         return f"Grid Engine job {job}: in an error state; {' '.join(reasons).strip()}"
 
     def accounts(self, job, indices):
@@ -91,8 +99,8 @@ class GridEngine:
 
     def _accounting(self, job, timeout):
         try:
-            printed = cluster.ask(["qacct", "-j", job], timeout=timeout)
-        except cluster.Unreachable:  # nothing is written of this job so far
+            printed = ask(["qacct", "-j", job], timeout=timeout)
+        except Unreachable:  # nothing is written of this job so far
             return {}
         known = {}
         for block in re.split(r"^=+$", printed, flags=re.MULTILINE):

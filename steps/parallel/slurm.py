@@ -16,17 +16,19 @@ and of the runner itself:
   --config FILE      another file in the grammar of Kaldi's slurm.pl (default: conf/slurm.conf)
 
 The word JOB in LOG and COMMAND becomes the task index; arguments arrive as given. A task starts from PATH
-alone in the folder where the call was made, and reads ./path.sh there. Exit status: 0 if all succeeded,
-1 if not, 128 + signal after TERM, INT or HUP, which cancel the job. A task that is cancelled, over a limit or
-killed is noticed within seconds and reported with Slurm's reason and the end of its log. Scripts and
-what Slurm wrote are in q/ beside the logs.
+alone in the folder where the call was made, and reads ./path.sh there. An array above Slurm's MaxArraySize
+is submitted in parts. A task that fails, is cancelled, over a limit or killed is named within seconds, with
+the reason; the others go on, and a report with the ends of logs follows. Exit status: 0 if all succeeded, 1 if not,
+128 + signal after TERM, INT or HUP, which cancel the job. Scripts and what Slurm wrote are in q/ beside the logs.
 """
 
+import math
 import re
 import sys
 
 import cluster
 from cluster import Task
+from submission import Unreachable, ask, expand
 
 ENDED = {"BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED",
          "REVOKED", "TIMEOUT"}
@@ -39,6 +41,7 @@ class Slurm:
     CONF = "conf/slurm.conf"
     TASK = "SLURM_ARRAY_TASK_ID"
     TASK_IN_PATH = "%a"
+    CANCEL = ["scancel"]
 
     def resources(self, options):
         """The options as Slurm counts them."""
@@ -53,14 +56,26 @@ class Slurm:
         """The id in what sbatch printed, "" without one."""
         return printed.strip().partition(";")[0] if re.match(r"\d+", printed.strip()) else ""
 
-    def cancellation(self, job):
-        return ["scancel", job]
+    def most_tasks(self):
+        """The largest task id that an array may have; raises Unreachable."""
+        printed = ask(["scontrol", "show", "config"])
+        limits = [int(limit) for limit in re.findall(r"\bmax_array_tasks=(\d+)", printed)]
+        limits += [int(size) - 1 for size in re.findall(r"^MaxArraySize\s*=\s*(\d+)", printed, re.MULTILINE)]
+        return min(limits, default=math.inf)
 
-    def tasks(self, job):
-        """What Slurm knows of a job's tasks, `{index: Task}`; raises cluster.Unreachable."""
+    def throttling(self, job, limit):
+        """Let another number of tasks of an array run at a time."""
+        return ["scontrol", "update", f"JobId={job}", f"ArrayTaskThrottle={limit}"]
+
+    def tasks(self, jobs):
+        """What Slurm knows of the jobs' tasks, `{job: {index: Task}}`; raises Unreachable."""
+        return {job: self._tasks_of(job) for job in jobs}
+
+    def _tasks_of(self, job):
         try:
-            printed = cluster.ask(["scontrol", "--oneliner", "show", "job", job])
-        except cluster.Unreachable as error:
+            # Without the variable, Slurm ends a long list of tasks with "..."
+            printed = ask(["env", "SLURM_BITSTR_LEN=0", "scontrol", "--oneliner", "show", "job", job])
+        except Unreachable as error:
             if "Invalid job id" in str(error):  # all its tasks ended a while ago
                 return {}
             raise
@@ -92,19 +107,8 @@ class Slurm:
 
     def accounts(self, job, indices):
         """Why tasks ended that Slurm has forgotten."""
-        return {index: f"Slurm job {job}_{index}: ended without a status and Slurm no longer knows it; "
-                       f"'sacct -j {job}_{index}' may" for index in indices}
-
-
-def expand(indices):
-    """Task indices of Slurm's notation.
-
-    >>> expand("1,3-5%2,8-12:2")
-    [1, 3, 4, 5, 8, 10, 12]
-    """
-    matches = re.findall(r"(\d+)(?:-(\d+))?(?::(\d+))?", re.sub(r"%\d+", "", indices))
-    return [index for first, last, step in matches
-            for index in range(int(first), int(last or first) + 1, int(step or 1))]
+        return {index: f"Slurm job {job}_{index}: it left the queue without a status (cancelled, or killed on its "
+                       f"node); 'sacct -j {job}_{index}' may say more" for index in indices}
 
 
 if __name__ == "__main__":

@@ -4,10 +4,11 @@
 #   . /tmp/slurm/env.sh; sbatch --wait --wrap hostname
 #   tests/clusters/slurm.sh stop /tmp/slurm
 # Usage: slurm.sh start|stop|status DIR. Each node has 4 CPUs, 7000 MB and 2 GPUs (not real ones); SLURM_NODES=2
-# gives two nodes, each with a slurmd of its own. Partitions: shared (the default) and gpu. Works as any user.
+# gives two nodes, each with a slurmd of its own, SLURM_ARRAY_SIZE=5 arrays of up to task 4. Partitions: shared (the
+# default) and gpu. Works as any user.
 set -euo pipefail
 
-[ $# -eq 2 ] || { sed -n '2,7s/^# \?//p' "$0" >&2; exit 1; }
+[ $# -eq 2 ] || { sed -n '2,8s/^# \?//p' "$0" >&2; exit 1; }
 action=$1 dir=$(realpath -m "$2") nodes=${SLURM_NODES:-1}
 mark=SLURM_CLUSTER_NAME=test$(cksum <<< "$dir" | cut -d ' ' -f 1)
 . "$(dirname "$0")/common.sh"
@@ -52,6 +53,7 @@ JobAcctGatherFrequency=task=1
 JobAcctGatherParams=OverMemoryKill
 MinJobAge=60
 KillWait=2
+MaxArraySize=${SLURM_ARRAY_SIZE:-1001}
 CONF
   for ((node = 1; node <= nodes; node++)); do
     echo "NodeName=node$node NodeHostname=$host NodeAddr=$address Port=$((port + node))" \

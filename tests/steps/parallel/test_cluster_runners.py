@@ -124,9 +124,7 @@ def test_a_failing_task_takes_no_other_down(cluster, tmp_path):
     code, errors = cluster.run(tmp_path, "JOB=1:3", "log/x.JOB.log", "bash", "-c",
                                "echo I am JOB; [ JOB != 2 ] || exit 7; touch done.JOB")
     assert code == 1
-    lines = errors.splitlines()
-    assert lines[0] == f"{cluster.runner.name}: 1 / 3 failed, log is in log/x.*.log"
-    assert lines[1] == "== log/x.2.log: exit code 7"
+    assert f"{cluster.runner.name}: 1 / 3 failed, log is in log/x.*.log\n== log/x.2.log: exit code 7\n" in errors
     assert "I am 2" in errors and "I am 1" not in errors
     assert sorted(path.name for path in tmp_path.glob("done.*")) == ["done.1", "done.3"]
 
@@ -167,6 +165,112 @@ def test_a_task_that_ends_without_a_word_is_noticed(cluster, tmp_path, how, reco
     assert re.search(rf"== x\.2\.log: .*{reasons[cluster.backend, how]}", errors)
     assert "   begun" in errors and "1 / 2 failed" in errors
     wait_for(lambda: not any(map(alive, pids)))
+
+
+@pytest.mark.parametrize("what", ["failed", "cancelled while it runs", "cancelled while it waits"])
+def test_a_task_that_ends_badly_is_said_while_the_others_go_on(cluster, tmp_path, what, outcome):
+    script = "touch begun.JOB; until [ -e fail.JOB ]; do sleep 0.1; done; exit 7"
+    process = cluster.begin(tmp_path, "--max-jobs-run", "2", "JOB=1:3", "x.JOB.log", "bash", "-c", script)
+    wait_for(lambda: (tmp_path / "begun.1").exists() and (tmp_path / "begun.2").exists())
+    task = 3 if what.endswith("waits") else 1
+    if what == "failed":
+        (tmp_path / "fail.1").touch()
+    else:
+        cluster.cancel(task)
+    begin = time.monotonic()
+    said = process.stderr.readline()
+    seconds = time.monotonic() - begin
+    process.terminate()
+    process.communicate(timeout=60)
+    print(f"{cluster.backend}: task {what}, said after {seconds:.1f} s: {said}")
+    outcome(f"a task of an array {what}", cluster.runner.name, process.returncode, said.strip())
+    assert seconds < NOTICE_SECONDS
+    reason = {"failed": "exit code 7"}.get(what, rf"(Slurm job \d+_{task}: CANCELLED|Grid Engine job \d+\.{task}: ).*")
+    assert re.fullmatch(rf"\S+: task {task} failed, the others go on; log is in x\.{task}\.log: {reason}\n", said)
+    assert process.returncode == 128 + signal.SIGTERM and not cluster.jobs()
+
+
+def test_of_many_tasks_those_that_are_cancelled_and_no_others(cluster, tmp_path):
+    process = cluster.begin(tmp_path, "--max-jobs-run", "1", "JOB=1:80", "x.JOB.log", "sleep", "100")
+    wait_for((tmp_path / "x.1.log").exists)
+    job, = cluster.jobs()
+    odd = range(21, 80, 2)
+    tasks = ",".join(map(str, odd))
+    words = ["scancel", f"{job}_[{tasks}]"] if cluster.backend == "slurm" else ["qdel", job, "-t", "21-79:2"]
+    assert cluster.command(*words).returncode == 0
+    file = tmp_path / "x.failed_tasks"
+    wait_for(lambda: file.exists() and len(file.read_text().splitlines()) >= len(odd))
+    time.sleep(NOTICE_SECONDS)
+    process.terminate()
+    _, errors = process.communicate(timeout=60)
+    assert sorted(int(task) for task in re.findall(r"^x\.(\d+)\.log: ", file.read_text(), re.M)) == list(odd)
+    assert len(re.findall("task .* failed", errors)) == 10
+
+
+def limit(cluster, folder, **limits):
+    """Change limits of a Grid Engine cell."""
+    conf = cluster.command("qconf", "-sconf").stdout
+    for name, value in limits.items():
+        conf = re.sub(rf"^({name}) .*", rf"\1 {value}", conf, flags=re.MULTILINE)
+    (folder / "global").write_text(conf)
+    assert cluster.command("qconf", "-Mconf", folder / "global").returncode == 0
+
+
+@contextlib.contextmanager
+def arrays_of_few_tasks(cluster, folder):
+    """A cluster whose arrays have four tasks at most; of Grid Engine's, a user may have but two jobs at a time."""
+    if cluster.backend == "slurm":
+        with running("slurm", folder / "small", SLURM_ARRAY_SIZE="5") as small:
+            yield small
+    else:
+        limit(cluster, folder, max_aj_tasks=4, max_u_jobs=2)
+        try:
+            yield cluster
+        finally:
+            limit(cluster, folder, max_aj_tasks=75000, max_u_jobs=0)
+
+
+def test_larger_arrays_go_in_parts(cluster, tmp_path, outcome):
+    script = "date +%s.%N > begin.JOB; sleep 0.5; date +%s.%N > end.JOB; echo JOB >> ran; [ JOB != 11 ]"
+    with arrays_of_few_tasks(cluster, tmp_path) as small:
+        code, errors = small.run(tmp_path, "--max-jobs-run", "3", "JOB=1:12", "x.JOB.log", "bash", "-c", script)
+        assert code == 1 and "1 / 12 failed" in errors and "== x.11.log: exit code 1\n" in errors
+        assert sorted(map(int, (tmp_path / "ran").read_text().split())) == list(range(1, 13))
+        assert most_at_a_time(spans(tmp_path, 12)) in (2, 3)
+        outcome("an array of 12 tasks, 4 allowed", cluster.runner.name, code, re.search(".*1 / 12 failed.*", errors)[0])
+
+        # An array of one task with a number above the limit, and all parts go with a runner that is killed
+        assert small.run(tmp_path, "JOB=7", "y.JOB.log", "touch", "done.JOB") == (0, "")
+        assert (tmp_path / "done.7").exists()
+        process = small.begin(tmp_path, "JOB=1:6", "z.JOB.log", "bash", "-c", "touch z.JOB; sleep 100")
+        wait_for(lambda: (tmp_path / "z.1").exists() and len(small.jobs()) == 2)
+        process.kill()
+        process.communicate()
+        wait_for(lambda: not small.jobs())
+
+
+def test_a_part_that_is_never_taken_is_reported(cluster, tmp_path, outcome):
+    if cluster.backend == "slurm":
+        pytest.skip("Slurm's limits change by a new start only")
+    script = "until [ -e go ]; do sleep 0.1; done; touch done.JOB"
+    with arrays_of_few_tasks(cluster, tmp_path):
+        process = cluster.begin(tmp_path, "JOB=1:20", "x.JOB.log", "bash", "-c", script)
+        wait_for(lambda: len(cluster.jobs()) == 2)
+        limit(cluster, tmp_path, max_aj_tasks=2)
+        (tmp_path / "go").touch()
+        _, errors = process.communicate(timeout=60)
+    said = re.search("^.* task 9 failed.*", errors, re.MULTILINE)[0]
+    outcome("the third part of an array is refused", cluster.runner.name, process.returncode, said)
+    assert process.returncode == 1 and "12 / 20 failed, log is in x.*.log" in errors
+    assert re.search("qsub refused the job: .*more than 2 tasks", said)
+    assert len(errors.splitlines()) < 40 and errors.endswith("== and 2 more; all are in x.failed_tasks\n")
+    assert sorted(path.name for path in tmp_path.glob("done.*")) == [f"done.{task}" for task in range(1, 9)]
+
+
+def test_whatever_the_user_is_called(cluster, tmp_path, monkeypatch):
+    for name in ("LOGNAME", "USER"):
+        monkeypatch.setitem(cluster.env, name, "somebody-else")
+    assert cluster.run(tmp_path, "x.log", "sleep", "3") == (0, "")
 
 
 def test_over_memory(cluster, tmp_path, record_property):

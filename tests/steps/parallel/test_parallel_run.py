@@ -125,18 +125,75 @@ def test_failures_are_reported_and_the_others_still_run(tmp_path):
                "echo I am JOB; [ JOB != 1 ] || exit 7; touch done.JOB")
     assert done.returncode == 1
     lines = done.stderr.splitlines()
-    assert lines[0] == "run.py: 1 / 3 failed, log is in log/x.*.log"
-    assert lines[1] == "== log/x.1.log: exit code 7"
+    assert lines[0] == "run.py: task 1 failed, the others go on; log is in log/x.1.log: exit code 7"
+    assert lines[1] == "run.py: 1 / 3 failed, log is in log/x.*.log"
+    assert lines[2] == "== log/x.1.log: exit code 7"
     assert "I am 1" in done.stderr and "I am 2" not in done.stderr
     assert "# Ended (code 7) at" in (tmp_path / "log/x.1.log").read_text()
     assert sorted(path.name for path in tmp_path.glob("done.*")) == ["done.2", "done.3"]
 
 
-def test_failures_are_listed_and_the_first_few_shown(tmp_path):
-    done = run(tmp_path, "JOB=1:25", "x.JOB.log", "false")
-    assert "\nrun.py: 25 / 25 failed" in done.stderr
-    assert re.findall(r"^== (\S+):", done.stderr, re.M) == [f"x.{index}.log" for index in range(1, 21)]
-    assert done.stderr.count("# Ended (code 1)") == 3 and done.stderr.endswith("== and 5 more\n")
+def test_a_failure_is_said_while_the_others_run(tmp_path, outcome):
+    script = "[ JOB != 1 ] || exit 7; until [ -e go ]; do sleep 0.05; done"
+    runner = subprocess.Popen([RUN, "--num-threads", "1", "JOB=1:2", "x.JOB.log", "bash", "-c", script], cwd=tmp_path,
+                              env=environment(), stderr=subprocess.PIPE, text=True)
+    said = runner.stderr.readline()  # the second task waits for a file that comes after this line
+    (tmp_path / "go").touch()
+    _, report = runner.communicate(timeout=20)
+    outcome("one of two jobs fails", "run.py", runner.returncode, said.strip())
+    assert said == "run.py: task 1 failed, the others go on; log is in x.1.log: exit code 7\n"
+    assert runner.returncode == 1 and report.startswith("run.py: 1 / 2 failed, log is in x.*.log\n")
+
+
+def test_past_ten_failures_are_counted_and_a_file_has_all(tmp_path, outcome):
+    done = run(tmp_path, "--max-jobs-run", "1", "JOB=1:25", "log/x.JOB.log", "bash", "-c", "exit JOB")
+    during, _, report = done.stderr.partition("run.py: 25 / 25 failed, log is in log/x.*.log\n")
+    assert re.findall(r"task (\d+) failed", during) == [str(task) for task in range(1, 11)]
+    assert during.count("more tasks have failed, log/x.failed_tasks names them all\n") == 1
+    assert "\nrun.py: 20 / 25 jobs ended, 20 failed\n" in during
+    assert re.findall(r"^== (\S+):", report, re.M) == [f"log/x.{task}.log" for task in range(1, 11)]
+    assert report.count("# Ended (code") == 3
+    assert report.endswith("== and 15 more; all are in log/x.failed_tasks\n")
+    assert (tmp_path / "log/x.failed_tasks").read_text().splitlines() == [
+        f"log/x.{task}.log: exit code {task}" for task in range(1, 26)]
+    outcome("25 of 25 jobs fail", "run.py", done.returncode, report.splitlines()[-1])
+
+    # A call in which nothing fails leaves no such file
+    assert run(tmp_path, "JOB=1:25", "log/x.JOB.log", "true").returncode == 0
+    assert not (tmp_path / "log/x.failed_tasks").exists()
+
+
+@pytest.mark.parametrize("words", [
+    ["JOB=1:2", "a JOB b/log/x.JOB.log", "true"],
+    ["JOB=1:2", "a JOB b/x.JOB.log", "true"],
+    ["JOB=1:2", "log/x.JOB.log", "cat", "./a JOB b"],
+    ["JOB=1:2", "log/x.JOB.log", "cat", "--data=a JOB b/wav.scp"],
+    ["JOB=1:2", "log/x.JOB.log", "copy-feats", "ark:a JOB b/x.ark", "ark,t:-"],
+    ["a=1:2", "a JOB b/x.a.log", "true"],
+])
+def test_a_folder_that_has_the_name_of_the_range_is_refused(tmp_path, outcome, words):
+    (tmp_path / "a JOB b/log").mkdir(parents=True)
+    done = run(tmp_path, *words)
+    said = done.stderr.replace("./", "")
+    outcome("a folder with the name of the range", "run.py", done.returncode, said.strip())
+    assert done.returncode == 1 and said.count("\n") == 1
+    assert re.match(r"run\.py: a JOB b is a folder, but (JOB|a) in it would become the number of a task", said)
+    assert [path.name for path in tmp_path.rglob("*")] == ["a JOB b", "log"]
+
+
+def test_without_a_range_such_a_folder_is_as_good_as_any(tmp_path):
+    folder = tmp_path / "JOB" / "a JOB b"
+    folder.mkdir(parents=True)
+    assert run(tmp_path, folder / "x.log", "touch", folder / "done").returncode == 0
+    assert sorted(path.name for path in folder.iterdir()) == ["done", "x.log"]
+    done = run(tmp_path, folder / "x.JOB.log", "true")
+    assert done.returncode == 1 and "no range" in done.stderr
+
+
+def test_a_folder_of_a_task_may_have_its_number(tmp_path):
+    (tmp_path / "split/1").mkdir(parents=True)
+    done = run(tmp_path, "JOB=1:2", "log/JOB/x.log", "touch", "split/JOB/done")
+    assert done.returncode == 1 and (tmp_path / "split/1/done").exists() and (tmp_path / "log/2/x.log").exists()
 
 
 def test_a_long_array_says_how_far_it_is(tmp_path):
