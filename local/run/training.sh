@@ -56,6 +56,7 @@ analyse() {
   num_tasks=$(local/experiment/plan_analysis.py --systems "$1" --seeds "$seeds" --device "$device" \
     --restart "$restart" "$emotion_data" "$exp_dir" "$exp_dir/tasks")
   log "$num_tasks systems and seeds to probe, what is done is kept; logs in $exp_dir/log/analyse.*.log"
+  # shellcheck disable=SC2086 # a command and its options
   [ "$num_tasks" -eq 0 ] || part $cuda_cmd "${finetune_resources[@]}" JOB=1:"$num_tasks" \
     "$exp_dir/log/analyse.JOB.log" steps/analyse.py --config "$exp_dir/tasks/analyse.JOB.conf"
   models=$(local/experiment/list_systems.py --systems "$1" --seeds "$seeds" attention "$emotion_data" "$exp_dir")
