@@ -128,8 +128,9 @@ fi
 if begin 7 "analysis"; then
   analyse "$systems"
   for script in make_probes make_figure1 make_confusions make_curves make_report; do
-    "local/results/$script.py" --systems "$systems" --seeds "$seeds" "$emotion_data" "$exp_dir"
+    part "local/results/$script.py" --systems "$systems" --seeds "$seeds" "$emotion_data" "$exp_dir"
   done
+  require_all_parts
 fi
 
 if begin 8 "ablations"; then

@@ -7,9 +7,12 @@ twice: "before" on the weights that fine-tuning started from, "after" on those o
 AD has the space F alone. A model that has been analysed is left as it is.
 """
 
+import functools
 import hashlib
+import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -26,6 +29,9 @@ from ser.model_dir.emotion_model import load_emotion_model
 from ser.nn.models import EmotionModel
 from ser.stats.probes import Probe, cross_probe, probe, silhouette
 from ser.train.finetuning import finished_task, initial_model
+
+Key = TypeVar("Key", str, tuple[str, str])
+Outcome = TypeVar("Outcome")
 
 PROBES = ("moment", "space", "pooling", "target", "accuracy", "chance", "n_train", "n_test")
 DRAWN = ("before F", "after F", "after F+", "after F-")  # the panels of Figure 1
@@ -53,23 +59,50 @@ def measure(vectors: np.ndarray, data: FoldData) -> tuple[dict[str, Probe], dict
         the utterances and tested on the other. unseen-speaker: the same among the speakers of valid and test.
     silhouettes : dict of (str, str) to (float, int)
         By label and utterances (all, or unseen: those of valid and test), with the number of utterances.
+
+    What the labels do not allow, since there are too few, is left out and logged.
+
+    Raises
+    ------
+    UserError
+        A vector is not finite.
     """
+    if not np.isfinite(vectors).all():
+        raise UserError("the network makes embeddings that are not finite; train it again with a smaller --lr")
     utts = all_utterances(data)
     emotions = [data.labels[utt] for utt in utts]
     speakers = [data.speakers[utt] for utt in utts]
     train = range(len(data.parts["train"]))
     test = range(len(utts) - len(data.parts["test"]), len(utts))
     unseen = slice(len(train), None)
-    probes = {
-        "emotion": probe(vectors, emotions, train, test),
-        "speaker": cross_probe(vectors, speakers),
-        "unseen-speaker": cross_probe(vectors[unseen], speakers[unseen]),
-    }
-    silhouettes = {}
-    for label, targets in (("emotion", emotions), ("speaker", speakers)):
-        for utterances, part in (("all", slice(None)), ("unseen", unseen)):
-            silhouettes[label, utterances] = silhouette(vectors[part], targets[part]), len(targets[part])
+    probes = measured(data.name, {
+        "emotion": lambda: probe(vectors, emotions, train, test),
+        "speaker": lambda: cross_probe(vectors, speakers),
+        "unseen-speaker": lambda: cross_probe(vectors[unseen], speakers[unseen]),
+    })
+    silhouettes = measured(data.name, {
+        (label, utterances): functools.partial(lambda part, targets: (silhouette(vectors[part], targets), len(targets)),
+                                               part, targets[part])
+        for label, targets in (("emotion", emotions), ("speaker", speakers))
+        for utterances, part in (("all", slice(None)), ("unseen", unseen))})
     return probes, silhouettes
+
+
+@functools.cache
+def log_once(message: str) -> None:
+    """log(), but not again for the next space."""
+    log(message)
+
+
+def measured(fold: str, measurements: Mapping[Key, Callable[[], Outcome]]) -> dict[Key, Outcome]:
+    """The outcomes of what can be measured; the others are logged."""
+    outcomes = {}
+    for key, measure_it in measurements.items():
+        try:
+            outcomes[key] = measure_it()
+        except UserError as error:
+            log_once(f"{fold}: not measured: {key if isinstance(key, str) else ' '.join(key)}: {error}")
+    return outcomes
 
 
 class Embedder:
@@ -118,7 +151,10 @@ def analyse(model_dir: str, device: torch.device, embed_initial: Embedder) -> No
         for space, pooling, vectors in progress(list(vectors_of(spaces)), desc=moment):
             if pooling == "mean" and f"{moment} {space}" in DRAWN:
                 embeddings[f"{moment} {space}"] = vectors
-            probes, silhouettes = measure(vectors, data)
+            try:
+                probes, silhouettes = measure(vectors, data)
+            except UserError as error:
+                raise UserError(f"{model_dir}: {moment} {space}: {error}") from None
             probe_rows += [(moment, space, pooling, target, f"{p.accuracy:.2f}", f"{p.chance:.2f}", p.n_train, p.n_test)
                            for target, p in probes.items()]
             silhouette_rows += [(moment, space, pooling, label, utterances, f"{value:.4f}", n)
@@ -135,7 +171,7 @@ def is_analysed(model_dir: str | Path) -> bool:
     return (Path(model_dir) / "analysis" / "probes.tsv").exists()
 
 
-def main() -> None:
+def main() -> int:
     parser = OptionParser(__doc__, "steps/analyse.py --device cpu --dir exp/resnet18_pretrain_ad/fold_Ses01M")
     parser.add_argument("--device", default="auto", choices=DEVICES, help="(default: auto)")
     parser.add_argument("--num-threads", type=natural, default=0,
@@ -147,12 +183,18 @@ def main() -> None:
     args = parser.parse_args()
     device = pick_device(args.device, args.num_threads)
     embed_initial = Embedder()
+    failed = 0
     for model_dir in args.dir:
         if is_analysed(model_dir) and not args.restart:
             log(f"already there: {model_dir}/analysis")
-        else:
+            continue
+        try:
             analyse(model_dir, device, embed_initial)
             log(f"made {model_dir}/analysis")
+        except (UserError, OSError) as error:
+            failed += 1
+            print(f"{parser.prog}: {error}", file=sys.stderr)
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from matplotlib.figure import Figure, SubFigure
 from options import OptionParser, run
 from ser.analysis.attention_maps import attention_masks, last_module, step_size
 from ser.analysis.figures import PALETTE, WIDTH, put_title, save, title_of
+from ser.analysis.left_out import Undrawable, parts
 from ser.base.device import DEVICES, explain_out_of_memory, pick_device
 from ser.base.errors import UserError
 from ser.base.files import write_text
@@ -163,6 +164,8 @@ def plot_masks(model_dir: str, wanted: Sequence[str], device: torch.device) -> N
         along_frequency = mask.mean(axis=(0, 1))
         rows += [(utt, "time", step * frames, f"{mean:.6f}") for step, mean in enumerate(along_time)]
         rows += [(utt, "frequency", step * dimensions, f"{mean:.6f}") for step, mean in enumerate(along_frequency)]
+        if not np.isfinite(mask).all():
+            raise Undrawable(f"the mask of {utt} is not finite")
         features = (bank.frames_of(position[None]) - model.extractor.feature_mean) / model.extractor.feature_std
         title = f"{utt}, reference {data.labels[utt]}, hypothesis {scored[utt].split()[1]}"
         panels.append(Panel(title, features.cpu().numpy(), along_time, along_frequency))
@@ -180,8 +183,12 @@ def main() -> None:
                         "(default: of each class the one whose number of frames is the median)")
     parser.add_argument("--dir", required=True, help="model directory of steps/finetune.py")
     args = parser.parse_args()
-    plot_masks(args.dir, list(dict.fromkeys(args.utts.split())), pick_device(args.device))
-    log(f"made {args.dir}/analysis/masks.png and masks.tsv")
+    device = pick_device(args.device)
+    out = Path(args.dir) / "analysis"
+    finished_task(args.dir)  # else nothing is written there
+    with parts(out / "masks.png", also=[out / "masks.tsv"]):
+        plot_masks(args.dir, list(dict.fromkeys(args.utts.split())), device)
+        log(f"made {args.dir}/analysis/masks.png and masks.tsv")
 
 
 if __name__ == "__main__":

@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
 """Recognize the emotion of recordings with a trained model.
 
-Sounds are files of any rate, channel count and format that libsndfile reads, folders of such files, or Kaldi data
-directories without commands in wav.scp; - reads names of these from standard input, one a line. A model directory that
-holds one for each fold is used as a whole: their probabilities are averaged. Each sound becomes a line:
+Sounds are files of any rate, channel count and format that libsndfile reads, or ffmpeg where that is installed (m4a,
+mp4, webm, wma …), folders of such files, or Kaldi data directories without commands in wav.scp; - reads names of these
+from standard input, one a line. A model directory that holds one for each fold is used as a whole: their probabilities
+are averaged. Each sound becomes a line:
 
     file<TAB>label<TAB>probability of each class            below a header, with --format tsv
     {"file": …, "label": …, "probabilities": {class: …}}    with --format json
 
 With --segment a long recording becomes a line for each piece, which also has start and end in seconds. One that cannot
-be used is named on standard error; the others are done, and the exit status is 1.
+be used is named on standard error; the others are done, and the exit status is 1. Named there are also sounds in which
+nothing is voiced, and what files of a folder were not tried.
 """
 
 import json
@@ -78,6 +80,11 @@ def main():
             print(f"{parser.prog}: {prefix}{error}", file=sys.stderr)
         else:
             print(*(as_line(sound.name, each, in_pieces) for each in predictions), sep="\n", flush=True)
+            unvoiced = sum(not each.voiced for each in predictions)
+            if unvoiced:
+                where = f" in {unvoiced} of {len(predictions)} pieces" if in_pieces else ""
+                print(f"{parser.prog}: {sound.name}: nothing voiced was found{where}, so all of it was used",
+                      file=sys.stderr)
     return 1 if failed else 0
 
 

@@ -15,11 +15,12 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from local.experiment.experiment import add_experiment_options, open_experiment
+from local.experiment.experiment import Experiment, add_experiment_options, open_experiment
 from local.results.predictions import Predictions, read_predictions
 from local.results.tables import as_tsv
 from options import OptionParser, run
 from ser.analysis.figures import WIDTH, palette, put_title, save, title_of
+from ser.analysis.left_out import parts
 from ser.base.files import write_text
 from ser.stats.metrics import confusion_matrix, scores_of
 
@@ -136,6 +137,14 @@ def main() -> None:
                           "exp")
     add_experiment_options(parser)
     experiment = open_experiment(parser.parse_args())
+    out = Path(experiment.exp) / "analysis"
+    with parts(out / "confusions.png", out / "speakers.png"):
+        make_confusions(experiment, out)
+    print(f"make_confusions.py: made {out}/confusions.tsv, confusions.png, speakers.tsv and speakers.png")
+
+
+def make_confusions(experiment: Experiment, out: Path) -> None:
+    """Write tables and pictures into a folder; raises UserError."""
     runs = [(system.name, seed) for system in experiment.systems for seed in experiment.seeds]
     directories = [experiment.directories(system) for system in experiment.systems]
     predictions = read_predictions(directories, experiment.folds, experiment.data)
@@ -148,7 +157,6 @@ def main() -> None:
     scores = {key: [scores_of(confusion) for confusion in by_speaker] for key, by_speaker in confusions.items()}
 
     # Tables
-    out = Path(experiment.exp) / "analysis"
     write_text(out / "confusions.tsv", as_tsv(
         [("system", "seed", "reference", "hypothesis", "utterances")]
         + [(*key, reference, hypothesis, matrix[row, column]) for key, matrix in pooled.items()
@@ -168,7 +176,6 @@ def main() -> None:
     labels = [f"{speaker} ({count})" for speaker, count in zip(speakers, np.bincount(groups.ravel()), strict=True)]
     title = title_of(f"weighted F1 by test speaker (utterances), {experiment.heading}", experiment.dataset)
     save(draw_speakers(wf1, labels, title), out / "speakers.png")
-    print(f"make_confusions.py: made {out}/confusions.tsv, confusions.png, speakers.tsv and speakers.png")
 
 
 if __name__ == "__main__":

@@ -22,10 +22,11 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from local.experiment.experiment import add_experiment_options, open_experiment
+from local.experiment.experiment import Experiment, add_experiment_options, open_experiment
 from local.results.same_origin import require_one_origin
 from options import OptionParser, run
 from ser.analysis.figures import PALETTE, WIDTH, put_title, save, title_of
+from ser.analysis.left_out import parts
 from ser.base.errors import UserError
 
 EVENTS = re.compile(r"events\.out\.tfevents\.\d{10,}\.epochs")  # names that TensorBoard looks for, with our ending
@@ -92,8 +93,8 @@ def draw(curves: Sequence[Curves], title: str) -> Figure:
     rows = math.ceil(len(curves) / columns)
     figure = Figure(figsize=(WIDTH, rows * 1.45 + 1), layout="constrained")
     grid = figure.subplots(rows, 2 * columns, squeeze=False)
-    wf1 = [one.scores for one in curves if one.score == "wf1"]
-    limits = min(map(np.min, wf1)) - 2, max(map(np.max, wf1)) + 2
+    wf1 = np.concatenate([one.scores.ravel() for one in curves if one.score == "wf1"])
+    limits = wf1.min() - 2, wf1.max() + 2
     thin: dict[str, Any] = {"color": PALETTE[1], "linewidth": 0.7, "alpha": 0.7}
     thick: dict[str, Any] = {"color": PALETTE[0], "linewidth": 1.8}
     panels = grid.reshape(rows, columns, 2).swapaxes(0, 1).reshape(-1, 2)  # column by column
@@ -115,7 +116,7 @@ def draw(curves: Sequence[Curves], title: str) -> Figure:
         loss_axis, score_axis = pair
         count = len(one.model_dirs)
         loss_axis.set_title(one.name + (f" ({count} models)" if count > 1 else ""), fontsize=9, loc="left")
-        if one.score == "wf1":
+        if one.score == "wf1" and np.isfinite(limits).all():
             score_axis.set_ylim(limits)
     handles = [Line2D([], [], label="a fold and seed", **thin), Line2D([], [], label="mean", **thick)]
     figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=8.5, frameon=False)
@@ -179,6 +180,14 @@ def main() -> None:
     add_experiment_options(parser)
     experiment = open_experiment(parser.parse_args())
     require_one_origin(experiment)
+    out = Path(experiment.exp) / "analysis"
+    with parts(out / "curves.png"):
+        make_curves(experiment, out)
+    print(f"make_curves.py: made {out}/curves.png and {out}/tensorboard")
+
+
+def make_curves(experiment: Experiment, out: Path) -> None:
+    """Write curves.png and tensorboard into a folder; raises UserError."""
     exp = Path(experiment.exp)
     pretrainings = dict.fromkeys(system.pretrained for system in experiment.systems if system.pretrained)
     curves = [read_curves(name, "accuracy", {name: exp / name}) for name in pretrainings]
@@ -186,12 +195,9 @@ def main() -> None:
         directories = experiment.models(system).values()
         curves.append(read_curves(system.name, "wf1", {str(Path(directory).relative_to(exp)): directory
                                                        for directory in directories}))
-    out = exp / "analysis"
-    out.mkdir(parents=True, exist_ok=True)
     write_tensorboard(out / "tensorboard", curves)
     title = title_of(f"training curves, {experiment.heading}", experiment.dataset)
     save(draw(curves, title), out / "curves.png")
-    print(f"make_curves.py: made {out}/curves.png and {out}/tensorboard")
 
 
 if __name__ == "__main__":

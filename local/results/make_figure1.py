@@ -28,6 +28,7 @@ from local.results.same_origin import require_one_origin
 from local.results.tables import as_tsv
 from options import OptionParser, run
 from ser.analysis.figures import palette, save, title_of
+from ser.analysis.left_out import Undrawable, parts
 from ser.base.errors import UserError
 from ser.base.files import write_text
 from ser.base.log import log
@@ -60,8 +61,23 @@ def choose(strata: ArrayLike, most: int, seed: int) -> np.ndarray:
 
 
 def tsne(vectors: np.ndarray, seed: int) -> np.ndarray:
-    """Coordinates `[N, 2]` of standardized vectors."""
+    """Coordinates `[N, 2]` of standardized vectors; raises Undrawable where t-SNE fails or crashes."""
+    if min(vectors.shape) < 2:
+        raise Undrawable("t-SNE takes two or more embeddings of two or more dimensions, here are {} of {}".format(
+            *vectors.shape))
+    if not np.isfinite(vectors).all():
+        raise Undrawable("embeddings hold values that are not finite")
+    if (vectors == vectors[0]).all():  # the initial coordinates would be 0 / 0, and scikit-learn reads outside its tree
+        raise Undrawable(f"all {len(vectors)} embeddings are the same")
     return TSNE(perplexity=min(30, len(vectors) / 4), init="pca", random_state=seed).fit_transform(vectors)
+
+
+def separation(vectors: np.ndarray, labels: Sequence[str]) -> str:
+    """The silhouette() by labels, or - where there is none."""
+    try:
+        return f"{silhouette(vectors, labels):.3f}"
+    except UserError:
+        return "-"
 
 
 def draw(panels: list[tuple[str, np.ndarray]], emotions: list[str], numbers: list[str], colours: dict[str, Any],
@@ -132,12 +148,15 @@ def main() -> None:
     args = get_args()
     experiment = open_experiment(args)
     out = Path(experiment.exp) / "analysis"
+    with parts(out / "figure1.png", also=(out / "figure1.pdf", out / "figure1.tsv")):
+        make_figure1(experiment, args, out)
+
+
+def make_figure1(experiment: Experiment, args: argparse.Namespace, out: Path) -> None:
+    """Write figure1.png, figure1.pdf and figure1.tsv into a folder; raises UserError."""
     pair = find_pair(experiment.systems)
     if not pair:
-        for kind in ("tsv", "pdf", "png"):
-            (out / f"figure1.{kind}").unlink(missing_ok=True)  # of other systems
-        print(f"make_figure1.py: no figure: {args.systems} holds no system with AD beside the same one without")
-        return
+        raise Undrawable(f"{args.systems} holds no system with AD beside the same one without")
 
     require_one_origin(replace(experiment, systems=list(pair)))
 
@@ -155,11 +174,14 @@ def main() -> None:
     rows = [("utt", "speaker", "emotion", "panel", "x", "y")]
     for title, vectors in spaces:
         vectors = StandardScaler().fit_transform(vectors[chosen])
-        coordinates = tsne(vectors, args.random_seed)
+        try:
+            coordinates = tsne(vectors, args.random_seed)
+        except Undrawable as error:
+            raise Undrawable(f"{title}: {error}") from None
         rows += [(utt, speaker, emotion, title[1], f"{x:.4f}", f"{y:.4f}") for utt, speaker, emotion, (x, y)
                  in zip(utts, speakers, emotions, coordinates.tolist(), strict=True)]
-        panels.append((f"{title}\nsilhouette by emotion {silhouette(vectors, emotions):.3f}, "
-                       f"by speaker {silhouette(vectors, speakers):.3f}", coordinates))
+        panels.append((f"{title}\nsilhouette by emotion {separation(vectors, emotions)}, "
+                       f"by speaker {separation(vectors, speakers)}", coordinates))
         log(f"drew {title}")
 
     # Table and picture

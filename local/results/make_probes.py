@@ -12,12 +12,13 @@ from pathlib import Path
 
 from scipy.stats import ttest_rel
 
-from local.experiment.experiment import Setting, add_experiment_options, open_experiment
+from local.experiment.experiment import Experiment, Setting, add_experiment_options, open_experiment
 from local.results.blocks import Block, as_text
 from local.results.same_origin import require_one_origin
 from local.results.tables import as_tsv, mean_and_spread
 from options import OptionParser, run
 from ser.analysis.ad_features import POOLINGS
+from ser.analysis.left_out import Undrawable, parts
 from ser.base.errors import UserError
 from ser.base.files import write_text
 from ser.infer.results_file import write_results
@@ -58,6 +59,7 @@ in common, such as a microphone, helps to tell speakers."""),
                      "F+ and F- both\ncontain IN(F), so they share what can be read from it."),
     ]),
 ]
+DASH = "-: not measured, since the utterances have fewer than two labels, or no two utterances have the same one."
 RULE = """\
 Disentangled means: emotion reads better from F+ than from F-, and speaker better from F- than from F+ (pooling 'mean').
 'Better' is said for p < 0.05 in a paired t-test over folds and seeds, else 'about as well'. Folds have utterances in
@@ -96,7 +98,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What reads from F+ and F- of a fine-tuned system, by TARGETS."""
+    """What reads from F+ and F- of a fine-tuned system, by those of TARGETS that were measured."""
 
     system: str
     readings: dict[str, Reading]
@@ -104,7 +106,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class ProbesTable:
-    """probes.json; chance is in percent, by TARGETS."""
+    """probes.json; chance is in percent, by those of TARGETS that were measured."""
 
     setting: Setting
     chance: dict[str, float]
@@ -132,7 +134,7 @@ def gather(name: str, models: dict[tuple[str, str, str], str]) -> Rows:
 
 
 def write_rows(path: Path, rows: Rows) -> None:
-    write_text(path, as_tsv([rows[0].keys(), *(row.values() for row in rows)]))
+    write_text(path, as_tsv([*(row.keys() for row in rows[:1]), *(row.values() for row in rows)]))
 
 
 def values(rows: Rows, column: str, **wanted: str) -> list[float]:
@@ -171,7 +173,8 @@ def judge(rows: list[SpaceRow], system: str) -> Verdict:
     for target in TARGETS:
         plus = spaces["F+"].accuracy[target]
         minus = spaces["F-"].accuracy[target]
-        readings[target] = Reading(statistics.fmean(plus), statistics.fmean(minus), compare(plus, minus))
+        if plus and minus:
+            readings[target] = Reading(statistics.fmean(plus), statistics.fmean(minus), compare(plus, minus))
     return Verdict(system, readings)
 
 
@@ -182,24 +185,29 @@ def sentence(verdict: Verdict) -> str:
         how = {"F+": "better from F+ than from F-", "F-": "worse from F+ than from F-",
                None: "about as well from F+ as from F-"}[reading.better]
         clauses.append(f"{target.replace('-', ' ')} reads {how} ({reading.plus:.2f} against {reading.minus:.2f})")
-    emotion = verdict.readings["emotion"].better == "F+"
-    speaker = verdict.readings["speaker"].better == "F-"
-    if emotion and speaker:
+    better = {target: reading.better for target, reading in verdict.readings.items()}
+    emotion = better.get("emotion") == "F+"
+    speaker = better.get("speaker") == "F-"
+    if not {"emotion", "speaker"} <= better.keys():
+        outcome = "NOT MEASURED"
+    elif emotion and speaker:
         outcome = "DISENTANGLED"
     elif emotion or speaker:
         outcome = f"IN PART, for {'emotion' if emotion else 'speaker'} only"
     else:
         outcome = "NOT DISENTANGLED"
-    return f"{verdict.system}, after fine-tuning: {outcome}: {', '.join(clauses)}."
+    return f"{verdict.system}, after fine-tuning: {outcome}: {', '.join(clauses) or '-'}."
 
 
 def table_of(table: ProbesTable, pooling: str) -> Block:
     """The table of one pooling."""
-    rows = [HEADING, ["chance", "", "", *(f"{table.chance[target]:.2f}" for target in TARGETS), "", ""]]
+    chance = [f"{table.chance[target]:.2f}" if target in table.chance else "-" for target in TARGETS]
+    rows = [HEADING, ["chance", "", "", *chance, "", ""]]
     for row in table.rows:
         if row.pooling == pooling:
             figures = [*(row.accuracy[target] for target in TARGETS), *(row.silhouette[label] for label in LABELS)]
-            rows.append([row.system, row.moment, row.space, *map(mean_and_spread, figures)])
+            cells = [mean_and_spread(some) if some else "-" for some in figures]
+            rows.append([row.system, row.moment, row.space, *cells])
     return Block.table(rows, f"Pooling '{pooling}'")
 
 
@@ -208,7 +216,8 @@ def blocks_of(table: ProbesTable) -> list[Block]:
     blocks = [table_of(table, pooling) for pooling in POOLINGS]
     if table.verdicts:
         blocks = [Block.paragraph(RULE), Block("list", [sentence(verdict) for verdict in table.verdicts]), *blocks]
-    return [*blocks, *DEFINITION]
+    measured = [figures for row in table.rows for figures in (*row.accuracy.values(), *row.silhouette.values())]
+    return [*blocks, *([] if all(measured) else [Block.paragraph(DASH)]), *DEFINITION]
 
 
 def main() -> None:
@@ -216,16 +225,25 @@ def main() -> None:
     add_experiment_options(parser)
     experiment = open_experiment(parser.parse_args())
     require_one_origin(experiment)
+    out = Path(experiment.exp) / "analysis"
+    with parts(out / "probes.json", also=[out / name for name in ("PROBES", "probes.tsv", "silhouette.tsv")]):
+        make_probes(experiment, out)
+
+
+def make_probes(experiment: Experiment, out: Path) -> None:
+    """Write the tables into a folder; raises UserError."""
     models = {(system.name, *key): directory for system in experiment.systems
               for key, directory in experiment.models(system).items()}
     probes = gather("probes.tsv", models)
+    if not probes:
+        raise Undrawable("no fold has two labels to tell apart")
     silhouettes = gather("silhouette.tsv", models)
-    chance = {target: statistics.fmean(values(probes, "chance", target=target)) for target in TARGETS}
+    chances = {target: values(probes, "chance", target=target) for target in TARGETS}
+    chance = {target: statistics.fmean(some) for target, some in chances.items() if some}
     rows = space_rows(probes, silhouettes)
     with_ad = dict.fromkeys(row.system for row in rows if row.space == "F+")
     table = ProbesTable(experiment.setting, chance, rows, [judge(rows, system) for system in with_ad])
 
-    out = Path(experiment.exp) / "analysis"
     write_rows(out / "probes.tsv", probes)
     write_rows(out / "silhouette.tsv", silhouettes)
     write_results(out / "probes.json", table)

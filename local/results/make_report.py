@@ -23,6 +23,7 @@ from local.results import make_ablations, make_probes, make_results
 from local.results.blocks import Block, title_blocks
 from local.results.report_data import Configs, data_blocks
 from options import OptionParser, run
+from ser.analysis.left_out import reason_of
 from ser.base.errors import UserError
 from ser.base.files import write_text
 from ser.infer.results_file import NAME, read_results
@@ -110,7 +111,7 @@ def sources_there(experiment: Experiment) -> dict[Source, Path]:
     paths = {source: Path(experiment.exp, source.file) for source in SOURCES}
     asked = any(system.reference for system in experiment.systems)
     return {source: path for source, path in paths.items()
-            if path.is_file() and (asked or source.heading != "Ablations")}
+            if path.is_file() and not reason_of(path) and (asked or source.heading != "Ablations")}
 
 
 def source_sections(experiment: Experiment) -> list[Section]:
@@ -124,7 +125,7 @@ def source_sections(experiment: Experiment) -> list[Section]:
 def masks_of(experiment: Experiment, system: System) -> dict[tuple[str, str], Path]:
     """`{(seed, fold): path}` of the attention masks of a system that are there."""
     paths = {key: Path(model, "analysis", "masks.png") for key, model in experiment.models(system).items()}
-    return {key: path for key, path in paths.items() if path.is_file()}
+    return {key: path for key, path in paths.items() if path.is_file() and not reason_of(path)}
 
 
 def mask_section(experiment: Experiment) -> list[Section]:
@@ -134,12 +135,23 @@ def mask_section(experiment: Experiment) -> list[Section]:
     return [Section("Attention masks", pictures)] if pictures else []
 
 
+def reasons(experiment: Experiment) -> dict[str, str]:
+    """`{part: why it could not be made}`, of a source by its file."""
+    notes = {source.file: reason_of(Path(experiment.exp, source.file)) for source in SOURCES}
+    notes |= {f"attention masks of {system.name}": reason_of(Path(model, "analysis", "masks.png"))
+              for system in experiment.systems if system.has_attention
+              for model in experiment.models(system).values() if not masks_of(experiment, system)}
+    return {part: reason for part, reason in notes.items() if reason}
+
+
 def missing(experiment: Experiment) -> dict[str, list[str]]:
-    """`{command: files that are not there and that it makes}`."""
+    """`{command: files that are not there and that it makes}`; without reasons()."""
     there = sources_there(experiment)
-    files = [(source.command, source.file) for source in SOURCES if source not in there]
-    files += [(ANALYSIS, f"attention masks of {system.name}") for system in experiment.systems
-              if system.has_attention and not system.reference and not masks_of(experiment, system)]
+    known = reasons(experiment)
+    files = [(source.command, source.file) for source in SOURCES if source not in there and source.file not in known]
+    files += [(ANALYSIS, masks) for system in experiment.systems
+              if system.has_attention and not system.reference and not masks_of(experiment, system)
+              and (masks := f"attention masks of {system.name}") not in known]
     return {command: [file for other, file in files if other == command] for command, _ in files}
 
 
@@ -191,12 +203,15 @@ def making_section(experiment: Experiment, configs: Configs) -> Section:
 
 
 def missing_section(experiment: Experiment) -> list[Section]:
-    """The sentence on what is left out, or no section."""
+    """What could not be made and why, and a sentence on what else is left out, or no section."""
+    lines = [f"{part}: {reason}" for part, reason in reasons(experiment).items()]
+    blocks = [Block("list", lines)] if lines else []
     clauses = [f"{', '.join(files)} ({command} makes {'it' if len(files) == 1 else 'them'})"
                for command, files in missing(experiment).items()]
     text = (f"Not in this report: {'; '.join(clauses)}. Give run.sh the other options "
             "that the experiment was made with, too.")
-    return [Section("Left out", [Block.paragraph(text)])] if clauses else []
+    blocks += [Block.paragraph(text)] if clauses else []
+    return [Section("Left out", blocks)] if blocks else []
 
 
 def columns_where(rows: list[list[str]], condition: Callable[[tuple[str, ...]], bool]) -> set[int]:
@@ -207,7 +222,7 @@ def columns_where(rows: list[list[str]], condition: Callable[[tuple[str, ...]], 
 def numeric_columns(rows: list[list[str]]) -> set[int]:
     """Columns that hold figures only, such as "64.34 ± 1.00", "< 0.001" or "3 of 9"."""
     return columns_where(rows, lambda cells: any(cells) and all(
-        re.fullmatch(r"[<±+-]?\d[\d.%-]*|[<±]|to|of", word) for cell in cells for word in cell.split()))
+        re.fullmatch(r"[<±+-]?\d[\d.%-]*|[<±-]|to|of", word) for cell in cells for word in cell.split()))
 
 
 def long_columns(rows: list[list[str]]) -> set[int]:

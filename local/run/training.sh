@@ -53,18 +53,28 @@ finetune() {
   fi
 }
 
+failed_parts=
+# part COMMAND...: do a part of the analysis; when it fails, even by a crash, the others are done all the same.
+part() { "$@" || failed_parts+=", $1 (status $?)"; }
+
+# require_all_parts: end the run unless all parts of the analysis were done.
+require_all_parts() {
+  [ -z "$failed_parts" ] || die "failed: ${failed_parts#, }, see above; all else of the analysis is made"
+}
+
 # analyse SYSTEMS: probe what is not yet probed of their models, and draw the attention of one of each.
 analyse() {
   local num_tasks model models
   num_tasks=$(local/experiment/plan_analysis.py --systems "$1" --seeds "$seeds" --device "$device" \
     "$emotion_data" "$exp_dir" "$exp_dir/tasks")
   log "$num_tasks systems and seeds to probe, what is done is kept; logs in $exp_dir/log/analyse.*.log"
-  [ "$num_tasks" -eq 0 ] || $cuda_cmd "${finetune_resources[@]}" JOB=1:"$num_tasks" "$exp_dir/log/analyse.JOB.log" \
-    steps/analyse.py --config "$exp_dir/tasks/analyse.JOB.conf"
+  # shellcheck disable=SC2086 # a command and its options
+  [ "$num_tasks" -eq 0 ] || part $cuda_cmd "${finetune_resources[@]}" JOB=1:"$num_tasks" \
+    "$exp_dir/log/analyse.JOB.log" steps/analyse.py --config "$exp_dir/tasks/analyse.JOB.conf"
   models=$(local/experiment/list_systems.py --systems "$1" --seeds "$seeds" attention "$emotion_data" "$exp_dir")
   [ -n "$models" ] || return 0
   while read -r model; do
-    steps/plot_masks.py --device cpu --dir "$model"
+    part steps/plot_masks.py --device cpu --dir "$model"
   done <<< "$models"
 }
 

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from ser.audio.any_format import load_sound_file
 from ser.audio.fbank import FbankConfig, FbankExtractor
 from ser.audio.vad import VadConfig, voiced_frames
-from ser.audio.waveform import SAMPLE_RATE, load_audio_file
+from ser.audio.waveform import SAMPLE_RATE
 from ser.base.conf import config_from
 from ser.base.errors import UserError
 from ser.data.voiced_features import voiced_and_normalized
@@ -34,12 +35,15 @@ class Prediction:
         The most probable class.
     probabilities : dict of str to float
         Of every class, in the order of the model; they sum to 1.
+    voiced : bool
+        Whether the VAD found anything voiced; else all frames were used, of what may be no speech.
     """
 
     start: float
     end: float
     label: str
     probabilities: dict[str, float]
+    voiced: bool
 
 
 class EmotionRecognizer:
@@ -93,7 +97,7 @@ class EmotionRecognizer:
         Parameters
         ----------
         source : str, Path or numpy.ndarray
-            A file that libsndfile reads, or float32 samples at 16 kHz in units of 1/32768 of full scale.
+            A file that libsndfile or ffmpeg reads, or float32 samples at 16 kHz in units of 1/32768 of full scale.
 
         Returns
         -------
@@ -160,18 +164,24 @@ class EmotionRecognizer:
         samples : numpy.ndarray
             As in predict().
         """
+        return self._features(samples)[0]
+
+    def _features(self, samples: np.ndarray) -> tuple[np.ndarray, bool]:
+        """The features(), and whether any frame is voiced."""
         voiced = voiced_frames(samples, self._fbank, self._vad) > 0
-        return voiced_and_normalized(self._extract(samples), voiced, self.feature_configuration["feature_norm"])
+        features = voiced_and_normalized(self._extract(samples), voiced, self.feature_configuration["feature_norm"])
+        return features, bool(voiced.any())
 
     def _samples_of(self, source: Source) -> tuple[np.ndarray, float]:
-        samples = source if isinstance(source, np.ndarray) else load_audio_file(source)
+        samples = source if isinstance(source, np.ndarray) else load_sound_file(source)
         seconds = len(samples) / SAMPLE_RATE
         if not self._fbank.num_frames(len(samples)):
             raise UserError(f"{_prefix(source)}{seconds:.3f} s are shorter than a window of the features")
         return samples, seconds
 
     def _prediction(self, samples: np.ndarray, start: float) -> Prediction:
-        features = torch.from_numpy(self.features(samples))[None]  # [1, T, D]
+        array, voiced = self._features(samples)
+        features = torch.from_numpy(array)[None]  # [1, T, D]
         lengths = torch.tensor([features.shape[1]])
         total = torch.zeros(len(self.classes))
         with torch.inference_mode():
@@ -181,7 +191,7 @@ class EmotionRecognizer:
         probabilities = (total / len(self.networks)).tolist()
         label = self.classes[int(np.argmax(probabilities))]
         return Prediction(start, start + len(samples) / SAMPLE_RATE, label,
-                          dict(zip(self.classes, probabilities, strict=True)))
+                          dict(zip(self.classes, probabilities, strict=True)), voiced)
 
 
 def _prefix(source: Source) -> str:
