@@ -49,8 +49,8 @@ def assert_same_training(directory, reference, tolerance):
 
 
 def test_two_processes_train_what_one_trains(tiny, tmp_path):
-    """44 utterances: three steps of 7 + 6 and one of 3 + 2. Adam makes a step, up to 1e-3, of a gradient that is rounding
-    alone; the test in float64 is the strict one."""
+    """44 utterances: three steps of 7 + 6 and one of 3 + 2. Adam makes a step, up to 1e-3, of a gradient that is
+    rounding alone; the test in float64 is the strict one."""
     words = ("steps/pretrain.py", *PRETRAIN, "--epochs", "1", "--batch-size", "13", tiny)
     run(*words, tmp_path / "one")
     run(*LAUNCH, *words, tmp_path / "two")
