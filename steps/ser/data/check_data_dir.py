@@ -35,7 +35,8 @@ def _words(value: str) -> bool:
 
 def _segment(value: str) -> bool:
     words = value.split()
-    return len(words) == 3 and 0 <= _number(words[1]) < _number(words[2]) < math.inf
+    start, end = map(_number, words[1:3]) if len(words) == 3 else (math.nan, math.nan)
+    return 0 <= start < end < math.inf or (0 <= start < math.inf and end == -1)
 
 
 def _positive(value: str) -> bool:
@@ -61,7 +62,7 @@ class Table(NamedTuple):
 TABLES = {
     "utt2spk": Table("utterances", _one_word, "one speaker"),
     "spk2utt": Table("speakers", _something, "utterances"),
-    "segments": Table("utterances", _segment, "recording, start and a later end in seconds"),
+    "segments": Table("utterances", _segment, "recording, start and a later end in seconds (-1: the recording's)"),
     "wav.scp": Table("recordings", _audio, "a path without ~, or a command |"),
     "text": Table("utterances", _words, "words other than <s> </s> #0"),
     "utt2emo": Table("utterances", _one_word, "one label"),
