@@ -69,6 +69,7 @@ TABLES = {
     "feats.scp": Table("utterances", _something, "an archive's place"),
     "vad.scp": Table("utterances", _something, "an archive's place"),
     "utt2dur": Table("utterances", _positive, "a positive number of seconds"),
+    "utt2audio_digest": Table("utterances", _one_word, "one digest"),
     "utt2num_frames": Table("utterances", _positive_integer, "a positive integer"),
     "utt2lang": Table("utterances", _something, "a language"),
     "utt2uniq": Table("utterances", _something, "an utterance"),
@@ -78,7 +79,7 @@ TABLES = {
 }
 
 # Tables that extracting features makes again.
-OF_FEATURES = ("feats.scp", "vad.scp", "cmvn.scp", "utt2dur", "utt2num_frames")
+OF_FEATURES = ("feats.scp", "vad.scp", "cmvn.scp", "utt2dur", "utt2num_frames", "utt2audio_digest")
 
 
 def _read(path: Path) -> tuple[list[str], list[str], list[str]]:
