@@ -27,7 +27,6 @@ from local.speaker_corpus import last_tenth
 from options import OptionParser, run
 from ser.base.errors import UserError
 from ser.base.files import temporary_folder, write_text
-from ser.base.log import log
 from ser.data.data_dir import read_table, spk2utt_of, write_list
 from ser.data.duplicates import FILE as DUPLICATES
 from ser.data.duplicates import read_duplicates
@@ -109,8 +108,8 @@ def replaced_dir(target: Path) -> Iterator[Path]:
 def read_copies(data: Path, utt2spk: Mapping[str, str]) -> list[list[str]]:
     """The groups of copies in DATA/duplicates; none, and a line that says so, where nobody has looked for them."""
     if not (data / DUPLICATES).is_file():
-        log(f"{data / DUPLICATES}: no such file, so copies of a recording may be in two parts; steps/make_fbank.sh "
-            "looks for them")
+        print(f"{data / DUPLICATES}: no such file, so copies of a recording may be in two parts; steps/make_fbank.sh "
+              "looks for them")
         return []
     return read_duplicates(data, utt2spk)
 
