@@ -49,8 +49,8 @@ def report_duplicates(data: Path, groups: Sequence[Sequence[str]], labels: Mappi
     copies = sum(len(group) - 1 for group in groups)
     headline = f"{data}: {copies} utterances are copies of others, sample by sample"
     if contradictions:
-        said = " and ".join(f"{count} recordings have more than one {kind}" for kind, count in contradictions.items())
-        headline = f"WARNING: {headline}; {said}, of which one at most is right"
+        said = ", ".join(f"with more than one {kind}: {contradictions[kind]}" for kind in labels if contradictions[kind])
+        headline = f"WARNING: {headline}; recordings {said}; at most one can be right"
     report(headline, wrong_lines + lines, data / FILE)
 
 

@@ -14,7 +14,8 @@ NOISE = np.random.default_rng(1).normal(0, 1, 24000)
 
 @pytest.mark.parametrize("rate", [16000, 44100])
 @pytest.mark.parametrize("sound, problem", [
-    (SPEECH, None), (0.98 * SPEECH / np.abs(SPEECH).max(), None), (0.01 * SPEECH, None), (0.1 * NOISE, None), (SPEECH + 0.05, None),
+    (SPEECH, None), (0.98 * SPEECH / np.abs(SPEECH).max(), None), (0.01 * SPEECH, None), (0.1 * NOISE, None),
+    (SPEECH + 0.05, None),
     (0 * SPEECH, "silent"), (1e-5 * NOISE, "silent"), (0 * SPEECH + 3e-4, "silent"),
     (0 * SPEECH + 0.25, "constant"), (0 * SPEECH - 1, "constant"), (1e-5 * NOISE + 0.1, "constant"),
     ((20 * SPEECH).clip(-1, 1), "clipped"), (np.sign(SPEECH), "clipped"), ((20 * SPEECH).clip(-0.3, 1), "clipped"),
