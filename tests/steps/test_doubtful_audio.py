@@ -10,6 +10,7 @@ import pytest
 import soundfile
 
 from conftest import read_matrices, run, tone
+from local.prep_common import wav_problem
 from ser.audio.inputs import sounds_of
 from ser.base.errors import UserError
 from ser.data.data_dir import read_table, write_table
@@ -300,6 +301,19 @@ def test_the_closing_summary_counts_them(copies, tmp_path):
     assert result.stdout.splitlines() == [
         f"Doubtful audio:    2 utterances are silent, clipped or constant: {data}/utt2audio_problem",
         f"Copies:            5 utterances are copies of others (--duplicates keep): {data}/duplicates"]
+
+
+def test_only_what_is_missing_is_said_to_be(tmp_path):
+    folder = tmp_path / "folder.wav"
+    folder.mkdir()
+    (tmp_path / "loop.wav").symlink_to("loop.wav")
+    (tmp_path / "broken.wav").symlink_to("absent.wav")
+    (tmp_path / "a.ark").touch()
+    for name, said in {"absent.wav": "is missing", "absent.ark:7": "is missing", "broken.wav": "is missing",
+                       "folder.wav": "cannot be read: Is a directory", "a.ark:7": "cannot be read: no sound is at",
+                       "loop.wav": "cannot be read: Too many levels of symbolic links",
+                       300 * "x": "cannot be read: File name too long"}.items():
+        assert wav_problem(tmp_path / name).startswith(f"{tmp_path / name} {said}")
 
 
 def test_channels_that_cancel_each_other_are_named(tmp_path, outcome):
