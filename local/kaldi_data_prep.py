@@ -14,6 +14,8 @@ from typing import NamedTuple
 from local.counts import label_counts, print_counts, with_totals
 from local.prep_common import keep_usable, wav_problem
 from options import OptionParser, run, str2bool
+from ser.audio.extraction import parse_segment
+from ser.audio.wav_scp import entry_in
 from ser.base.errors import UserError
 from ser.base.log import log
 from ser.data.data_dir import read_dataset, read_table, write_data_dir
@@ -53,14 +55,6 @@ def read_optional(path: Path, columns: int | None = None) -> Table | None:
     return read_table(path, columns) if path.is_file() else None
 
 
-def absolute(folder: Path, entry: str) -> str:
-    """Make a wav.scp entry independent of the working directory; `command |` stays as it is."""
-    if entry.endswith("|"):
-        return entry
-    beside = folder / entry
-    return str(beside if beside.exists() or not Path(entry).exists() else Path(entry).absolute())
-
-
 def read_labels(folder: Path) -> tuple[Table, str]:
     """Read utt2emo, or text when every transcript is one word; returns the labels and which file they are from."""
     labels = read_optional(folder / "utt2emo", columns=2)
@@ -74,7 +68,7 @@ def read_labels(folder: Path) -> tuple[Table, str]:
 
 def read_source(folder: Path, emotion: bool) -> Source:
     """Read a data directory, with labels if `emotion`; raises UserError."""
-    wav = {key: absolute(folder, entry) for key, entry in read_table(folder / "wav.scp").items()}
+    wav = {key: entry_in(folder, entry) for key, entry in read_table(folder / "wav.scp").items()}
     utt2spk = read_table(folder / "utt2spk", columns=2)
     segments = read_optional(folder / "segments", columns=4)
     text = read_optional(folder / "text")
@@ -85,14 +79,14 @@ def read_source(folder: Path, emotion: bool) -> Source:
 
 def segment_problem(segment: str, wav: Table) -> str | None:
     """Why a line of segments (`recording start end`) cannot be used, or None."""
-    recording, *times = segment.split()
+    recording = segment.split()[0]
     if recording not in wav:
         return f"wav.scp lacks its recording {recording}"
     try:
-        start, end = map(float, times)
-    except ValueError:
-        start = end = 0.0
-    return None if 0 <= start < end < float("inf") else f"segments: expected 'recording start end', found {segment!r}"
+        parse_segment(segment)
+    except UserError as error:
+        return f"segments: {error}"
+    return None
 
 
 def usable_utterances(source: Source) -> list[str]:

@@ -67,13 +67,8 @@ def size_problem(path: str) -> str | None:
 
 def wav_problem(path: str | Path) -> str | None:
     """Say in one line, with the path, why an audio file cannot be used, or return None."""
-    path = Path(path)
-    if not path.exists():
-        return f"{path} is missing"
     problem = audio_problem(path)
-    if problem and path.stat().st_size < 1000 and path.read_bytes().startswith(b"version https://git-lfs"):
-        problem = "cannot be read: it is a Git LFS pointer; git lfs pull fetches the audio"
-    return problem and f"{path} {problem}"
+    return problem and f"{path} {problem.replace('cannot be read: No such file or directory', 'is missing')}"
 
 
 def keep_usable(utterances: Iterable[str], problem_of: Callable[[str], str | None]) -> list[str]:

@@ -41,6 +41,7 @@ check_options() {
     die "--protocol $protocol: expected 10fold, 5fold, loso, kfold or auto"
   [ -z "$stage" ] || [ "$stage" -le "$stop_stage" ] ||
     die "--stage $stage comes after --stop-stage $stop_stage, so there is nothing to do"
+  [[ $duplicates =~ ^(drop|keep)$ ]] || die "--duplicates $duplicates: expected drop or keep"
 
   # Corpora and systems
   infer_corpus
@@ -72,6 +73,18 @@ check_options() {
   plan_training
 }
 
+# audio_summary: how many utterances sound wrong or are copies of others, and where they are named.
+audio_summary() {
+  local data file
+  for data in "$emotion_data" ${backbones_to_pretrain:+"$speaker_data"}; do
+    file=$data/utt2audio_problem
+    [ ! -s "$file" ] || echo "Doubtful audio:    $(wc -l < "$file") utterances are silent, clipped or constant: $(printf %q "$file")"
+    file=$data/duplicates
+    [ ! -s "$file" ] || echo "Copies:            $(($(wc -w < "$file") - $(wc -l < "$file"))) utterances are copies of" \
+      "others (--duplicates $duplicates): $(printf %q "$file")"
+  done
+}
+
 # summary: the table, where everything is, as a shell takes it, and what to do next.
 summary() {
   local exp data
@@ -86,6 +99,7 @@ Per utterance:     $exp/<system>/<fold>/score/per_utt (utt ref hyp p1 …, class
 Training curves:   $exp/<system>/<fold>/log/epochs.tsv
 Data, logs:        $data, $data/log/, $exp/log/, $exp/pretrain_*.log
 TXT
+  audio_summary
   if [ "$stop_stage" -ge 7 ]; then
     cat <<TXT
 What AD does:      $exp/analysis/PROBES, figure1.png, confusions.png, speakers.png, curves.png

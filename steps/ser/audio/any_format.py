@@ -27,13 +27,15 @@ def is_for_libsndfile(path: str | Path) -> bool:
         return True  # whoever reads it will say why it cannot be read
 
 
-def load_sound_file(path: str | Path) -> np.ndarray:
+def load_sound_file(path: str | Path, cut: bool = False) -> np.ndarray:
     """Read a file as ser.audio.waveform.load_audio_file() does, and other formats by ffmpeg: m4a, mp4, webm, wma, …
 
     Parameters
     ----------
     path : str or Path
         Whatever its name, it is a file; of a film the first sound track is taken.
+    cut : bool
+        As in load_audio_file().
 
     Returns
     -------
@@ -46,7 +48,7 @@ def load_sound_file(path: str | Path) -> np.ndarray:
         As in load_audio_file(); or ffmpeg is not there, or reports any error, such as an end that is missing.
     """
     try:
-        return load_audio_file(path)
+        return load_audio_file(path, cut)
     except UserError as error:
         if is_for_libsndfile(path):
             raise
@@ -63,6 +65,6 @@ def load_sound_file(path: str | Path) -> np.ndarray:
         if result.returncode or said:
             raise UserError(f"{problem} by libsndfile, and ffmpeg says: {said.partition(chr(10))[0] or 'nothing'}")
         try:
-            return load_audio_file(decoded)
+            return load_audio_file(decoded, cut)
         except UserError as error:
             raise UserError(str(error).replace(str(decoded), str(path), 1)) from None
