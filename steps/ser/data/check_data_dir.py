@@ -1,13 +1,15 @@
 """The checks of Kaldi's utils/validate_data_dir.sh, and of the tables that this recipe adds (vad.scp, utt2emo)."""
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from ser.data.data_dir import spk2utt_of
+from ser.data.data_dir import BLANKS, is_word, spk2utt_of
 
-RESERVED = {"<s>", "</s>", "#0"}
+RESERVED = {"<s>", "</s>", "#0"}  # words of Kaldi's that no transcript may hold
+TO_THE_END = -1  # as the end of a segment: that of its recording
 
 
 def _number(word: str) -> float:
@@ -15,10 +17,6 @@ def _number(word: str) -> float:
         return float(word)
     except ValueError:
         return math.nan
-
-
-def _one_word(value: str) -> bool:
-    return len(value.split()) == 1
 
 
 def _something(value: str) -> bool:
@@ -35,7 +33,10 @@ def _words(value: str) -> bool:
 
 def _segment(value: str) -> bool:
     words = value.split()
-    return len(words) == 3 and 0 <= _number(words[1]) < _number(words[2]) < math.inf
+    if len(words) != 3:
+        return False
+    start, end = map(_number, words[1:])
+    return 0 <= start < math.inf and (start < end < math.inf or end == TO_THE_END)
 
 
 def _positive(value: str) -> bool:
@@ -59,12 +60,12 @@ class Table(NamedTuple):
 
 
 TABLES = {
-    "utt2spk": Table("utterances", _one_word, "one speaker"),
+    "utt2spk": Table("utterances", is_word, "one speaker"),
     "spk2utt": Table("speakers", _something, "utterances"),
-    "segments": Table("utterances", _segment, "recording, start and a later end in seconds"),
+    "segments": Table("utterances", _segment, "recording, start and a later end in seconds, or -1"),
     "wav.scp": Table("recordings", _audio, "a path without ~, or a command |"),
     "text": Table("utterances", _words, "words other than <s> </s> #0"),
-    "utt2emo": Table("utterances", _one_word, "one label"),
+    "utt2emo": Table("utterances", is_word, "one label"),
     "feats.scp": Table("utterances", _something, "an archive's place"),
     "vad.scp": Table("utterances", _something, "an archive's place"),
     "utt2dur": Table("utterances", _positive, "a positive number of seconds"),
@@ -98,9 +99,9 @@ def _read(path: Path) -> tuple[list[str], list[str], list[str]]:
     keys = []
     values = []
     for line in content.replace("\r", "").removesuffix("\n").split("\n"):
-        key, *rest = line.split(None, 1) or [""]
+        key, *rest = re.split(f"[{BLANKS}]+", line.strip(BLANKS), maxsplit=1)
         keys.append(key)
-        values.append(rest[0].strip() if rest else "")
+        values.append(rest[0] if rest else "")
     return keys, values, problems + _order_problem(path, keys)
 
 
@@ -117,7 +118,7 @@ def _order_problem(path: Path, keys: list[str]) -> list[str]:
 def _value_problem(path: Path, table: Table, keys: list[str], values: list[str]) -> list[str]:
     """One line on the first entry that is not what the table should hold, or nothing."""
     bad = [(number, key, value) for number, (key, value) in enumerate(zip(keys, values, strict=True), 1)
-           if not key or not table.is_valid(value)]
+           if not is_word(key) or not table.is_valid(value)]
     if not bad:
         return []
     number, key, value = bad[0]
