@@ -23,6 +23,7 @@ labels=four                         # WORD: EmoDB, RAVDESS, CREMA-D: the paper's
 subsets=train-clean-100             # NAMES: LibriSpeech: its folders
 protocol=                           # WORD: 10fold, 5fold, loso, kfold, auto (default: 10fold for IEMOCAP, else auto)
 num_folds=5                         # N: of kfold
+duplicates=drop                     # WORD: copies of a recording: drop, or keep (never in two parts of a fold)
 systems="resnet18_baseline resnet18_pretrain resnet18_pretrain_ad vgg5_baseline vgg5_ad"  # NAMES: of conf/systems.conf
 ablations=                          # NAMES: of conf/ablations.conf, for stage 8 (default: all of --systems)
 seeds=0                             # NUMBERS: one complete table row is made of each
@@ -93,13 +94,13 @@ for data in "$emotion_data" ${backbones_to_pretrain:+"$speaker_data"}; do
   fi
 done
 
-if begin 3 "folds of $emotion_data" "$emotion_data/.done.3" "$protocol $num_folds"; then
-  local/make_folds.py --protocol "$protocol" --num-folds "$num_folds" "$emotion_data"
+if begin 3 "folds of $emotion_data" "$emotion_data/.done.3" "$protocol $num_folds $duplicates"; then
+  local/make_folds.py --protocol "$protocol" --num-folds "$num_folds" --duplicates "$duplicates" "$emotion_data"
   end
 fi
 if [ "$backbones_to_pretrain" ] &&
-  begin 3 "held-out utterances of $speaker_data" "$speaker_data/.done.3" identification; then
-  local/make_folds.py --protocol identification "$speaker_data"
+  begin 3 "held-out utterances of $speaker_data" "$speaker_data/.done.3" "identification $duplicates"; then
+  local/make_folds.py --protocol identification --duplicates "$duplicates" "$speaker_data"
   end
 fi
 unlock_data_dir

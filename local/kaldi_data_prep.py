@@ -15,26 +15,24 @@ from local.counts import label_counts, print_counts, with_totals
 from local.kaldi_source import Source, Table, complete, read_source, warn_about_labels
 from local.messages import Report
 from local.prep_common import USABLE_PERCENT, keep_usable
-from local.wav_scp import check_commands, entry_problem, several_channels
+from local.check_wav_scp import check_commands, entry_problem, several_channels
 from options import OptionParser, run, str2bool
+from ser.audio.extraction import parse_segment
 from ser.base.errors import UserError
 from ser.base.log import log
-from ser.data.check_data_dir import TO_THE_END
 from ser.data.data_dir import read_dataset, write_data_dir
 
 
 def segment_problem(segment: str, wav: Table) -> str | None:
-    """Why a line of segments (`recording start end`, where -1 ends with the recording) cannot be used, or None."""
-    recording, *times = segment.split()
+    """Why a line of segments (`recording start end`) cannot be used, or None."""
+    recording = segment.split()[0]
     if recording not in wav:
         return f"wav.scp lacks its recording {recording}"
     try:
-        start, end = map(float, times)
-    except ValueError:
-        start = end = 0.0
-    if 0 <= start < float("inf") and (start < end < float("inf") or end == TO_THE_END):
-        return None
-    return f"segments: expected 'recording start end', found {segment!r}"
+        parse_segment(segment)
+    except UserError as error:
+        return f"segments: {error}"
+    return None
 
 
 def labelled_utterances(source: Source, allow_unlabelled: bool, report: Report) -> set[str]:
@@ -53,23 +51,19 @@ def labelled_utterances(source: Source, allow_unlabelled: bool, report: Report) 
         return utterances - set(unlabelled)
     if 100 * len(unlabelled) > (100 - USABLE_PERCENT) * len(utterances):
         raise UserError(f"{source.folder / source.labels_file}: has no label for {len(unlabelled)} of "
-                        f"{len(utterances)} utterances, the first is {unlabelled[0]}; complete it, or go on with the others by "
-                        "--allow-unlabelled true")
+                        f"{len(utterances)} utterances, the first is {unlabelled[0]}; complete it, or give "
+                        "--allow-unlabelled true to go on with the others")
     return utterances
 
 
 def usable_utterances(source: Source, allow_unlabelled: bool, report: Report) -> list[str]:
     """Name the utterances that cannot be used, and return the others, sorted; raises UserError for too few."""
     needed = source.needed()
-    wav_problems = {key: entry_problem(source.folder, entry) for key, entry in source.wav.items()}
-    channels = several_channels({key: entry for key, entry in source.wav.items() if not wav_problems[key]})
-    if source.segments:
-        wav_problems |= {key: f"{source.wav[key]} has {number} channels, and segments do not say which; give each its "
-                              f"own recording in wav.scp, such as: sox {source.wav[key]} -t wav - remix 1 |"
-                         for key, number in channels.items()}
-    elif channels:
-        log(f"WARNING: {len(channels)} recordings have several channels, such as {next(iter(channels))}; the mean of "
-            "them is used")
+    cut = source.segments is not None
+    wav_problems = {key: entry_problem(source.folder, entry, cut) for key, entry in source.wav.items()}
+    several = [] if cut else several_channels(entry for key, entry in source.wav.items() if not wav_problems[key])
+    if several:
+        log(f"WARNING: {len(several)} recordings have several channels, such as {several[0]}; their mean is used")
 
     def problem_of(utt: str) -> str | None:
         lacking = [name for name, table in needed.items() if utt not in table]

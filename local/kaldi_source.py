@@ -5,8 +5,9 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from local.check_wav_scp import in_other_unicode_form
 from local.prep_common import GENDER
-from local.wav_scp import absolute, is_command
+from ser.audio.wav_scp import entry_in
 from ser.base.errors import UserError
 from ser.base.log import log
 from ser.data.check_data_dir import RESERVED
@@ -129,13 +130,12 @@ def warn_about_labels(labels: Iterable[str], path: Path) -> None:
 
 def read_source(folder: Path, emotion: bool) -> Source:
     """Read a data directory, with labels if `emotion`; raises UserError."""
-    entries = read_table(folder / "wav.scp")
-    wav = {key: absolute(folder, entry) for key, entry in entries.items()}
-    other_form = [key for key, entry in entries.items()
-                  if not is_command(entry) and not wav[key].endswith(entry.removeprefix("./"))]
-    if other_form:
-        log(f"{len(other_form)} names of wav.scp are there in another Unicode form, which is used, such as "
-            f"{wav[other_form[0]]}")
+    wav = {key: entry_in(folder, entry) for key, entry in read_table(folder / "wav.scp").items()}
+    other_forms = {key: found for key, entry in wav.items() if (found := in_other_unicode_form(entry))}
+    if other_forms:
+        log(f"{len(other_forms)} names of wav.scp are there in another Unicode form, which is used, such as "
+            f"{next(iter(other_forms.values()))}")
+    wav |= other_forms
     utt2spk = read_table(folder / "utt2spk", columns=2)
     segments = read_segments(folder / "segments")
     utt2emo, labels_file = read_labels(folder) if emotion else (None, "")

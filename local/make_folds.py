@@ -13,18 +13,24 @@ Writes DATA/folds/<fold>/{train,valid,test}, DATA/folds/list and DATA/folds/prot
     auto            loso, or kfold where there are more than 20 speakers
     identification  the same speakers in both parts: by utt2split (valid and test validate), or else the last tenth of
                     each speaker's utterances validates
+
+Copies of a recording, which steps/make_fbank.sh finds, are never in two parts: with `--duplicates drop` all but the
+first of them are left out, with `keep` those of train and valid that are also in a later part.
 """
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from local.speaker_corpus import last_tenth
 from options import OptionParser, run
 from ser.base.errors import UserError
 from ser.base.files import temporary_folder, write_text
+from ser.base.log import log
 from ser.data.data_dir import read_table, spk2utt_of, write_list
+from ser.data.duplicates import FILE as DUPLICATES
+from ser.data.duplicates import read_duplicates
 from ser.data.folds import read_fold, read_identification
 
 MANY_SPEAKERS = 20  # with more, auto is kfold
@@ -100,8 +106,27 @@ def replaced_dir(target: Path) -> Iterator[Path]:
         new.rename(target)
 
 
-def make_folds(data: Path, utt2spk: Mapping[str, str], protocol: str, num_folds: int) -> int:
-    """Write DATA/folds and return how many there are."""
+def read_copies(data: Path, utt2spk: Mapping[str, str]) -> list[list[str]]:
+    """The groups of copies in DATA/duplicates; none, and a line that says so, where nobody has looked for them."""
+    if not (data / DUPLICATES).is_file():
+        log(f"{data / DUPLICATES}: no such file, so copies of a recording may be in two parts; steps/make_fbank.sh "
+            "looks for them")
+        return []
+    return read_duplicates(data, utt2spk)
+
+
+def write_parts(folder: Path, parts: Mapping[str, set[str]], copies: Sequence[Sequence[str]]) -> None:
+    """Write a list for each part; copies that are in several are in the last of them alone."""
+    later: set[str] = set()
+    for part, utts in reversed(list(parts.items())):
+        left_out = {utt for group in copies if later.intersection(group) for utt in group}
+        write_list(folder / part, utts - left_out)
+        later |= utts - left_out
+
+
+def make_folds(data: Path, utt2spk: Mapping[str, str], protocol: str, num_folds: int,
+               copies: Sequence[Sequence[str]]) -> int:
+    """Write DATA/folds, none of the copies in two parts of one, and return how many there are."""
     folds = PROTOCOLS[protocol](Counter(utt2spk.values()), num_folds)
     with_slash = [fold for fold in folds if "/" in fold]
     if with_slash:
@@ -110,17 +135,17 @@ def make_folds(data: Path, utt2spk: Mapping[str, str], protocol: str, num_folds:
     with replaced_dir(data / "folds") as folder:
         for fold, (test, valid) in folds.items():
             part_of = dict.fromkeys(test, "test") | dict.fromkeys(valid, "valid")
-            for part in ("train", "valid", "test"):
-                write_list(folder / fold / part, [utt for utt, speaker in utt2spk.items()
-                                                  if part_of.get(speaker, "train") == part])
+            parts = {part: {utt for utt, speaker in utt2spk.items() if part_of.get(speaker, "train") == part}
+                     for part in ("train", "valid", "test")}
+            write_parts(folder / fold, parts, copies)
             read_fold(folder / fold, utt2spk)
         write_text(folder / "list", "".join(f"{fold}\n" for fold in folds))
         write_text(folder / "protocol", f"{protocol}{num_folds if protocol == 'kfold' else ''}\n")
     return len(folds)
 
 
-def make_identification(data: Path, utt2spk: Mapping[str, str]) -> dict[str, int]:
-    """Write DATA/identification and return the numbers of utterances of train and valid."""
+def make_identification(data: Path, utt2spk: Mapping[str, str], copies: Sequence[Sequence[str]]) -> dict[str, int]:
+    """Write DATA/identification, none of the copies in both parts, and return the numbers of utterances of each."""
     if (data / "utt2split").is_file():
         utt2split = read_table(data / "utt2split", columns=2)
         for utt in utt2spk:
@@ -133,8 +158,7 @@ def make_identification(data: Path, utt2spk: Mapping[str, str]) -> dict[str, int
     if not valid:
         raise UserError(f"{data}: nothing to validate on; some speaker needs 2 or more utterances")
     with replaced_dir(data / "identification") as folder:
-        write_list(folder / "train", set(utt2spk) - valid)
-        write_list(folder / "valid", valid)
+        write_parts(folder, {"train": set(utt2spk) - valid, "valid": valid}, copies)
         parts = read_identification(folder, utt2spk)
     return {part: len(utts) for part, utts in parts.items()}
 
@@ -146,19 +170,29 @@ def main() -> None:
                         help="10fold and 5fold pair the speakers of a session, loso leaves one out, kfold groups "
                              "them, identification has the same ones in both parts")
     parser.add_argument("--num-folds", type=int, default=5, help="folds of kfold (default: 5)")
+    parser.add_argument("--duplicates", choices=("drop", "keep"), default="drop",
+                        help="leave out all copies of a recording but the first, or only those that would be in two "
+                             "parts (default: drop)")
     parser.add_argument("data", metavar="DATA", help="the data directory to divide")
     args = parser.parse_args()
 
     data = Path(args.data)
     utt2spk = read_table(data / "utt2spk", columns=2)
+    copies = read_copies(data, utt2spk)
+    if args.duplicates == "drop":
+        left_out = {utt for _, *others in copies for utt in others}
+        utt2spk = {utt: speaker for utt, speaker in utt2spk.items() if utt not in left_out}
+        copies = []
+        if left_out:
+            print(f"left out: {len(left_out)} copies of recordings, named in {data / DUPLICATES}")
     if args.protocol == "identification":
-        sizes = make_identification(data, utt2spk)
+        sizes = make_identification(data, utt2spk, copies)
         made = f"identification: {sizes['train']} utterances to train, {sizes['valid']} to validate"
     else:
         protocol = args.protocol
         if protocol == "auto":
             protocol = "kfold" if len(set(utt2spk.values())) > MANY_SPEAKERS else "loso"
-        made = f"folds: {make_folds(data, utt2spk, protocol, args.num_folds)} folds, protocol {protocol}"
+        made = f"folds: {make_folds(data, utt2spk, protocol, args.num_folds, copies)} folds, protocol {protocol}"
     print(f"{parser.prog}: made {data}/{made}")
 
 

@@ -1,5 +1,6 @@
 """What the data preparations share: finding files, leaving out what cannot be used, the mark of a synthetic corpus."""
 
+import errno
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -77,18 +78,11 @@ def size_problem(path: str) -> str | None:
         return f"{path}: {error.strerror}"
 
 
-def wav_problem(path: str | Path) -> str | None:
-    """Say in one line, with the path, why an audio file cannot be used, or return None."""
-    path = Path(path)
-    try:
-        size = path.stat().st_size
-    except FileNotFoundError:
-        return f"{path} is " + (f"a link to {os.readlink(path)}, which is " if path.is_symlink() else "") + "missing"
-    except OSError as error:
-        return f"{path} cannot be read: {error.strerror}"
-    problem = audio_problem(path)
-    if problem and size < 1000 and path.read_bytes().startswith(b"version https://git-lfs"):
-        problem = "cannot be read: it is a Git LFS pointer; git lfs pull fetches the audio"
+def wav_problem(path: str | Path, cut: bool = False) -> str | None:
+    """Say in one line, with the path, why an audio file cannot be used (or `cut` into segments), or return None."""
+    problem = audio_problem(path, cut)
+    if problem and problem.endswith(os.strerror(errno.ENOENT)):
+        problem = f"is a link to {os.readlink(path)}, which is missing" if os.path.islink(path) else "is missing"
     return problem and f"{path} {problem}"
 
 

@@ -43,8 +43,10 @@ check_share "$prefix" "$nj" "$total" "$data"
 [ ! -f "$data/feats.scp" ] || { mkdir -p "$data/.backup" && mv "$data/feats.scp" "$data/.backup/"; }
 rm -rf "$data/vad.scp" "$data/bank"  # they belong to the frames of before
 mv "$data/conf/fbank.conf.new" "$data/conf/fbank.conf"
-gather "$prefix" "$nj" utt2num_frames "$data/utt2num_frames"
-gather "$prefix" "$nj" utt2dur "$data/utt2dur"
+for table in utt2num_frames utt2dur utt2audio_digest utt2audio_problem; do
+  gather "$prefix" "$nj" "$table" "$data/$table"
+done
+steps/report_audio.py "$data"
 shift_ms=$(sed -n 's/^[[:blank:]]*--frame-shift=\([0-9.]*\).*/\1/p' "$data/conf/fbank.conf" | tail -n 1)
 awk -v ms="${shift_ms:-10}" 'BEGIN {printf "%.3f\n", ms / 1000}' > "$data/frame_shift"
 publish "$prefix" "$nj" "$data/feats.scp"

@@ -39,6 +39,7 @@ check_options() {
   done
   [[ $protocol =~ ^(|10fold|5fold|loso|kfold|auto)$ ]] ||
     die "--protocol $protocol: expected 10fold, 5fold, loso, kfold or auto"
+  [[ $duplicates =~ ^(drop|keep)$ ]] || die "--duplicates $duplicates: expected drop or keep"
   restart=false
   [ -z "$stage" ] || restart=true
 
@@ -70,6 +71,18 @@ check_options() {
   plan_training
 }
 
+# audio_summary: how many utterances sound wrong or are copies of others, and where they are named.
+audio_summary() {
+  local data file
+  for data in "$emotion_data" ${backbones_to_pretrain:+"$speaker_data"}; do
+    file=$data/utt2audio_problem
+    [ ! -s "$file" ] || echo "Doubtful audio:    $(wc -l < "$file") utterances are silent, clipped or constant: $file"
+    file=$data/duplicates
+    [ ! -s "$file" ] || echo "Copies:            $(($(wc -w < "$file") - $(wc -l < "$file"))) utterances are copies of" \
+      "others (--duplicates $duplicates): $file"
+  done
+}
+
 # summary: the table, where everything is, and what to do next.
 summary() {
   cat "$exp_dir/RESULTS"
@@ -81,6 +94,7 @@ Per utterance:     $exp_dir/<system>/<fold>/score/per_utt (utt ref hyp p1 …, c
 Training curves:   $exp_dir/<system>/<fold>/log/epochs.tsv
 Logs:              $exp_dir/log/, $exp_dir/pretrain_*.log, $emotion_data/log/
 TXT
+  audio_summary
   if [ "$stop_stage" -ge 7 ]; then
     cat <<TXT
 What AD does:      $exp_dir/analysis/PROBES, figure1.png, confusions.png, speakers.png, curves.png

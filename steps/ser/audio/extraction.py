@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -12,28 +12,44 @@ from ser.base.log import log, progress
 from ser.data.archives import write_archive
 from ser.data.data_dir import read_table
 
+_OVERSHOOT = 0.5  # seconds that a segment may end after its recording, as in Kaldi's extract-segments
+
 
 class Segment(NamedTuple):
-    """An utterance as a part of a recording; start and end count samples."""
+    """An utterance as a part of a recording; start and end count samples, an end of None is that of the recording."""
 
     recording: str
     start: int
-    end: int
+    end: int | None
+
+
+class Load(Protocol):
+    """Reads an entry of wav.scp, as load_audio() does."""
+
+    def __call__(self, source: str, /, cut: bool = False) -> np.ndarray: ...
+
+
+def parse_segment(line: str) -> Segment:
+    """Read `recording start end`, times in seconds, where an end of -1 is that of the recording; raises UserError."""
+    recording, *times = line.split()
+    try:
+        start, end = map(float, times)
+        if not (0 <= start < end < float("inf") or (0 <= start < float("inf") and end == -1)):
+            raise ValueError(line)
+    except ValueError:
+        raise UserError(f"expected 'recording start end', times in seconds and an end of -1 for that of the recording, "
+                        f"found {line!r}") from None
+    return Segment(recording, round(start * SAMPLE_RATE), None if end == -1 else round(end * SAMPLE_RATE))
 
 
 def _read_segments(path: Path) -> dict[str, Segment]:
     """Read `segments`; raises UserError."""
     segments = {}
     for utt, line in read_table(path, columns=4).items():
-        recording, *times = line.split()
         try:
-            start, end = (round(float(seconds) * SAMPLE_RATE) for seconds in times)
-            if start < 0 or end < 0:
-                raise ValueError(line)
-        except (ValueError, OverflowError):
-            raise UserError(f"{path}: {utt}: expected 'recording start end', times in seconds, "
-                            f"found {line!r}") from None
-        segments[utt] = Segment(recording, start, end)
+            segments[utt] = parse_segment(line)
+        except UserError as error:
+            raise UserError(f"{path}: {utt}: {error}") from None
     return segments
 
 
@@ -57,7 +73,7 @@ class Recordings:
         A table is missing or damaged.
     """
 
-    def __init__(self, data_dir: str | Path, load: Callable[[str], np.ndarray] = load_audio):
+    def __init__(self, data_dir: str | Path, load: Load = load_audio):
         data_dir = Path(data_dir)
         self.load = load
         self.sources = read_table(data_dir / "wav.scp")
@@ -76,13 +92,14 @@ class Recordings:
         if segment is None:
             return self.load(self.sources[utt])
         if self._recording != recording:
-            self._samples = self.load(self.sources[recording])
+            self._samples = self.load(self.sources[recording], cut=True)
             self._recording = recording
-        samples = self._samples[segment.start : segment.end]
-        if not len(samples):
-            raise UserError(f"segment {segment.start / SAMPLE_RATE:g} to {segment.end / SAMPLE_RATE:g} s holds nothing "
-                            f"of {self.sources[recording]}")
-        return samples
+        length = len(self._samples)
+        end = length if segment.end is None else segment.end
+        if segment.start >= length or end > length + _OVERSHOOT * SAMPLE_RATE:
+            raise UserError(f"segment {segment.start / SAMPLE_RATE:g} to {end / SAMPLE_RATE:g} s is not in "
+                            f"{self.sources[recording]}, which ends at {length / SAMPLE_RATE:g} s")
+        return self._samples[segment.start : end]
 
 
 def extract(recordings: Recordings, utts: Sequence[str], function: Callable[[str, np.ndarray], np.ndarray],

@@ -10,6 +10,7 @@ from typing import NoReturn
 import numpy as np
 
 from ser.audio.extraction import Recordings
+from ser.audio.wav_scp import entry_in
 from ser.audio.waveform import load_audio_file
 from ser.base.errors import UserError
 
@@ -72,10 +73,9 @@ def _fail(error: Exception) -> NoReturn:
     raise error
 
 
-def _read_entry(data_dir: Path, entry: str) -> np.ndarray:
+def _read_entry(data_dir: Path, entry: str, cut: bool = False) -> np.ndarray:
     """Read a wav.scp entry, whose path may be relative to the data directory."""
     if entry.endswith("|"):
         raise UserError(f"{data_dir}/wav.scp: {entry!r} is a command, and none is run here; write its output to a file "
                         "and name that")
-    beside = data_dir / entry
-    return load_audio_file(beside if beside.exists() else entry)
+    return load_audio_file(entry_in(data_dir, entry), cut)

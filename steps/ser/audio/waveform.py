@@ -4,7 +4,6 @@ import contextlib
 import io
 import os
 import re
-import subprocess
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -12,6 +11,7 @@ from typing import BinaryIO
 import numpy as np
 import soundfile
 
+from ser.audio.wav_scp import STREAMED_SIZE, open_source
 from ser.base.errors import UserError
 
 SAMPLE_RATE = 16000
@@ -19,12 +19,15 @@ INT16_SCALE = 32768.0
 _RATES = range(1000, 1_000_000)
 # Floating-point files may pass full scale; one that passes it so far holds something else, such as integers.
 _LOUDEST = 256.0
-# Programs that write to a pipe do not know the length of the sound and put a number near the largest one.
-_STREAMED_SIZE = 0x7FFF0000
 _UNKNOWN_LENGTH = (1 << 63) - 1  # what libsndfile says of a FLAC file without it
 _CHUNK_SIZES = re.compile(r"^ *(?:data|SSND|Data Size|Riff size|riff) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
+# What libsndfile takes for "read to the end", by the beginning of a file: where it is, and the bytes. It knows a size
+# of 0xFFFFFFFF by itself, and a data size of 0 in a WAV only where the RIFF size is 8.
+_READ_TO_END = {b"RIFF": (4, b"\x08\0\0\0"), b".snd": (8, b"\xff\xff\xff\xff")}
 _LONGEST_OGG_PAGE = 27 + 255 + 255 * 255
 _BLOCK_SAMPLES = 1 << 16
+# Channels whose mean keeps so little of their energy are a voice and its inverse; of N independent ones 1/N is kept.
+_CANCELLED_SHARE = 1e-4
 
 
 def _ogg_problem(stream: BinaryIO) -> str | None:
@@ -64,44 +67,83 @@ def _header_problem(stream: BinaryIO, file: soundfile.SoundFile) -> str | None:
     for size in _CHUNK_SIZES.finditer(file.extra_info):
         declared = int(size[1])
         there = int(size[2])
-        if there < declared < _STREAMED_SIZE:
+        if there < declared < STREAMED_SIZE:
             return f"is cut short: {there} of {declared} bytes of sound are there"
     return None
 
 
-def _output_of(command: str) -> io.BytesIO:
-    result = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True)
-    if result.returncode:
-        last = result.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no message"]
-        raise UserError(f"exit status {result.returncode}: {last[0]}")
-    return io.BytesIO(result.stdout)
+def _read_to_end(stream: BinaryIO) -> io.BytesIO | None:
+    """A copy of a file whose header says that it holds no sound and is wrong, as when it came through a pipe or its
+    writer was killed; changed so that libsndfile takes all that follows. None for any other file."""
+    stream.seek(0)
+    content = bytearray(stream.read())
+    kind = bytes(content[:4])
+    if kind not in _READ_TO_END or int.from_bytes(content[4:8], "little") == len(content) - 8:
+        return None
+    offset, size = _READ_TO_END[kind]
+    content[offset : offset + 4] = size
+    return io.BytesIO(content)
+
+
+def _explain_undecodable(stream: BinaryIO) -> str | None:
+    """What a file is that libsndfile cannot decode, with the way out, if it is a kind that is often met."""
+    stream.seek(0)
+    head = stream.read(1024)
+    if head.startswith(b"version https://git-lfs"):
+        return "it is a Git LFS pointer; git lfs pull fetches the audio"
+    if head.startswith(b"NIST_1A") and b"shorten" in head:
+        return "it is compressed with shorten; convert it with sph2pipe -f wav (in wav.scp: sph2pipe -f wav FILE |)"
+    return None
+
+
+def _open_sound(stream: BinaryIO) -> soundfile.SoundFile:
+    """Open a stream with libsndfile; raises UserError where it says why, else SoundFileError."""
+    is_file = isinstance(stream, io.FileIO)
+    stream.seek(0)
+    try:
+        return soundfile.SoundFile(stream.fileno() if is_file else stream, closefd=False)
+    except soundfile.SoundFileError:
+        reason = _explain_undecodable(stream)
+        if reason:
+            raise UserError(f"cannot be read: {reason}") from None
+        raise
 
 
 @contextlib.contextmanager
-def _opened(source: str, piped: bool = False) -> Iterator[soundfile.SoundFile]:
-    """Yield the `soundfile.SoundFile` of a path, or of a `command |` that is run; raises UserError with a reason that
-    names no file."""
+def _opened(source: str, piped: bool = False, cut: bool = False) -> Iterator[soundfile.SoundFile]:
+    """Yield the `soundfile.SoundFile` of a path, of a place in an archive, or of a `command |` that is run; of one
+    channel if it is to be cut. Raises UserError with a reason that names no file."""
     try:
-        with _output_of(source[:-1].strip()) if piped else open(source, "rb", buffering=0) as stream:
+        with open_source(source, piped) as stream:
             if not stream.read(1):
                 raise UserError("cannot be read: it is empty")
-            stream.seek(0)
-            with soundfile.SoundFile(stream if piped else stream.fileno(), closefd=False) as file:
+            file = _open_sound(stream)
+            if file.frames == 0 and (whole := _read_to_end(stream)):
+                file.close()
+                stream = whole
+                file = _open_sound(stream)
+            with file:
                 problem = _header_problem(stream, file)
                 if problem:
                     raise UserError(problem)
+                if cut and file.channels > 1:
+                    raise UserError(f"has {file.channels} channels, and segments do not say which; give each its own "
+                                    "recording in wav.scp (sox FILE -t wav - remix 1 |)")
                 yield file
     except (soundfile.SoundFileError, OSError) as error:
         reason = getattr(error, "error_string", None) or getattr(error, "strerror", None) or error
         raise UserError(f"cannot be read: {reason}") from None
 
 
-def audio_problem(path: str | Path) -> str | None:
+def audio_problem(path: str | Path, cut: bool = False) -> str | None:
     """Look at the header of an audio file, and at the end of one whose end is marked.
 
     Parameters
     ----------
     path : str or Path
+        A file, or a place in an archive.
+    cut : bool
+        Whether segments of it are to be cut, as for load_audio().
 
     Returns
     -------
@@ -109,17 +151,20 @@ def audio_problem(path: str | Path) -> str | None:
         One line that says why the file cannot be used, or None when the header is sound.
     """
     try:
-        with _opened(str(path)):
+        with _opened(str(path), cut=cut):
             return None
     except UserError as error:
         return str(error)
 
 
 def _blocks(file: soundfile.SoundFile) -> Iterator[np.ndarray]:
-    """Yield the samples of an open file, float32 at int16 scale, the mean of the channels; raises UserError."""
+    """Yield the samples of an open file, float32 at int16 scale, the mean of the channels; raises UserError, at the end
+    for channels that cancel each other out."""
     is_int16 = file.subtype == "PCM_16"
     block = np.empty((min(_BLOCK_SAMPLES, file.frames), file.channels), np.int16 if is_int16 else np.float32)
     there = 0
+    # Sums of samples and of squares: of every channel, and of their mean.
+    sums = np.zeros((2, file.channels + 1))
     while there < file.frames and len(part := file.read(out=block)):
         if not is_int16 and not max(part.max(), -part.min()) <= _LOUDEST:
             loudest = np.abs(part).max(axis=1)
@@ -130,10 +175,17 @@ def _blocks(file: soundfile.SoundFile) -> Iterator[np.ndarray]:
             for channel in part.T[1:]:
                 mono += channel
             mono /= file.channels
+            sums[0] += [*part.sum(axis=0, dtype=np.float64), mono.sum(dtype=np.float64)]
+            sums[1] += [np.square(signal, dtype=np.float64).sum() for signal in (*part.T, mono)]
         yield mono if is_int16 else mono * np.float32(INT16_SCALE)
         there += len(part)
     if there < file.frames:
         raise UserError(f"is cut short: {there} of {file.frames} samples can be read")
+    *energies, energy_of_mean = sums[1] - sums[0] ** 2 / there
+    rounding = 1e-9 * sums[1].max()
+    if rounding < np.mean(energies) and energy_of_mean < _CANCELLED_SHARE * np.mean(energies):
+        raise UserError("its channels cancel each other out, one is the inverse of another; take one of them, such as "
+                        "sox FILE -t wav - remix 1 |")
 
 
 def _resampled(blocks: Iterable[np.ndarray], rate: int) -> Iterator[np.ndarray]:
@@ -146,19 +198,22 @@ def _resampled(blocks: Iterable[np.ndarray], rate: int) -> Iterator[np.ndarray]:
     yield stream.resample_chunk(np.empty(0, np.float32), last=True)
 
 
-def load_audio_file(path: str | Path) -> np.ndarray:
-    """Read a file that libsndfile reads, as load_audio() does; whatever its name, no command is run."""
-    return _load(str(path), piped=False)
+def load_audio_file(path: str | Path, cut: bool = False) -> np.ndarray:
+    """Read a file or a place in an archive, as load_audio() does; whatever its name, no command is run."""
+    return _load(str(path), False, cut)
 
 
-def load_audio(source: str | Path) -> np.ndarray:
+def load_audio(source: str | Path, cut: bool = False) -> np.ndarray:
     """Read one wav.scp entry.
 
     Parameters
     ----------
     source : str or Path
-        Path of a file that libsndfile reads, or `command |` whose output is one (run by bash with
-        pipefail, Kaldi's contract for wav.scp).
+        Path of a file that libsndfile reads, place of one in a Kaldi archive (`wavs.ark:1234`), or `command |` whose
+        output is one (run by bash with pipefail, Kaldi's contract for wav.scp).
+    cut : bool
+        Whether segments of it are to be cut, which do not name a channel, so that several are refused as in Kaldi's
+        extract-segments.
 
     Returns
     -------
@@ -169,15 +224,15 @@ def load_audio(source: str | Path) -> np.ndarray:
     ------
     UserError
         The file is missing, unreadable, cut short, empty, or holds a value that is no sound: not finite, or
-        hundreds of times full scale.
+        hundreds of times full scale; its channels cancel each other out, or are several where one is to be cut.
     """
     source = str(source)
-    return _load(source, piped=source.endswith("|"))
+    return _load(source, source.endswith("|"), cut)
 
 
-def _load(source: str, piped: bool) -> np.ndarray:
+def _load(source: str, piped: bool, cut: bool) -> np.ndarray:
     try:
-        with _opened(source, piped) as file:
+        with _opened(source, piped, cut) as file:
             blocks = _blocks(file)
             if file.samplerate != SAMPLE_RATE:
                 blocks = _resampled(blocks, file.samplerate)

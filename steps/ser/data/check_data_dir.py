@@ -9,7 +9,6 @@ from typing import NamedTuple
 from ser.data.data_dir import BLANKS, is_word, spk2utt_of
 
 RESERVED = {"<s>", "</s>", "#0"}  # words of Kaldi's that no transcript may hold
-TO_THE_END = -1  # as the end of a segment: that of its recording
 
 
 def _number(word: str) -> float:
@@ -33,10 +32,8 @@ def _words(value: str) -> bool:
 
 def _segment(value: str) -> bool:
     words = value.split()
-    if len(words) != 3:
-        return False
-    start, end = map(_number, words[1:])
-    return 0 <= start < math.inf and (start < end < math.inf or end == TO_THE_END)
+    start, end = map(_number, words[1:3]) if len(words) == 3 else (math.nan, math.nan)
+    return 0 <= start < end < math.inf or (0 <= start < math.inf and end == -1)
 
 
 def _positive(value: str) -> bool:
@@ -62,13 +59,14 @@ class Table(NamedTuple):
 TABLES = {
     "utt2spk": Table("utterances", is_word, "one speaker"),
     "spk2utt": Table("speakers", _something, "utterances"),
-    "segments": Table("utterances", _segment, "recording, start and a later end in seconds, or -1"),
+    "segments": Table("utterances", _segment, "recording, start and a later end in seconds (-1: the recording's)"),
     "wav.scp": Table("recordings", _audio, "a path without ~, or a command |"),
     "text": Table("utterances", _words, "words other than <s> </s> #0"),
     "utt2emo": Table("utterances", is_word, "one label"),
     "feats.scp": Table("utterances", _something, "an archive's place"),
     "vad.scp": Table("utterances", _something, "an archive's place"),
     "utt2dur": Table("utterances", _positive, "a positive number of seconds"),
+    "utt2audio_digest": Table("utterances", is_word, "one digest"),
     "utt2num_frames": Table("utterances", _positive_integer, "a positive integer"),
     "utt2lang": Table("utterances", _something, "a language"),
     "utt2uniq": Table("utterances", _something, "an utterance"),
@@ -78,7 +76,7 @@ TABLES = {
 }
 
 # Tables that extracting features makes again.
-OF_FEATURES = ("feats.scp", "vad.scp", "cmvn.scp", "utt2dur", "utt2num_frames")
+OF_FEATURES = ("feats.scp", "vad.scp", "cmvn.scp", "utt2dur", "utt2num_frames", "utt2audio_digest")
 
 
 def _read(path: Path) -> tuple[list[str], list[str], list[str]]:

@@ -155,8 +155,9 @@ def write_data_dir(data_dir: str | Path, *, wav: Mapping[str, object], utt2spk: 
         for name, table in {**tables, **(extra or {})}.items():
             write_table(aside / name, table)
         write_text(aside / "dataset", dataset + "\n")
-        for stale in ("feats.scp", "vad.scp", "cmvn.scp", "utt2dur", "utt2num_frames", "frame_shift", "spk2gender",
-                      "utt2emo", "utt2split", "text", "segments"):
+        for stale in ("feats.scp", "vad.scp", "cmvn.scp", "utt2dur", "utt2num_frames", "utt2audio_digest",
+                      "utt2audio_problem", "duplicates", "frame_shift", "spk2gender", "utt2emo", "utt2split", "text",
+                      "segments"):
             (data_dir / stale).unlink(missing_ok=True)
         for stale in ("folds", "identification", "bank"):
             shutil.rmtree(data_dir / stale, ignore_errors=True)
