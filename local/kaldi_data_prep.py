@@ -11,11 +11,11 @@ whose audio cannot be read, is named and left out.
 import re
 from pathlib import Path
 
+from local.check_wav_scp import check_commands, entry_problem, several_channels
 from local.counts import label_counts, print_counts, with_totals
 from local.kaldi_source import Source, Table, complete, read_source, warn_about_labels
 from local.messages import Report
 from local.prep_common import USABLE_PERCENT, keep_usable
-from local.check_wav_scp import check_commands, entry_problem, several_channels
 from options import OptionParser, run, str2bool
 from ser.audio.extraction import parse_segment
 from ser.base.errors import UserError

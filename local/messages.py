@@ -10,16 +10,18 @@ SHOWN = 10
 
 
 class Report:
-    """Lines of a preparation, of each kind at most ten on the terminal; DATA/log/left_out has all where there are more.
+    """Lines of a preparation, of each kind at most ten on the terminal; DATA/log/<name> has all where there are more.
 
     Parameters
     ----------
     data : str or Path
         The data directory that is made. Nothing is written there while everything is shown.
+    name : str
+        Of the file.
     """
 
-    def __init__(self, data: str | Path):
-        self.path = Path(data) / "log" / "left_out"
+    def __init__(self, data: str | Path, name: str = "left_out"):
+        self.path = Path(data) / "log" / name
         self._all: list[str] = []
         self._hides_some = False
         self.path.unlink(missing_ok=True)

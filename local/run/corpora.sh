@@ -20,6 +20,7 @@ read_corpora() {
       emotion_corpora+=("$column_name")
     fi
   done < conf/corpora.conf
+  corpus_options[kaldi]=allow-unlabelled
 }
 
 # corpora_help NAMES...: their lines of --help.
@@ -99,7 +100,8 @@ set_emotion_data() {
       require_directory ser-data "$ser_data"
       emotion_data=$data_dir/$(basename "$(realpath "$ser_data")")
       protocol=${protocol:-auto}
-      prepare=(local/kaldi_data_prep.py --emotion true "$ser_data" "$emotion_data") ;;
+      prepare=(local/kaldi_data_prep.py --emotion true --allow-unlabelled "$allow_unlabelled" "$ser_data" \
+        "$emotion_data") ;;
     *)
       require_directory "$corpus" "${!corpus}"
       emotion_data=$data_dir/$corpus
