@@ -314,7 +314,8 @@ def test_librispeech_odd_files_and_tables(librispeech, tmp_path):
     put(folder / "._1034-101-0000.flac", b"x")
     result = prepare("librispeech", librispeech, tmp_path / "data")
     assert "1034-101-0001.flac is empty" in result.stderr and "notes.wav: not a name" in result.stderr
-    assert "1034-101-0002.wav: another file of its name is used" in result.stderr and len(read(tmp_path / "data/utt2spk")) == 71
+    assert "1034-101-0002.wav: another file of its name is used" in result.stderr
+    assert len(read(tmp_path / "data/utt2spk")) == 71
     for bad in ("19 ; F", "19 | X | train-clean-100", "x | F"):
         (librispeech / "SPEAKERS.TXT").write_text(SPEAKERS + bad)
         result = prepare("librispeech", librispeech, tmp_path / "none", check=False)
