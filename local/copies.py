@@ -37,7 +37,7 @@ def choose_files(paths: Iterable[str], key: Callable[[str], str], rank: Callable
     groups: dict[str, list[str]] = {}
     for path in sorted(paths, key=lambda path: (path.count("/"), path)):
         groups.setdefault(key(path), []).append(path)
-    chosen = {name: min(group, key=rank) for name, group in groups.items()}
+    chosen = {name: min(group, key=rank) if len(group) > 1 else group[0] for name, group in groups.items()}
 
     # The others
     elsewhere: list[str] = []

@@ -13,7 +13,7 @@ import re
 from pathlib import Path
 
 from local.acted_corpus import Corpus, Utterance, parse_options, prepare
-from local.prep_common import GENDER, find, list_files
+from local.prep_common import GENDER, find, genders_if_readable, list_files
 from options import run
 from ser.base.errors import UserError
 
@@ -38,14 +38,14 @@ CORPUS = Corpus("CREMA-D", "cremad", "1001_DFA_ANG_XX.wav", PUBLISHED, utterance
                 sample_rate=16000, mono=True)
 
 
-def read_demographics(path: str) -> dict[str, str]:
+def read_demographics(path: Path) -> dict[str, str]:
     """Read the genders of VideoDemographics.csv (`ActorID,Age,Sex,Race,Ethnicity`); raises UserError."""
     with open(path, encoding="utf-8-sig", errors="replace", newline="") as file:
         reader = csv.DictReader(file)
         columns = reader.fieldnames or []
         if not {"ActorID", "Sex"} <= set(columns):
             raise UserError(f"{path}: needs the columns ActorID and Sex, has {','.join(columns)!r}; save it with "
-                            "commas between the columns, or remove it")
+                            "commas between the columns")
         genders = {}
         for row in reader:
             if not any(str(cell or "").strip() for cell in row.values()):
@@ -64,7 +64,7 @@ def main() -> None:
     path = find(files, args.root, "VideoDemographics.csv")
     print(f"gender: {path or 'no VideoDemographics.csv in ROOT or beside it, so no spk2gender'}")
     prepare(CORPUS, args.root, args.data, files, all_labels=args.labels == "all",
-            spk2gender=read_demographics(path) if path else {})
+            spk2gender=genders_if_readable(read_demographics, Path(path)) if path else {})
 
 
 if __name__ == "__main__":

@@ -15,7 +15,14 @@ from pathlib import Path
 from local.copies import choose_files, undocumented
 from local.counts import compare_counts, print_counts, warn_about
 from local.messages import Report
-from local.prep_common import is_marked_synthetic, keep_usable, size_problem, synthetic_dataset, walk
+from local.prep_common import (
+    genders_if_readable,
+    is_marked_synthetic,
+    keep_usable,
+    size_problem,
+    synthetic_dataset,
+    walk,
+)
 from local.speaker_corpus import Utterance, held_out_split
 from options import OptionParser, run
 from ser.base.errors import UserError
@@ -149,7 +156,7 @@ def prepare(root: Path, data: str, subsets: list[str]) -> str:
     write_data_dir(data, dataset=dataset,
                    wav={utt: utterance.path for utt, utterance in utterances.items()},
                    utt2spk={utt: utterance.speaker for utt, utterance in utterances.items()},
-                   spk2gender=read_genders(genders) if genders else None,
+                   spk2gender=genders_if_readable(read_genders, genders) if genders else None,
                    extra={"utt2split": held_out_split(utterances.values())})
     return f"{data}: {len(utterances)} utterances of {len(speakers)} speakers, dataset {dataset}"
 

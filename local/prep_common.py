@@ -126,6 +126,15 @@ def keep_usable(utterances: Iterable[str], problem_of: Callable[[str], str | Non
     return usable
 
 
+def genders_if_readable(read: Callable[[Path], dict[str, str]], path: Path) -> dict[str, str]:
+    """`read(path)`; nothing, with a warning, where it raises a UserError, as no later step needs genders."""
+    try:
+        return read(path)
+    except UserError as error:
+        log(f"WARNING: {error}; without it there is no spk2gender, which is not needed")
+        return {}
+
+
 def is_marked_synthetic(root: Path) -> bool:
     """Whether a corpus carries the marker of those that the recipe makes up."""
     return (root / SYNTHETIC_MARKER).is_file()

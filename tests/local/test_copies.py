@@ -215,13 +215,13 @@ def test_more_than_ten_problems_are_counted_and_all_in_a_file(tmp_path, outcome)
 
 @pytest.mark.parametrize("table, genders, said", [
     ("ActorID,Age,Sex,Race,Ethnicity\n1001,51,Male,X,Y\n,,,,\n , ,,,\n", "1001 m\n", ""),
-    ("ActorID;Age;Sex;Race;Ethnicity\n1001;51;Male;X;Y\n", None, "save it with commas between the columns"),
+    ("ActorID;Age;Sex;Race;Ethnicity\n1001;51;Male;X;Y\n", None, "Race;Ethnicity'; save it with commas"),
     ("", None, "needs the columns ActorID and Sex"),
 ])
 def test_demographics_as_spreadsheets_save_them(tmp_path, table, genders, said):
     make_wav(tmp_path / "CREMA-D/AudioWAV/1001_IEO_ANG_XX.wav")
     (tmp_path / "CREMA-D/VideoDemographics.csv").write_text(table)
-    result = prepare("cremad", tmp_path / "CREMA-D", tmp_path / "data", check=False)
-    assert result.returncode == (1 if said else 0) and said in result.stderr
+    result = prepare("cremad", tmp_path / "CREMA-D", tmp_path / "data")
+    assert said in result.stderr and (tmp_path / "data/spk2gender").is_file() == (genders is not None)
     if genders:
         assert (tmp_path / "data/spk2gender").read_text() == genders
