@@ -115,8 +115,8 @@ def read_copies(data: Path, utt2spk: Mapping[str, str]) -> list[list[str]]:
 def warn_without_duplicates(data: Path) -> None:
     """Say so where nobody has looked for copies."""
     if not (data / DUPLICATES).is_file():
-        log(f"{data / DUPLICATES}: no such file, so copies of a recording may be in two parts; steps/make_fbank.sh "
-            "looks for them")
+        print(f"{data / DUPLICATES}: no such file, so copies of a recording may be in two parts; steps/make_fbank.sh "
+              "looks for them")
 
 
 def write_parts(folder: Path, parts: Mapping[str, set[str]], copies: Sequence[Sequence[str]]) -> None:

@@ -34,23 +34,23 @@ def report_problems(data: Path, problems: Mapping[str, str], total: int) -> None
 
 def report_duplicates(data: Path, groups: Sequence[Sequence[str]], labels: Mapping[str, Mapping[str, str]]) -> None:
     """Name the copies, those that contradict a table (kind of label to utterance to label) first."""
-    contradictions: Counter[str] = Counter()
+    conflicts: Counter[str] = Counter()
     wrong_lines = []
     lines = []
     for group in groups:
         line = " = ".join(group)
         found = {kind: sorted({label_of[utt] for utt in group}) for kind, label_of in labels.items()}
         differing = [kind for kind in found if len(found[kind]) > 1]
-        contradictions.update(differing)
+        conflicts.update(differing)
         if differing:
             wrong_lines.append(f"{line} ({', '.join(f'{kind} ' + ' or '.join(found[kind]) for kind in differing)})")
         else:
             lines.append(line)
     copies = sum(len(group) - 1 for group in groups)
     headline = f"{data}: {copies} utterances are copies of others, sample by sample"
-    if contradictions:
-        said = " and ".join(f"{count} recordings have more than one {kind}" for kind, count in contradictions.items())
-        headline = f"WARNING: {headline}; {said}, of which one at most is right"
+    if conflicts:
+        said = ", ".join(f"with more than one {kind}: {conflicts[kind]}" for kind in labels if conflicts[kind])
+        headline = f"WARNING: {headline}; recordings {said}; at most one can be right"
     report(headline, wrong_lines + lines, data / FILE)
 
 

@@ -134,7 +134,7 @@ def test_directories_and_configuration_of_ones_own(five, tmp_path, script):
 
 def test_segments(tmp_path, script):
     sound = noise(48000)
-    segments = {"a-1": "rec1 0.0 1.0", "a-2": "rec1 1.25 3.0", "b-1": "rec2 0.5 9.9", "b-2": "rec1 2.5 2.75"}
+    segments = {"a-1": "rec1 0.0 1.0", "a-2": "rec1 1.25 -1", "b-1": "rec2 0.5 1.5", "b-2": "rec1 2.5 2.75"}
     data = make_data(tmp_path / "data", {"rec1": sound, "rec2": noise(16000, 1)}, segments)
     parts = {"a-1": sound[:16000], "a-2": sound[20000:], "b-1": noise(16000, 1)[8000:], "b-2": sound[40000:44000]}
     plain = make_data(tmp_path / "plain", parts)

@@ -7,8 +7,6 @@ import subprocess
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
-
 from ser.base.errors import UserError
 
 # Programs that write to a pipe do not know the length of the sound and put a number near the largest one.
@@ -32,26 +30,22 @@ def _split_place(source: str) -> tuple[str, int | None]:
 
 def _sound_in_archive(path: str, offset: int) -> io.BytesIO:
     """The audio file that lies at an offset of a Kaldi archive; raises UserError, and OSError for a missing archive."""
-    from kaldiio.matio import read_kaldi
-
     with open(path, "rb") as archive:
         archive.seek(offset)
-        kind = archive.read(5)
+        head = archive.read(8)
         archive.seek(offset)
         # Kaldi's wav-copy and kaldiio: a WAV follows the key.
-        if kind.startswith(b"RIFF"):
-            head = archive.read(8)
-            size = int.from_bytes(head[4:], "little")
+        if head.startswith(b"RIFF"):
+            size = int.from_bytes(head[4:8], "little")
             if not 0 < size < STREAMED_SIZE:
                 raise UserError("does not say how many bytes it holds, and the archive goes on after it")
-            return io.BytesIO(head + archive.read(size))
-        # kaldiio and ESPnet: a file of any kind after its length. The loader hands its bytes through.
-        if kind == b"AUDIO":
-            try:
-                content = read_kaldi(archive, audio_loader=lambda file: (0, np.frombuffer(file.read(), np.uint8)))[1]
-            except Exception as error:  # kaldiio raises whatever the damage makes it stumble over
-                raise UserError(f"cannot be read: {error or type(error).__name__}") from None
-            return io.BytesIO(content.tobytes())
+            return io.BytesIO(archive.read(8 + size))
+        # kaldiio as ESPnet uses it: a file of any kind follows a mark and its length.
+        if head.startswith(b"AUDIO"):
+            archive.seek(offset + len(b"AUDIO"))
+            width = int.from_bytes(archive.read(1), "little")
+            size = int.from_bytes(archive.read(width), "little")
+            return io.BytesIO(archive.read(min(size, os.fstat(archive.fileno()).st_size)))
     raise UserError("cannot be read: no sound is at that place of the archive")
 
 

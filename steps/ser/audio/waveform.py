@@ -163,26 +163,27 @@ def _blocks(file: soundfile.SoundFile) -> Iterator[np.ndarray]:
     is_int16 = file.subtype == "PCM_16"
     block = np.empty((min(_BLOCK_SAMPLES, file.frames), file.channels), np.int16 if is_int16 else np.float32)
     there = 0
-    # Sums of samples and of squares: of every channel, and of their mean.
-    sums = np.zeros((2, file.channels + 1))
+    # Sums of samples and of squares: of every channel, and last of their mean.
+    sums = np.zeros((file.channels + 1, 2))
     while there < file.frames and len(part := file.read(out=block)):
         if not is_int16 and not max(part.max(), -part.min()) <= _LOUDEST:
             loudest = np.abs(part).max(axis=1)
             first = np.flatnonzero(~(loudest <= _LOUDEST))[0]
             raise UserError(f"sample {there + first} is {loudest[first]:g}, where full scale is 1")
-        mono = part[:, 0].astype(np.float32)
+        channels = part.T.astype(np.float32, order="C")
+        mono = channels[0]
         if file.channels > 1:
-            for channel in part.T[1:]:
+            mono = mono.copy()
+            for channel in channels[1:]:
                 mono += channel
             mono /= file.channels
-            sums[0] += [*part.sum(axis=0, dtype=np.float64), mono.sum(dtype=np.float64)]
-            sums[1] += [np.square(signal, dtype=np.float64).sum() for signal in (*part.T, mono)]
+            sums += [[signal.sum(), np.dot(signal, signal)] for signal in (*channels, mono)]
         yield mono if is_int16 else mono * np.float32(INT16_SCALE)
         there += len(part)
     if there < file.frames:
         raise UserError(f"is cut short: {there} of {file.frames} samples can be read")
-    *energies, energy_of_mean = sums[1] - sums[0] ** 2 / there
-    rounding = 1e-9 * sums[1].max()
+    *energies, energy_of_mean = sums[:, 1] - sums[:, 0] ** 2 / there
+    rounding = 1e-3 * sums[:, 1].max()  # of an offset, in float32
     if rounding < np.mean(energies) and energy_of_mean < _CANCELLED_SHARE * np.mean(energies):
         raise UserError("its channels cancel each other out, one is the inverse of another; take one of them, such as "
                         "sox FILE -t wav - remix 1 |")

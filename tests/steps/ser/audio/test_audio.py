@@ -21,11 +21,11 @@ def sine(rate=RATE, frequency=440.0, seconds=1.0, amplitude=0.5):
     return amplitude * np.sin(2 * np.pi * frequency * np.arange(int(rate * seconds)) / rate)
 
 
-def wav(data, size=None, before=b"", after=b"", rate=RATE, channels=1):
-    """A 16-bit wav file byte by byte; `size` is what its data chunk says."""
+def wav(data, size=None, before=b"", after=b"", rate=RATE, channels=1, riff=None):
+    """A 16-bit wav file byte by byte; `size` is what its data chunk says, `riff` what stands at its beginning."""
     head = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, channels, rate, 2 * rate * channels, 2 * channels, 16)
     body = b"WAVE" + head + before + struct.pack("<4sI", b"data", len(data) if size is None else size) + data + after
-    return struct.pack("<4sI", b"RIFF", len(body)) + body
+    return struct.pack("<4sI", b"RIFF", len(body) if riff is None else riff) + body
 
 
 def chunk(size):
@@ -38,6 +38,12 @@ SAME = {  # bytes of a file that holds PCM
     "streamed, 32 bits": wav(SOUND, 0xFFFFFFFF),
     "streamed, 31 bits": wav(SOUND, 0x7FFFFFFF),
     "streamed, as sox": wav(SOUND, 0x7FFFF024),
+    "data of 0": wav(SOUND, 0, riff=0),
+    "data of 0 after 36": wav(SOUND, 0, riff=36),  # of a recorder that was killed
+    "data of 0, RIFF of 32 bits": wav(SOUND, 0, riff=0xFFFFFFFF),
+    "data of 0 after a chunk": wav(SOUND, 0, before=chunk(26), riff=0),
+    "RIFF of 0": wav(SOUND, riff=0),
+    "both of 32 bits": wav(SOUND, 0xFFFFFFFF, riff=0xFFFFFFFF),
     "chunk before the data": wav(SOUND, before=chunk(26)),
     "odd chunk before the data": wav(SOUND, before=chunk(25)),
     "chunk after the data": wav(SOUND, after=chunk(26)),
@@ -93,6 +99,21 @@ def test_channels_are_averaged(tmp_path):
     assert np.array_equal(load_audio(tmp_path / "x.wav"), (left.astype(float) + right) / 2)
     soundfile.write(tmp_path / "x.flac", np.stack([sine(), -sine(), sine(), sine(), 0 * sine()], axis=1), RATE)
     assert np.abs(load_audio(tmp_path / "x.flac") - 32768 * sine() * 2 / 5).max() < 1
+
+
+@pytest.mark.parametrize("subtype, rate", [("PCM_16", RATE), ("FLOAT", RATE), ("PCM_24", 44100)])
+def test_channels_that_cancel_each_other(tmp_path, subtype, rate):
+    voice = 0.3 * np.random.default_rng(1).normal(size=(150000, 1)).clip(-3, 3)  # more samples than one block
+    other = 0.3 * np.random.default_rng(2).normal(size=(150000, 1)).clip(-3, 3)
+    path = tmp_path / "x.wav"
+    for inverse in (-voice, -0.995 * voice, -voice + 0.05):  # exact, through another amplifier, with an offset
+        soundfile.write(path, np.hstack([voice, inverse]), rate, subtype=subtype)
+        with pytest.raises(UserError, match="x.wav: its channels cancel each other out.*remix 1"):
+            load_audio(path)
+    for channels in ([voice, voice], [voice, other], [voice, 0 * voice], [voice, -0.8 * voice], [0 * voice] * 2,
+                     [0 * voice + 0.25] * 2, [voice, -voice, other]):
+        soundfile.write(path, np.hstack(channels), rate, subtype=subtype)
+        assert len(load_audio(path))
 
 
 def power_at(samples, frequency):
@@ -154,6 +175,8 @@ REFUSED = {
     "directory": (lambda folder: (folder / "x.wav").mkdir(), "Is a directory"),
     "empty": (damaged(b""), "it is empty"),
     "header only": (damaged(wav(b"")), "holds no samples"),
+    "header only of a pipe": (damaged(wav(b"", 0, riff=0)), "holds no samples"),
+    "empty, then a chunk": (damaged(wav(b"", after=chunk(26))), "holds no samples"),
     "header only that promises": (damaged(wav(b"", 32000)), "holds no samples"),
     "half a sample": (damaged(wav(b"x")), "holds no samples"),
     **{f"header cut at {size}": (damaged(wav(SOUND)[:size]), "cannot be read") for size in (3, 4, 12, 20, 30, 36, 40)},
