@@ -16,6 +16,7 @@ num_nodes=1                         # N: nodes that pre-training spans, each wit
 jobs_per_gpu=1                      # N: fine-tuning jobs that share a GPU; local only
 corpus=                             # NAME: mini or one of those below (default: that whose folder is given, else mini)
 ser_data=                           # DIR: Kaldi data directory with utt2emo, instead of --corpus
+allow_unlabelled=false              # BOOL: --ser-data: leave out what has no label, even more than 5 %
 pretrain_data=                      # DIR: Kaldi data directory with speakers, instead of a corpus to pre-train on
 scope=improvised                    # WORD: IEMOCAP: improvised or all
 merge_excited=false                 # BOOL: IEMOCAP: count excited as happy
@@ -79,10 +80,13 @@ fi
 
 if begin_preparation "$emotion_data" "${prepare_emotion_data[@]}"; then
   log_and_run "${prepare_emotion_data[@]}"
+  local/make_folds.py --check true --protocol "$protocol" --num-folds "$num_folds" \
+    --training-config "$finetune_config" "$emotion_data"
   end
 fi
 if [ "$backbones_to_pretrain" ] && begin_preparation "$speaker_data" "${prepare_speaker_data[@]}"; then
   log_and_run "${prepare_speaker_data[@]}"
+  local/make_folds.py --check true --protocol identification --training-config "$pretrain_config" "$speaker_data"
   end
 fi
 
@@ -97,12 +101,14 @@ for data in "${data_dirs[@]}"; do
 done
 
 if begin 3 "folds of $emotion_data" "$emotion_data/.done.3" "$protocol $num_folds $duplicates"; then
-  local/make_folds.py --protocol "$protocol" --num-folds "$num_folds" --duplicates "$duplicates" "$emotion_data"
+  local/make_folds.py --protocol "$protocol" --num-folds "$num_folds" --duplicates "$duplicates" \
+    --training-config "$finetune_config" "$emotion_data"
   end
 fi
 if [ "$backbones_to_pretrain" ] &&
   begin 3 "held-out utterances of $speaker_data" "$speaker_data/.done.3" "identification $duplicates"; then
-  local/make_folds.py --protocol identification --duplicates "$duplicates" "$speaker_data"
+  local/make_folds.py --protocol identification --duplicates "$duplicates" --training-config "$pretrain_config" \
+    "$speaker_data"
   end
 fi
 release_data_dir

@@ -2,18 +2,20 @@
 
 import argparse
 import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from local.copies import choose_files, undocumented
 from local.counts import compare_counts, label_counts, print_counts, warn_about, with_totals
+from local.messages import Report
 from local.prep_common import (
     SYNTHETIC_MARKER,
     find,
     keep_usable,
-    log_left_out,
     synthetic_dataset,
-    unique_files,
+    warn_about_formats,
     wav_problem,
 )
 from options import OptionParser
@@ -21,7 +23,8 @@ from ser.base.errors import UserError
 from ser.data.data_dir import write_data_dir
 
 FOUR = ("neu", "hap", "ang", "sad")
-OTHER_MEDIA = {".mp3", ".mp4", ".flv"}
+OTHER_MEDIA = {".mp3", ".mp4", ".flv", ".m4a", ".flac", ".ogg", ".opus", ".wma", ".wave", ".aif", ".aiff", ".webm"}
+ARCHIVES = {".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"}
 
 
 class Utterance(NamedTuple):
@@ -42,6 +45,9 @@ class Corpus(NamedTuple):
     published: Mapping[str, int]  # utterances of each label, without those that utterance_of() gives a reason for
     # path to its utterance and "", or to None and why the corpus's file is not used, "" for a name of something else
     utterance_of: Callable[[str], tuple[Utterance | None, str]]
+    folders: re.Pattern[str]  # names of those that hold its wavs, as it is published
+    sample_rate: int  # of its wavs, as it is published
+    mono: bool  # whether all of its wavs are
 
 
 def parse_options(corpus: Corpus) -> argparse.Namespace:
@@ -56,28 +62,47 @@ def parse_options(corpus: Corpus) -> argparse.Namespace:
     return parser.parse_args()
 
 
-def read_names(corpus: Corpus, root: Path, files: list[os.DirEntry]) -> list[Utterance]:
-    """The utterances whose files have a name of the corpus; says which files do not. Raises UserError without any."""
-    wavs = unique_files((entry.path for entry in files if Path(entry.name).suffix.lower() == ".wav"),
-                        key=lambda path: Path(path).stem)
-    utterances = []
+def read_names(corpus: Corpus, root: Path, files: list[os.DirEntry], report: Report) -> list[Utterance]:
+    """The utterances whose files have a name of the corpus, one file of each; says which files are not used.
+
+    Raises
+    ------
+    UserError
+        There is none, or files of one name and of folders that count alike differ.
+    """
+    by_suffix: dict[str, list[str]] = {}
+    for entry in files:
+        by_suffix.setdefault(Path(entry.name).suffix.lower(), []).append(entry.path)
+
+    # Names
+    parsed = {}
     left_out: dict[str, list[str]] = {}
-    other_media = sorted(entry.path for entry in files if Path(entry.name).suffix.lower() in OTHER_MEDIA)
+    other_media = sorted(path for suffix in OTHER_MEDIA for path in by_suffix.get(suffix, []))
     if other_media:
         left_out["no wav"] = other_media
-    for _, path in sorted(wavs.items()):
+    for path in sorted(by_suffix.get(".wav", [])):
         utterance, reason = corpus.utterance_of(path)
         if utterance:
-            utterances.append(utterance)
+            parsed[path] = utterance
         else:
             reason = reason or f"not a name of {corpus.title}, such as {corpus.sample}"
             left_out.setdefault(reason, []).append(path)
-    if not utterances:
+    if not parsed:
+        archives = [path for suffix in ARCHIVES for path in by_suffix.get(suffix, [])]
         reasons = "".join(f"; {len(paths)} files: {reason}" for reason, paths in left_out.items())
-        raise UserError(f"{root}: no wav of {corpus.title} inside, such as {corpus.sample}{reasons}")
+        unpack = f"; {len(archives)} archives, such as {Path(archives[0]).name}: unpack them" if archives else ""
+        raise UserError(f"{root}: no wav of {corpus.title} inside, such as {corpus.sample}{reasons}{unpack}")
     for reason, paths in left_out.items():
-        log_left_out(paths, reason)
-    return utterances
+        report.files(paths, reason)
+
+    # One file of each name
+    def rank(path: str) -> tuple[int, bool]:
+        folders = Path(path).relative_to(root).parts[:-1]
+        in_own_folder = folders and corpus.folders.fullmatch(folders[-1])
+        return undocumented(folders, corpus.folders.fullmatch), not in_own_folder
+
+    chosen = choose_files(parsed, lambda path: parsed[path].id, rank, report)
+    return [parsed[path] for path in chosen.values()]
 
 
 def prepare(corpus: Corpus, root: Path, data: str, files: list[os.DirEntry], *, all_labels: bool,
@@ -92,7 +117,7 @@ def prepare(corpus: Corpus, root: Path, data: str, files: list[os.DirEntry], *, 
     data : str
         The data directory.
     files : list of os.DirEntry
-        Files of the corpus; of several with the same name, one is used.
+        Files of the corpus; of several with the same name, that of the documented folder is used.
     all_labels : bool
         Whether to take all labels of the corpus, or the paper's four.
     spk2gender : dict
@@ -101,14 +126,15 @@ def prepare(corpus: Corpus, root: Path, data: str, files: list[os.DirEntry], *, 
     Raises
     ------
     UserError
-        The corpus has no utterance of the labels, or fewer than 95 % of them can be used.
+        The corpus has no utterance of the labels, fewer than 95 % of them can be used, or files of one name differ.
     """
     labels = tuple(corpus.published) if all_labels else FOUR
-    utterances = {utterance.id: utterance for utterance in read_names(corpus, root, files)
+    report = Report(data)
+    utterances = {utterance.id: utterance for utterance in read_names(corpus, root, files, report)
                   if utterance.label in labels}
     if not utterances:
         raise UserError(f"{root}: no utterance of the classes {' '.join(labels)}; --labels all takes the others")
-    usable = keep_usable(utterances, lambda utt: wav_problem(utterances[utt].path))
+    usable = keep_usable(utterances, lambda utt: wav_problem(utterances[utt].path), report)
     utt2spk = {utt: utterances[utt].speaker for utt in usable}
     utt2emo = {utt: utterances[utt].label for utt in usable}
 
@@ -119,6 +145,8 @@ def prepare(corpus: Corpus, root: Path, data: str, files: list[os.DirEntry], *, 
     if marker:
         dataset = synthetic_dataset(Path(marker).parent, dataset)
         published = {}
+    else:
+        warn_about_formats((utterances[utt].path for utt in usable), corpus.sample_rate, mono=corpus.mono)
     counts = with_totals(label_counts(utt2spk, utt2emo), labels)
     print_counts(counts, published)
     warn_about(compare_counts(counts, published))

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
+from local.messages import SHOWN
 from ser.base.log import log
 
 Counts = Mapping[str, Mapping[str, int]]
@@ -68,5 +69,7 @@ def warn_about(differences: Iterable[str]) -> None:
     differences = list(differences)
     if differences:
         log("WARNING: this is NOT the published set; figures made from it do not compare with published ones:")
-    for line in differences:
+    for line in differences[:SHOWN]:
         log(f"WARNING:   {line}")
+    if len(differences) > SHOWN:
+        log(f"WARNING:   and {len(differences) - SHOWN} more differences; the table of counts shows them all")

@@ -13,7 +13,7 @@ import re
 from pathlib import Path
 
 from local.acted_corpus import Corpus, Utterance, parse_options, prepare
-from local.prep_common import find, list_files
+from local.prep_common import GENDER, find, genders_if_readable, list_files
 from options import run
 from ser.base.errors import UserError
 
@@ -21,7 +21,6 @@ SILENT = "1076_MTI_SAD_XX"
 EMOTION = {"NEU": "neu", "HAP": "hap", "ANG": "ang", "SAD": "sad", "DIS": "dis", "FEA": "fea"}
 PUBLISHED = {"neu": 1087, "hap": 1271, "ang": 1271, "sad": 1270, "dis": 1271, "fea": 1271}  # SILENT would be sad
 NAME = re.compile(r"(?P<actor>10[0-8]\d|109[01])_[A-Z]{3}_(?P<emotion>[A-Z]{3})_(?:LO|MD|HI|XX?)", re.ASCII)
-GENDER = {"male": "m", "female": "f"}
 
 
 def utterance_of(path: str) -> tuple[Utterance | None, str]:
@@ -35,15 +34,22 @@ def utterance_of(path: str) -> tuple[Utterance | None, str]:
     return Utterance(name, match["actor"], EMOTION[match["emotion"]], path), ""
 
 
-CORPUS = Corpus("CREMA-D", "cremad", "1001_DFA_ANG_XX.wav", PUBLISHED, utterance_of)
+CORPUS = Corpus("CREMA-D", "cremad", "1001_DFA_ANG_XX.wav", PUBLISHED, utterance_of, folders=re.compile("AudioWAV"),
+                sample_rate=16000, mono=True)
 
 
-def read_demographics(path: str) -> dict[str, str]:
+def read_demographics(path: Path) -> dict[str, str]:
     """Read the genders of VideoDemographics.csv (`ActorID,Age,Sex,Race,Ethnicity`); raises UserError."""
     with open(path, encoding="utf-8-sig", errors="replace", newline="") as file:
         reader = csv.DictReader(file)
+        columns = reader.fieldnames or []
+        if not {"ActorID", "Sex"} <= set(columns):
+            raise UserError(f"{path}: needs the columns ActorID and Sex, has {','.join(columns)!r}; save it with "
+                            "commas between the columns")
         genders = {}
         for row in reader:
+            if not any(str(cell or "").strip() for cell in row.values()):
+                continue  # as spreadsheets append them
             actor, sex = (str(row.get(column) or "").strip() for column in ("ActorID", "Sex"))
             if not actor or sex.lower() not in GENDER:
                 raise UserError(f"{path}:{reader.line_num}: expected an ActorID, and Male or Female as its Sex, "
@@ -58,7 +64,7 @@ def main() -> None:
     path = find(files, args.root, "VideoDemographics.csv")
     print(f"gender: {path or 'no VideoDemographics.csv in ROOT or beside it, so no spk2gender'}")
     prepare(CORPUS, args.root, args.data, files, all_labels=args.labels == "all",
-            spk2gender=read_demographics(path) if path else {})
+            spk2gender=genders_if_readable(read_demographics, Path(path)) if path else {})
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from options import run
 GENDER = {"03": "m", "08": "f", "09": "f", "10": "m", "11": "m", "12": "m", "13": "f", "14": "f", "15": "m", "16": "f"}
 EMOTION = {"N": "neu", "F": "hap", "W": "ang", "T": "sad", "L": "bor", "E": "dis", "A": "fea"}
 PUBLISHED = {"neu": 79, "hap": 71, "ang": 127, "sad": 62, "bor": 81, "dis": 46, "fea": 69}
+LARYNGOGRAPH = {"laryngo", "egg"}  # folders with the names of wav/ and another signal
 NAME = re.compile(rf"(?P<speaker>{'|'.join(GENDER)})[ab]\d\d(?P<emotion>[{''.join(EMOTION)}])[a-z]", re.ASCII)
 
 
@@ -26,11 +27,14 @@ def utterance_of(path: str) -> tuple[Utterance | None, str]:
     match = NAME.fullmatch(name)
     if not match:
         return None, ""
+    if Path(path).parent.name.lower() in LARYNGOGRAPH:
+        return None, "of the larynx (electroglottograph), not speech"
     speaker = match["speaker"]
     return Utterance(f"{speaker}-{name}", speaker, EMOTION[match["emotion"]], path), ""
 
 
-CORPUS = Corpus("EmoDB", "emodb", "03a01Fa.wav", PUBLISHED, utterance_of)
+CORPUS = Corpus("EmoDB", "emodb", "03a01Fa.wav", PUBLISHED, utterance_of, folders=re.compile("wav"), sample_rate=16000,
+                mono=True)
 
 
 def main() -> None:

@@ -16,15 +16,17 @@ from pathlib import Path
 
 from local.counts import compare_counts, label_counts, print_counts, warn_about, with_totals
 from local.iemocap_published import CHECKSUMS, counts_of
-from local.prep_common import is_marked_synthetic, keep_usable, synthetic_dataset, wav_problem
+from local.messages import Report
+from local.prep_common import is_marked_synthetic, keep_usable, synthetic_dataset, warn_about_formats, wav_problem
 from options import OptionParser, run, str2bool
 from ser.base.errors import UserError
-from ser.base.log import log
 from ser.data.data_dir import write_data_dir
 
 CLASSES = ("neu", "hap", "ang", "sad")
 CODES = {*CLASSES, "exc", "fru", "fea", "sur", "dis", "oth", "xxx"}
 SUMMARY = re.compile(r"\[\d+\.\d+ - \d+\.\d+\]\t(\S+)\t(\S+)\t\[[^\]]*\]")  # [6.29 - 8.23] turn label [V, A, D]
+SESSION = re.compile(r"Session[1-5]")
+SAMPLE_RATE = 16000  # of the sentences, which are mono
 TURN_END = re.compile(r"_[FM]\d{3}")
 
 
@@ -48,7 +50,19 @@ def summary_lines(path: Path) -> Iterator[tuple[int, str]]:
                 yield number, line.rstrip()
 
 
-def read_labels(paths: Iterable[Path]) -> dict[str, str]:
+def find_label_files(root: Path, scope: str, report: Report) -> list[Path]:
+    """The EmoEvaluation files in scope; says which folders beside the five sessions are not used. Raises UserError."""
+    found = [path for path in sorted(root.glob("Session*/dialog/EmoEvaluation/Ses*.txt")) if in_scope(path.stem, scope)]
+    of_sessions = [path for path in found if SESSION.fullmatch(path.parents[2].name)]
+    if not of_sessions:
+        raise UserError(f"{root}: not an IEMOCAP tree (no Session*/dialog/EmoEvaluation/Ses*.txt); "
+                        "give the folder that holds Session1 to Session5")
+    others = sorted({str(path.parents[2]) for path in found} - {str(path.parents[2]) for path in of_sessions})
+    report.files(others, "not one of Session1 to Session5")
+    return of_sessions
+
+
+def read_labels(paths: Iterable[Path], report: Report) -> dict[str, str]:
     """Read EmoEvaluation files into `{turn: label}`.
 
     Raises
@@ -81,18 +95,24 @@ def read_labels(paths: Iterable[Path]) -> dict[str, str]:
                 places[turn] = place
         if len(problems) + len(labels) == before:
             problems.append(f"{path}: holds no turn")
-    for problem in problems:
-        log(problem)
+    report.lines(problems)
     if problems:
         raise UserError(f"{len(problems)} problems in the label files, named above; nothing was written")
     return labels
 
 
-def warn_about_unlabelled(sentence_dir: Path, scope: str, labels: Collection[str]) -> None:
-    """Name the sentence wavs in scope that no label file names."""
-    for wav in sorted(sentence_dir.glob("*/*.wav")):
-        if in_scope(wav.parent.name, scope) and not wav.name.startswith("._") and wav.stem not in labels:
-            log(f"WARNING: {wav} has no label line")
+def warn_about_unlabelled(wavs: Iterable[Path], labels: Collection[str], report: Report) -> None:
+    """Name the label files that are missing, and the sentence wavs that an existing one does not name."""
+    unlabelled: dict[Path, list[Path]] = {}
+    for wav in wavs:
+        if wav.stem not in labels:
+            label_file = wav.parents[3] / "dialog" / "EmoEvaluation" / f"{wav.parent.name}.txt"
+            unlabelled.setdefault(label_file, []).append(wav)
+    missing = [label_file for label_file in unlabelled if not label_file.exists()]
+    report.lines([f"WARNING: {label_file} is missing: the {len(unlabelled[label_file])} wavs of "
+                  f"{unlabelled[label_file][0].parent} have no label" for label_file in missing])
+    report.lines([f"WARNING: {wav} has no label line" for label_file, wavs_of_dialog in unlabelled.items()
+                  if label_file not in missing for wav in wavs_of_dialog])
 
 
 def checksum(utt2spk: Mapping[str, str], utt2emo: Mapping[str, str]) -> str:
@@ -125,12 +145,9 @@ def compare_with_published(utt2spk: Mapping[str, str], utt2emo: Mapping[str, str
 def prepare(root: Path, data: str, scope: str, merge_excited: bool) -> str:
     """Write the data directory; returns what was made. Raises UserError for a corpus that cannot be used."""
     # Labels
-    label_files = [path for path in sorted(root.glob("Session*/dialog/EmoEvaluation/Ses*.txt"))
-                   if in_scope(path.stem, scope)]
-    if not label_files:
-        raise UserError(f"{root}: not an IEMOCAP tree (no Session*/dialog/EmoEvaluation/Ses*.txt); "
-                        "give the folder that holds Session1 to Session5")
-    labels = read_labels(label_files)
+    report = Report(data)
+    label_files = find_label_files(root, scope, report)
+    labels = read_labels(label_files, report)
     emotions = {label: label for label in CLASSES}
     if merge_excited:
         emotions["exc"] = "hap"
@@ -138,10 +155,11 @@ def prepare(root: Path, data: str, scope: str, merge_excited: bool) -> str:
     # Audio
     wav_dirs = {path.stem: path.parents[2] / "sentences" / "wav" / path.stem for path in label_files}
     wavs = {turn: wav_dirs[turn.rsplit("_", 1)[0]] / f"{turn}.wav" for turn in labels}
-    for sentence_dir in sorted({wav_dir.parent for wav_dir in wav_dirs.values()}):
-        warn_about_unlabelled(sentence_dir, scope, labels)
+    sentences = sorted(root.glob("Session[1-5]/sentences/wav/*/*.wav"))
+    warn_about_unlabelled((wav for wav in sentences if in_scope(wav.parent.name, scope)
+                           and not wav.name.startswith("._")), labels, report)
     usable = keep_usable((turn for turn, label in labels.items() if label in emotions),
-                         lambda turn: wav_problem(wavs[turn]))
+                         lambda turn: wav_problem(wavs[turn]), report)
     utt2spk = {turn: speaker_of(turn) for turn in usable}
     utt2emo = {turn: emotions[labels[turn]] for turn in usable}
 
@@ -151,6 +169,7 @@ def prepare(root: Path, data: str, scope: str, merge_excited: bool) -> str:
         dataset = synthetic_dataset(root, dataset)
         print_counts(with_totals(label_counts(utt2spk, utt2emo), CLASSES))
     else:
+        warn_about_formats((wavs[turn] for turn in usable), SAMPLE_RATE, mono=True)
         compare_with_published(utt2spk, utt2emo, scope, merge_excited, dataset)
 
     # Tables, under ids that begin with the speaker

@@ -3,78 +3,24 @@
 
     local/kaldi_data_prep.py --emotion true /corpora/nemo data/nemo
 
-Needs wav.scp and utt2spk; takes segments, text, spk2gender and utt2emo along. Line ends, order and
-spk2utt are put right. An utterance that one table lacks, or whose audio cannot be read, is named and left out.
+Needs wav.scp and utt2spk, segments where there is such a file, and for emotions utt2emo. Takes text and spk2gender
+along where they are complete. Line ends, order and spk2utt are put right. An utterance that one needed table lacks, or
+whose audio cannot be read, is named and left out.
 """
 
 import re
 from pathlib import Path
-from typing import NamedTuple
 
+from local.check_wav_scp import check_commands, entry_problem, several_channels
 from local.counts import label_counts, print_counts, with_totals
-from local.prep_common import keep_usable, wav_problem
+from local.kaldi_source import Source, Table, complete, read_source, warn_about_labels
+from local.messages import Report
+from local.prep_common import USABLE_PERCENT, keep_usable
 from options import OptionParser, run, str2bool
 from ser.audio.extraction import parse_segment
-from ser.audio.wav_scp import entry_in
 from ser.base.errors import UserError
 from ser.base.log import log
-from ser.data.data_dir import read_dataset, read_table, write_data_dir
-
-Table = dict[str, str]
-
-
-class Source(NamedTuple):
-    """The tables of a data directory, None for a file that it lacks."""
-
-    folder: Path
-    wav: Table  # of recordings where there are segments, else of utterances
-    utt2spk: Table
-    segments: Table | None
-    text: Table | None
-    spk2gender: Table | None
-    utt2emo: Table | None
-    labels_file: str  # that utt2emo is from
-
-    def recording_of(self, utt: str) -> str:
-        """The key of an utterance in wav.scp."""
-        return self.segments[utt].split()[0] if self.segments else utt
-
-    def required(self) -> dict[str, Table]:
-        """The tables that every utterance must be in, by file name."""
-        tables = {"utt2spk": self.utt2spk}
-        tables |= {"segments": self.segments} if self.segments else {"wav.scp": self.wav}
-        if self.text is not None:
-            tables["text"] = self.text
-        if self.utt2emo is not None:
-            tables[self.labels_file] = self.utt2emo
-        return tables
-
-
-def read_optional(path: Path, columns: int | None = None) -> Table | None:
-    """`read_table`, or None when there is no such file."""
-    return read_table(path, columns) if path.is_file() else None
-
-
-def read_labels(folder: Path) -> tuple[Table, str]:
-    """Read utt2emo, or text when every transcript is one word; returns the labels and which file they are from."""
-    labels = read_optional(folder / "utt2emo", columns=2)
-    if labels:
-        return labels, "utt2emo"
-    labels = read_optional(folder / "text")
-    if not labels or any(len(words.split()) != 1 for words in labels.values()):
-        raise UserError(f"{folder}: no labels; needs utt2emo, or a text of one word per utterance")
-    return labels, "text"
-
-
-def read_source(folder: Path, emotion: bool) -> Source:
-    """Read a data directory, with labels if `emotion`; raises UserError."""
-    wav = {key: entry_in(folder, entry) for key, entry in read_table(folder / "wav.scp").items()}
-    utt2spk = read_table(folder / "utt2spk", columns=2)
-    segments = read_optional(folder / "segments", columns=4)
-    text = read_optional(folder / "text")
-    spk2gender = read_optional(folder / "spk2gender", columns=2)
-    utt2emo, labels_file = read_labels(folder) if emotion else (None, "")
-    return Source(folder, wav, utt2spk, segments, text, spk2gender, utt2emo, labels_file)
+from ser.data.data_dir import read_dataset, write_data_dir
 
 
 def segment_problem(segment: str, wav: Table) -> str | None:
@@ -89,19 +35,46 @@ def segment_problem(segment: str, wav: Table) -> str | None:
     return None
 
 
-def usable_utterances(source: Source) -> list[str]:
+def labelled_utterances(source: Source, allow_unlabelled: bool, report: Report) -> set[str]:
+    """The utterances of the needed tables; without those that have no label, if they are allowed.
+
+    Raises
+    ------
+    UserError
+        More than 5 % have no label, and that is not allowed.
+    """
+    utterances: set[str] = set().union(*source.needed().values())
+    unlabelled = sorted(utterances - source.utt2emo.keys()) if source.utt2emo else []
+    if allow_unlabelled:
+        report.files(unlabelled, f"not in {source.labels_file}, as --allow-unlabelled true allows "
+                                 f"({len(unlabelled)} of {len(utterances)} utterances)")
+        return utterances - set(unlabelled)
+    if 100 * len(unlabelled) > (100 - USABLE_PERCENT) * len(utterances):
+        raise UserError(f"{source.folder / source.labels_file}: has no label for {len(unlabelled)} of "
+                        f"{len(utterances)} utterances, the first is {unlabelled[0]}; complete it, or give "
+                        "--allow-unlabelled true to go on with the others")
+    return utterances
+
+
+def usable_utterances(source: Source, allow_unlabelled: bool, report: Report) -> list[str]:
     """Name the utterances that cannot be used, and return the others, sorted; raises UserError for too few."""
-    required = source.required()
-    wav_problems = {key: None if entry.endswith("|") else wav_problem(entry) for key, entry in source.wav.items()}
+    needed = source.needed()
+    cut = source.segments is not None
+    wav_problems = {key: entry_problem(source.folder, entry, cut) for key, entry in source.wav.items()}
+    several = [] if cut else several_channels(entry for key, entry in source.wav.items() if not wav_problems[key])
+    if several:
+        log(f"WARNING: {len(several)} recordings have several channels, such as {several[0]}; their mean is used")
 
     def problem_of(utt: str) -> str | None:
-        lacking = [name for name, table in required.items() if utt not in table]
+        lacking = [name for name, table in needed.items() if utt not in table]
         if lacking:
             return f"not in {' '.join(lacking)}"
         problem = segment_problem(source.segments[utt], source.wav) if source.segments else None
         return problem or wav_problems[source.recording_of(utt)]
 
-    return keep_usable(set().union(*required.values()), problem_of)
+    usable = keep_usable(labelled_utterances(source, allow_unlabelled, report), problem_of, report)
+    check_commands(source.folder, [source.wav[source.recording_of(utt)] for utt in usable])
+    return usable
 
 
 def kaldi_ids(utt2spk: Table, folder: Path) -> Table:
@@ -117,22 +90,23 @@ def kaldi_ids(utt2spk: Table, folder: Path) -> Table:
                     "utterances suits Kaldi; rename them to equal lengths")
 
 
-def used_wavs(source: Source, new_ids: Table) -> Table:
+def used_wavs(source: Source, new_ids: Table, report: Report) -> Table:
     """The lines of wav.scp to write; says which recordings no segment uses."""
     if not source.segments:
         return {new: source.wav[old] for old, new in new_ids.items()}
     used = {source.recording_of(utt) for utt in new_ids}
-    for recording in sorted(source.wav.keys() - used):
-        log(f"left out: recording {recording}: no segment uses it")
+    report.lines([f"left out: recording {recording}: no segment uses it"
+                  for recording in sorted(source.wav.keys() - used)])
     return {recording: source.wav[recording] for recording in used}
 
 
-def prepare(folder: Path, data: str, emotion: bool) -> str:
+def prepare(folder: Path, data: str, emotion: bool, allow_unlabelled: bool) -> str:
     """Write the checked copy; returns what was made. Raises UserError for a directory that cannot be used."""
     if folder.resolve() == Path(data).resolve():
         raise UserError(f"{data}: the copy would replace its source; name another directory")
+    report = Report(data)
     source = read_source(folder, emotion)
-    usable = usable_utterances(source)
+    usable = usable_utterances(source, allow_unlabelled, report)
     utt2spk = {utt: source.utt2spk[utt] for utt in usable}
 
     # Ids that sort with their speakers
@@ -147,12 +121,15 @@ def prepare(folder: Path, data: str, emotion: bool) -> str:
     # Tables
     utt2emo = {utt: source.utt2emo[utt] for utt in usable} if source.utt2emo else {}
     labels = sorted(set(utt2emo.values()))
+    warn_about_labels(labels, folder / source.labels_file)
+    text = complete(source.text, folder / "text", usable)
+    spk2gender = complete(source.spk2gender, folder / "spk2gender", set(utt2spk.values()))
     dataset = re.sub(r"\s+", "_", read_dataset(folder))
     if labels and not (folder / "dataset").is_file():
         dataset += f"-{len(labels)}"
-    write_data_dir(data, dataset=dataset, wav=used_wavs(source, new_ids), utt2spk=copied(utt2spk),
+    write_data_dir(data, dataset=dataset, wav=used_wavs(source, new_ids, report), utt2spk=copied(utt2spk),
                    utt2emo=copied(utt2emo) if utt2emo else None,
-                   text=copied(source.text) if source.text else None, spk2gender=source.spk2gender,
+                   text=copied(text) if text else None, spk2gender=spk2gender,
                    extra={"segments": copied(source.segments)} if source.segments else None)
     if labels:
         print(f"labels are taken from {folder / source.labels_file}")
@@ -165,10 +142,12 @@ def main() -> None:
                           "local/kaldi_data_prep.py --emotion true /corpora/nemo data/nemo")
     parser.add_argument("--emotion", type=str2bool, default=False, metavar="true|false",
                         help="require labels: utt2emo, or a text of one word per utterance (default: false)")
+    parser.add_argument("--allow-unlabelled", type=str2bool, default=False, metavar="true|false",
+                        help="leave out what has no label, even if that is more than 5 %% (default: false)")
     parser.add_argument("source", metavar="SRC", help="the data directory to copy")
     parser.add_argument("data", metavar="DATA", help="the data directory to write")
     args = parser.parse_args()
-    made = prepare(Path(args.source).absolute(), args.data, args.emotion)
+    made = prepare(Path(args.source).absolute(), args.data, args.emotion, args.allow_unlabelled)
     print(f"{parser.prog}: prepared {made}")
 
 

@@ -12,14 +12,15 @@ of each speaker, in whole chapters where there are five.
 import re
 from pathlib import Path
 
+from local.copies import choose_files, undocumented
 from local.counts import compare_counts, print_counts, warn_about
+from local.messages import Report
 from local.prep_common import (
+    genders_if_readable,
     is_marked_synthetic,
     keep_usable,
-    log_left_out,
     size_problem,
     synthetic_dataset,
-    unique_files,
     walk,
 )
 from local.speaker_corpus import Utterance, held_out_split
@@ -41,13 +42,16 @@ SUBSET = re.compile(r"(?:train|dev|test)-\w[\w-]*", re.ASCII)
 AUDIO = {".flac", ".wav"}
 
 
-def find_subsets(root: Path) -> dict[str, Path]:
-    """`{name in lower case: folder}` of ROOT and the folders in it, two levels deep, that are named like a subset."""
+def find_subsets(root: Path) -> dict[str, list[Path]]:
+    """`{name in lower case: folders}` of ROOT and the folders in it, two levels deep, that are named like a subset."""
     if not root.is_dir():
         raise UserError(f"{root}: no such directory")
     folders = [root, *sorted(root.glob("*")), *sorted(root.glob("*/*"))]
-    return {folder.name.lower(): folder for folder in reversed(folders)
-            if SUBSET.fullmatch(folder.name.lower()) and folder.is_dir()}
+    subsets: dict[str, list[Path]] = {}
+    for folder in folders:
+        if SUBSET.fullmatch(folder.name.lower()) and folder.is_dir():
+            subsets.setdefault(folder.name.lower(), []).append(folder)
+    return subsets
 
 
 def find_genders(folder: Path) -> Path | None:
@@ -84,22 +88,36 @@ def utterance_of(path: str) -> Utterance | None:
     return Utterance(f"{speaker}-{chapter}-{match['number']}", speaker, chapter, path)
 
 
-def read_subset(folder: Path) -> list[Utterance]:
-    """The utterances of a subset; raises UserError without any."""
-    paths = sorted(entry.path for entry in walk(folder) if Path(entry.name).suffix.lower() in AUDIO)
+def read_subset(folders: list[Path], root: Path, report: Report) -> list[Utterance]:
+    """The utterances of a subset, one file of each, from the folders of its name.
+
+    Raises
+    ------
+    UserError
+        There is none, or files of one utterance and of folders that count alike differ.
+    """
+    folder_of = {entry.path: folder for folder in folders for entry in walk(folder)
+                 if Path(entry.name).suffix.lower() in AUDIO}
     parsed = {}
     misnamed = []
-    for path in paths:
+    for path in sorted(folder_of):
         utterance = utterance_of(path)
         if utterance:
             parsed[path] = utterance
         else:
             misnamed.append(path)
     if not parsed:
-        raise UserError(f"{folder}: no LibriSpeech audio inside, such as 103/1240/103-1240-0000.flac")
-    if misnamed:
-        log_left_out(misnamed, "not a name of LibriSpeech, such as 103-1240-0000.flac")
-    unique = unique_files(parsed, key=lambda path: parsed[path].id)
+        raise UserError(f"{folders[0]}: no LibriSpeech audio inside, such as 103/1240/103-1240-0000.flac")
+    report.files(misnamed, "not a name of LibriSpeech, such as 103-1240-0000.flac")
+
+    def rank(path: str) -> tuple[int, int, bool]:
+        folder = folder_of[path]
+        above = folder.relative_to(root).parts[:-1]
+        below = Path(path).relative_to(folder).parts[:-1]
+        return (undocumented(above, re.compile("librispeech", re.IGNORECASE).fullmatch),
+                undocumented(below, str.isdecimal), Path(path).suffix.lower() != ".flac")
+
+    unique = choose_files(parsed, lambda path: parsed[path].id, rank, report)
     return [parsed[path] for path in unique.values()]
 
 
@@ -111,9 +129,10 @@ def prepare(root: Path, data: str, subsets: list[str]) -> str:
     if absent:
         others = f"there are: {' '.join(sorted(folders))}; --subsets chooses" if folders else "nor any other subset"
         raise UserError(f"{root}: no folder {' '.join(absent)} of LibriSpeech here or two levels below ({others})")
-    utterances_of = {subset: read_subset(folders[subset]) for subset in subsets}
+    report = Report(data)
+    utterances_of = {subset: read_subset(folders[subset], root, report) for subset in subsets}
     utterances = {utterance.id: utterance for of_subset in utterances_of.values() for utterance in of_subset}
-    usable = keep_usable(utterances, lambda utt: size_problem(utterances[utt].path))
+    usable = keep_usable(utterances, lambda utt: size_problem(utterances[utt].path), report)
     utterances = {utt: utterances[utt] for utt in usable}
 
     # Published counts
@@ -121,7 +140,7 @@ def prepare(root: Path, data: str, subsets: list[str]) -> str:
     for subset, of_subset in utterances_of.items():
         used = [utterance for utterance in of_subset if utterance.id in utterances]
         counts[subset] = {"speakers": len({utterance.speaker for utterance in used}), "utterances": len(used)}
-    first_folder = folders[subsets[0]]
+    first_folder = folders[subsets[0]][0]
     dataset = f"librispeech-{'+'.join(subsets)}"
     published = {subset: PUBLISHED.get(subset, {}) for subset in subsets}
     if is_marked_synthetic(first_folder.parent):
@@ -137,7 +156,7 @@ def prepare(root: Path, data: str, subsets: list[str]) -> str:
     write_data_dir(data, dataset=dataset,
                    wav={utt: utterance.path for utt, utterance in utterances.items()},
                    utt2spk={utt: utterance.speaker for utt, utterance in utterances.items()},
-                   spk2gender=read_genders(genders) if genders else None,
+                   spk2gender=genders_if_readable(read_genders, genders) if genders else None,
                    extra={"utt2split": held_out_split(utterances.values())})
     return f"{data}: {len(utterances)} utterances of {len(speakers)} speakers, dataset {dataset}"
 

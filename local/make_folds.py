@@ -15,7 +15,8 @@ Writes DATA/folds/<fold>/{train,valid,test}, DATA/folds/list and DATA/folds/prot
                     each speaker's utterances validates
 
 Copies of a recording, which steps/make_fbank.sh finds, are never in two parts: with `--duplicates drop` all but the
-first of them are left out, with `keep` those of train and valid that are also in a later part.
+first of them are left out, with `keep` those of train and valid that are also in a later part. What cannot work is an
+error, what works and means little a warning; `--check true` ends after these and needs no features.
 """
 
 import contextlib
@@ -23,17 +24,18 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from local.check_folds import BATCH, Folds, batch_size_of, check_folds
 from local.speaker_corpus import last_tenth
-from options import OptionParser, run
+from options import OptionParser, run, str2bool
 from ser.base.errors import UserError
 from ser.base.files import temporary_folder, write_text
+from ser.base.log import log
 from ser.data.data_dir import read_table, spk2utt_of, write_list
 from ser.data.duplicates import FILE as DUPLICATES
 from ser.data.duplicates import read_duplicates
 from ser.data.folds import read_fold, read_identification
 
 MANY_SPEAKERS = 20  # with more, auto is kfold
-Folds = dict[str, tuple[set[str], set[str]]]  # fold to speakers of test and speakers of valid
 
 
 def sessions_of(speakers: Mapping[str, int]) -> list[list[str]]:
@@ -106,12 +108,15 @@ def replaced_dir(target: Path) -> Iterator[Path]:
 
 
 def read_copies(data: Path, utt2spk: Mapping[str, str]) -> list[list[str]]:
-    """The groups of copies in DATA/duplicates; none, and a line that says so, where nobody has looked for them."""
+    """The groups of copies in DATA/duplicates, none where nobody has looked for them."""
+    return read_duplicates(data, utt2spk) if (data / DUPLICATES).is_file() else []
+
+
+def warn_without_duplicates(data: Path) -> None:
+    """Say so where nobody has looked for copies."""
     if not (data / DUPLICATES).is_file():
         print(f"{data / DUPLICATES}: no such file, so copies of a recording may be in two parts; steps/make_fbank.sh "
               "looks for them")
-        return []
-    return read_duplicates(data, utt2spk)
 
 
 def write_parts(folder: Path, parts: Mapping[str, set[str]], copies: Sequence[Sequence[str]]) -> None:
@@ -123,14 +128,19 @@ def write_parts(folder: Path, parts: Mapping[str, set[str]], copies: Sequence[Se
         later |= utts - left_out
 
 
-def make_folds(data: Path, utt2spk: Mapping[str, str], protocol: str, num_folds: int,
-               copies: Sequence[Sequence[str]]) -> int:
-    """Write DATA/folds, none of the copies in two parts of one, and return how many there are."""
+def divide(data: Path, utt2spk: Mapping[str, str], protocol: str, num_folds: int) -> Folds:
+    """The folds of a protocol; raises UserError where the speakers do not allow it."""
     folds = PROTOCOLS[protocol](Counter(utt2spk.values()), num_folds)
     with_slash = [fold for fold in folds if "/" in fold]
     if with_slash:
         raise UserError(f"{data / 'utt2spk'}: speaker {with_slash[0].removeprefix('fold_')} cannot name a folder; "
                         "rename it, without /")
+    return folds
+
+
+def write_folds(data: Path, folds: Folds, utt2spk: Mapping[str, str], name: str,
+                copies: Sequence[Sequence[str]]) -> None:
+    """Write DATA/folds, of a protocol of this name, none of the copies in two parts of a fold."""
     with replaced_dir(data / "folds") as folder:
         for fold, (test, valid) in folds.items():
             part_of = dict.fromkeys(test, "test") | dict.fromkeys(valid, "valid")
@@ -139,12 +149,14 @@ def make_folds(data: Path, utt2spk: Mapping[str, str], protocol: str, num_folds:
             write_parts(folder / fold, parts, copies)
             read_fold(folder / fold, utt2spk)
         write_text(folder / "list", "".join(f"{fold}\n" for fold in folds))
-        write_text(folder / "protocol", f"{protocol}{num_folds if protocol == 'kfold' else ''}\n")
-    return len(folds)
+        write_text(folder / "protocol", f"{name}\n")
 
 
-def make_identification(data: Path, utt2spk: Mapping[str, str], copies: Sequence[Sequence[str]]) -> dict[str, int]:
-    """Write DATA/identification, none of the copies in both parts, and return the numbers of utterances of each."""
+def divide_identification(data: Path, utt2spk: Mapping[str, str]) -> dict[str, set[str]]:
+    """The utterances of train and valid of `identification`; raises UserError where it is not possible."""
+    speakers = sorted(set(utt2spk.values()))
+    if len(speakers) < 2:
+        raise UserError(f"{data}: pre-training needs 2 or more speakers, found {len(speakers)}")
     if (data / "utt2split").is_file():
         utt2split = read_table(data / "utt2split", columns=2)
         for utt in utt2spk:
@@ -156,10 +168,16 @@ def make_identification(data: Path, utt2spk: Mapping[str, str], copies: Sequence
         valid = {utt for utts in spk2utt_of(utt2spk).values() for utt in last_tenth(utts.split())}
     if not valid:
         raise UserError(f"{data}: nothing to validate on; some speaker needs 2 or more utterances")
+    return {"train": set(utt2spk) - valid, "valid": valid}
+
+
+def write_identification(data: Path, parts: Mapping[str, set[str]], utt2spk: Mapping[str, str],
+                         copies: Sequence[Sequence[str]]) -> dict[str, int]:
+    """Write DATA/identification, none of the copies in both parts, and return the numbers of utterances of each."""
     with replaced_dir(data / "identification") as folder:
-        write_parts(folder, {"train": set(utt2spk) - valid, "valid": valid}, copies)
-        parts = read_identification(folder, utt2spk)
-    return {part: len(utts) for part, utts in parts.items()}
+        write_parts(folder, parts, copies)
+        written = read_identification(folder, utt2spk)
+    return {part: len(utts) for part, utts in written.items()}
 
 
 def main() -> None:
@@ -172,27 +190,48 @@ def main() -> None:
     parser.add_argument("--duplicates", choices=("drop", "keep"), default="drop",
                         help="leave out all copies of a recording but the first, or only those that would be in two "
                              "parts (default: drop)")
+    parser.add_argument("--check", type=str2bool, default=False, metavar="true|false",
+                        help="only say what cannot work or means little, which needs no features (default: false)")
+    parser.add_argument("--training-config", metavar="FILE",
+                        help=f"configuration of the training, for its --batch-size (default: {BATCH})")
     parser.add_argument("data", metavar="DATA", help="the data directory to divide")
     args = parser.parse_args()
 
+    # Utterances, and copies of recordings among them
     data = Path(args.data)
     utt2spk = read_table(data / "utt2spk", columns=2)
-    copies = read_copies(data, utt2spk)
+    copies = [] if args.check else read_copies(data, utt2spk)
     if args.duplicates == "drop":
         left_out = {utt for _, *others in copies for utt in others}
         utt2spk = {utt: speaker for utt, speaker in utt2spk.items() if utt not in left_out}
         copies = []
         if left_out:
             print(f"left out: {len(left_out)} copies of recordings, named in {data / DUPLICATES}")
+    batch_size = batch_size_of(args.training_config)
+
+    # Speakers who are in both parts
     if args.protocol == "identification":
-        sizes = make_identification(data, utt2spk, copies)
-        made = f"identification: {sizes['train']} utterances to train, {sizes['valid']} to validate"
-    else:
-        protocol = args.protocol
-        if protocol == "auto":
-            protocol = "kfold" if len(set(utt2spk.values())) > MANY_SPEAKERS else "loso"
-        made = f"folds: {make_folds(data, utt2spk, protocol, args.num_folds, copies)} folds, protocol {protocol}"
-    print(f"{parser.prog}: made {data}/{made}")
+        parts = divide_identification(data, utt2spk)
+        if len(parts["train"]) < batch_size:
+            log(f"WARNING: {len(parts['train'])} utterances to pre-train on, fewer than a batch of {batch_size}: an "
+                "epoch is one step; --batch-size of conf/pretrain.conf changes it")
+        if not args.check:
+            warn_without_duplicates(data)
+            sizes = write_identification(data, parts, utt2spk, copies)
+            print(f"{parser.prog}: made {data}/identification: {sizes['train']} utterances to train, "
+                  f"{sizes['valid']} to validate")
+        return
+
+    # Speakers who are in one part
+    protocol = args.protocol
+    if protocol == "auto":
+        protocol = "kfold" if len(set(utt2spk.values())) > MANY_SPEAKERS else "loso"
+    folds = divide(data, utt2spk, protocol, args.num_folds)
+    check_folds(data, folds, utt2spk, batch_size)
+    if not args.check:
+        warn_without_duplicates(data)
+        write_folds(data, folds, utt2spk, f"{protocol}{args.num_folds if protocol == 'kfold' else ''}", copies)
+        print(f"{parser.prog}: made {data}/folds: {len(folds)} folds, protocol {protocol}")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,14 @@
 """What the data preparations share: finding files, leaving out what cannot be used, the mark of a synthetic corpus."""
 
+import errno
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+import soundfile
+
+from local.messages import Report
 from ser.audio.waveform import audio_problem
 from ser.base.errors import UserError
 from ser.base.log import log
@@ -11,18 +16,44 @@ from ser.base.log import log
 USABLE_PERCENT = 95
 SYNTHETIC_MARKER = "SYNTHETIC"  # a file at the root of a corpus that the recipe made up
 DEEPEST = 7  # ROOT/VoxCeleb1/dev/wav/id10001/1zcIwhmdeo4/00001.wav
+GENDER = {"m": "m", "male": "m", "f": "f", "female": "f"}  # words of tables, in lower case
 
 
 def walk(folder: str | Path, depth: int = DEEPEST) -> Iterator[os.DirEntry]:
-    """Yield the `os.DirEntry` of every file under `folder` but hidden ones."""
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if not entry.is_dir():
-                yield entry
-            elif depth > 1:
-                yield from walk(entry.path, depth - 1)
+    """Yield the `os.DirEntry` of every file under `folder` but hidden ones.
+
+    Links to folders are followed, after the folders themselves; no folder is walked twice, so that a link to one
+    that is walked anyway, or to one around `folder`, gives nothing.
+    """
+    seen = {_identity(parent) for parent in Path(folder).resolve().parents}
+    folders = deque([(str(folder), depth)])
+    links: deque[tuple[str, int]] = deque()
+    while folders or links:
+        path, levels = (folders or links).popleft()
+        identity = _identity(path)
+        if identity in seen:
+            continue
+        seen.add(identity)
+        with os.scandir(path) as entries:
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                if entry.name.startswith("."):
+                    continue
+                if not _is_folder(entry):
+                    yield entry
+                elif levels > 1:
+                    (links if entry.is_symlink() else folders).append((entry.path, levels - 1))
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # such as a link to itself
+        return False
+
+
+def _identity(path: str | Path) -> tuple[int, int]:
+    status = os.stat(path)
+    return status.st_dev, status.st_ino
 
 
 def list_files(root: Path) -> list[os.DirEntry]:
@@ -39,24 +70,6 @@ def find(files: Iterable[os.DirEntry], root: Path, *names: str) -> str | None:
     return next(iter(inside + beside), None)
 
 
-def log_left_out(paths: Sequence[str], reason: str) -> None:
-    """Say in one line which files are not used, by the first of them, and why."""
-    others = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
-    log(f"left out: {paths[0]}{others}: {reason}")
-
-
-def unique_files(paths: Iterable[str], key: Callable[[str], str]) -> dict[str, str]:
-    """Paths by their key; of several with the same key the least deep one. The others are named in one line."""
-    unique: dict[str, str] = {}
-    duplicates = []
-    for path in sorted(paths, key=lambda path: (path.count("/"), path)):
-        if unique.setdefault(key(path), path) != path:
-            duplicates.append(path)
-    if duplicates:
-        log_left_out(duplicates, "another copy of a file that is used")
-    return unique
-
-
 def size_problem(path: str) -> str | None:
     """Why a file cannot be used, by its size alone, as the headers of a large corpus take long to read; or None."""
     try:
@@ -65,13 +78,29 @@ def size_problem(path: str) -> str | None:
         return f"{path}: {error.strerror}"
 
 
-def wav_problem(path: str | Path) -> str | None:
-    """Say in one line, with the path, why an audio file cannot be used, or return None."""
-    problem = audio_problem(path)
-    return problem and f"{path} {problem.replace('cannot be read: No such file or directory', 'is missing')}"
+def wav_problem(path: str | Path, cut: bool = False) -> str | None:
+    """Say in one line, with the path, why an audio file cannot be used (or `cut` into segments), or return None."""
+    problem = audio_problem(path, cut)
+    if problem and problem.endswith(os.strerror(errno.ENOENT)):
+        problem = f"is a link to {os.readlink(path)}, which is missing" if os.path.islink(path) else "is missing"
+    return problem and f"{path} {problem}"
 
 
-def keep_usable(utterances: Iterable[str], problem_of: Callable[[str], str | None]) -> list[str]:
+def warn_about_formats(paths: Iterable[str | Path], sample_rate: int, *, mono: bool) -> None:
+    """Say which of the files, that can be read, have another rate or more channels than those that are published."""
+    others = []
+    for path in paths:
+        with open(path, "rb") as file:
+            info = soundfile.info(file)
+        if info.samplerate != sample_rate or mono and info.channels > 1:
+            others.append(f"{path} ({info.samplerate} Hz, {info.channels} channel{'s' * (info.channels > 1)})")
+    if others:
+        published = f"{sample_rate} Hz{' mono' * mono}"
+        log(f"WARNING: {len(others)} files are not {published}, as the corpus is published, such as {others[0]}; "
+            "they are used, but look where they come from")
+
+
+def keep_usable(utterances: Iterable[str], problem_of: Callable[[str], str | None], report: Report) -> list[str]:
     """Name the utterances that cannot be used, and return the others, sorted.
 
     Parameters
@@ -79,6 +108,8 @@ def keep_usable(utterances: Iterable[str], problem_of: Callable[[str], str | Non
     utterances : iterable of str
     problem_of : callable
         Utterance to a one-line reason why it cannot be used, or None.
+    report : Report
+        Takes the names.
 
     Raises
     ------
@@ -86,17 +117,22 @@ def keep_usable(utterances: Iterable[str], problem_of: Callable[[str], str | Non
         Fewer than 95 % can be used, or there was nothing to begin with.
     """
     utterances = sorted(utterances)
-    usable = []
-    for utt in utterances:
-        problem = problem_of(utt)
-        if problem is None:
-            usable.append(utt)
-        else:
-            log(f"left out: {utt}: {problem}")
+    problems = {utt: problem_of(utt) for utt in utterances}
+    report.lines([f"left out: {utt}: {problem}" for utt, problem in problems.items() if problem])
+    usable = [utt for utt, problem in problems.items() if not problem]
     if not usable or 100 * len(usable) < USABLE_PERCENT * len(utterances):
         raise UserError(f"only {len(usable)} of {len(utterances)} utterances can be used, fewer than "
                         f"{USABLE_PERCENT} %; nothing was written")
     return usable
+
+
+def genders_if_readable(read: Callable[[Path], dict[str, str]], path: Path) -> dict[str, str]:
+    """`read(path)`; nothing, with a warning, where it raises a UserError, as no later step needs genders."""
+    try:
+        return read(path)
+    except UserError as error:
+        log(f"WARNING: {error}; without it there is no spk2gender, which is not needed")
+        return {}
 
 
 def is_marked_synthetic(root: Path) -> bool:

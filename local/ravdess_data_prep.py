@@ -6,7 +6,8 @@
 A name such as 03-01-05-02-01-01-12.wav holds modality (03 is audio alone), channel (01 speech, 02 song), emotion,
 intensity, statement, repetition and actor; actors of an odd number are men. Four labels are the paper's
 (neu hap ang sad), of which neu is the neutral and not the calm; all eight add cal fea dis sur. Songs and what
-belongs to a video are left out, and so is the duplicate in a corpus that holds every actor twice.
+belongs to a video are left out, and so is the duplicate in a corpus that holds every actor twice. Of files of one
+name in several folders that in Actor_01 to Actor_24 is meant; two that differ there are an error.
 """
 
 import re
@@ -38,7 +39,9 @@ def utterance_of(path: str) -> tuple[Utterance | None, str]:
     return Utterance(f"{speaker}-{name}", speaker, EMOTION[match["emotion"]], path), ""
 
 
-CORPUS = Corpus("RAVDESS", "ravdess", "03-01-05-02-01-01-12.wav", PUBLISHED, utterance_of)
+FOLDERS = re.compile(r"Actor_\d\d|audio_speech_actors_01-24", re.ASCII | re.IGNORECASE)
+CORPUS = Corpus("RAVDESS", "ravdess", "03-01-05-02-01-01-12.wav", PUBLISHED, utterance_of, folders=FOLDERS,
+                sample_rate=48000, mono=False)
 
 
 def main() -> None:

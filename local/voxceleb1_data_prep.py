@@ -21,18 +21,28 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from local.copies import choose_files, undocumented
 from local.counts import compare_counts, print_counts, warn_about
-from local.prep_common import find, is_marked_synthetic, keep_usable, list_files, size_problem, synthetic_dataset
+from local.messages import Report
+from local.prep_common import (
+    GENDER,
+    find,
+    is_marked_synthetic,
+    keep_usable,
+    list_files,
+    size_problem,
+    synthetic_dataset,
+)
 from local.speaker_corpus import Utterance, held_out_split
 from options import OptionParser, run
 from ser.base.errors import UserError
-from ser.base.log import log
 from ser.data.data_dir import read_list, write_data_dir
 
 PUBLISHED = {"all": {"speakers": 1251, "utterances": 153516}, "dev": {"speakers": 1211, "utterances": 148642}}
 PUBLISHED_SPLIT = {"split": {"train": 138361, "valid": 6904, "test": 8251}}
 SPLITS = {"1": "train", "2": "valid", "3": "test"}
 LAYOUT = re.compile(r"(?:.*/)?(?P<person>[^/]+)/(?P<video>[\w-]{11})(?:/(?P<new>\d{5})|_(?P<old>\d{7}))\.wav", re.ASCII)
+FOLDERS = {"VoxCeleb1", "dev", "test", "wav", "voxceleb1_wav"}  # those above the persons' as LAYOUT
 TEST_IDS = range(10270, 10310)
 
 
@@ -89,30 +99,30 @@ def is_dev(utterance: Utterance, meta: Mapping[str, Speaker]) -> bool:
     raise UserError(f"{utterance.path}: cannot tell whether {speaker} is a dev speaker; put vox1_meta.csv into ROOT")
 
 
-def scan(files: Iterable[os.DirEntry], root: Path, id_of: Mapping[str, str]) -> dict[str, Utterance]:
-    """Map utterance ids to the utterances of the wavs; raises UserError for duplicates, or when there is no wav."""
-    found: dict[str, Utterance] = {}
+def scan(files: Iterable[os.DirEntry], root: Path, id_of: Mapping[str, str], report: Report) -> dict[str, Utterance]:
+    """Map utterance ids to the utterances of the wavs; raises UserError for two files of one utterance that differ, or
+    when there is no wav."""
+    parsed = {}
     misnamed = []
-    duplicates = []
     for entry in files:
         if not entry.name.endswith(".wav"):
             continue
         utterance = utterance_of(entry.path, id_of)
-        if utterance is None:
-            misnamed.append(entry.path)
-        elif utterance.id in found:
-            duplicates.append(f"duplicate utterance {utterance.id}: {found[utterance.id].path} and {entry.path}")
+        if utterance:
+            parsed[entry.path] = utterance
         else:
-            found[utterance.id] = utterance
-    for path in sorted(misnamed):
-        log(f"left out: {path}: not a name of VoxCeleb1")
-    for line in sorted(duplicates):
-        log(line)
-    if duplicates:
-        raise UserError(f"{root}: {len(duplicates)} duplicate utterances, named above; remove one copy")
-    if not found:
+            misnamed.append(entry.path)
+    report.files(sorted(misnamed), "not a name of VoxCeleb1")
+    if not parsed:
         raise UserError(f"{root}: no VoxCeleb1 wav inside; see --help for the layouts")
-    return found
+
+    def rank(path: str) -> tuple[int]:
+        folders = Path(path).relative_to(root).parts[:-1]
+        above_person = folders[: -2 if len(Path(path).stem) == 5 else -1]
+        return (undocumented(above_person, FOLDERS.__contains__),)
+
+    chosen = choose_files(parsed, lambda path: parsed[path].id, rank, report)
+    return {utt: parsed[path] for utt, path in chosen.items()}
 
 
 def select(found: dict[str, Utterance], speakers: str, meta: Mapping[str, Speaker]) -> dict[str, Utterance]:
@@ -156,8 +166,9 @@ def prepare(root: Path, data: str, speakers: str) -> str:
     print(f"gender and names: {meta_path or 'no vox1_meta.csv in ROOT or beside it, so no spk2gender'}")
     meta = read_meta(meta_path) if meta_path else {}
     id_of = {speaker.name: identity for identity, speaker in meta.items()}
-    found = select(scan(files, root, id_of), speakers, meta)
-    utterances = {utt: found[utt] for utt in keep_usable(found, lambda utt: size_problem(found[utt].path))}
+    report = Report(data)
+    found = select(scan(files, root, id_of, report), speakers, meta)
+    utterances = {utt: found[utt] for utt in keep_usable(found, lambda utt: size_problem(found[utt].path), report)}
 
     # Held-out utterances
     split_path = find(files, root, "iden_split.txt", "veri_test_class.txt")
@@ -188,8 +199,8 @@ def prepare(root: Path, data: str, speakers: str) -> str:
     write_data_dir(data, dataset=dataset,
                    wav={utt: utterance.path for utt, utterance in utterances.items()},
                    utt2spk={utt: utterance.speaker for utt, utterance in utterances.items()},
-                   spk2gender={identity: speaker.gender for identity, speaker in meta.items()
-                               if speaker.gender in ("m", "f")},
+                   spk2gender={identity: GENDER[speaker.gender] for identity, speaker in meta.items()
+                               if speaker.gender in GENDER},
                    extra={"utt2split": utt2split})
     return f"{data}: {len(utterances)} utterances of {num_speakers} speakers, dataset {dataset}"
 

@@ -22,7 +22,8 @@ def main():
     data = parser.parse_args().data
 
     # Tables, and where an utterance is in each
-    tables = {name: read_table(data / name) for name in KINDS if name == "utt2spk" or (data / name).exists()}
+    tables = {name: read_table(data / name, key_alone=name == "text") for name in KINDS
+              if name == "utt2spk" or (data / name).exists()}
     speaker_of = tables["utt2spk"]
     recording_of = {utt: segment.split()[0] for utt, segment in tables.get("segments", {}).items()}
 

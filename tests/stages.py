@@ -70,7 +70,8 @@ def made(stage, place):
         model = "exp/m/" if "exp/m/RESULT" in files else f"{FOLD}/"
         return [files[model + name] for name in ("best.safetensors", "last.safetensors", "score/per_utt")]
     return {name: content for name, content in files.items()
-            if name.startswith(stage.makes) and "/tensorboard/" not in name and not name.endswith(".left_out")}
+            if name.startswith(stage.makes) and "/tensorboard/" not in name
+            and not name.endswith((".left_out", "/log/left_out"))}
 
 
 def moved(source, target):

@@ -25,6 +25,7 @@ read_corpora() {
       emotion_corpora+=("$column_name")
     fi
   done < conf/corpora.conf
+  corpus_options[kaldi]=allow-unlabelled
 }
 
 # corpora_help NAMES...: their lines of --help.
@@ -125,9 +126,11 @@ set_emotion_data() {
       require_directory ser-data "$ser_data"
       name=$(basename "$(realpath "$ser_data")")
       protocol=${protocol:-auto}
-      emotion_data=$(data_dir_of "$name" "$ser_data")
+      [ "$allow_unlabelled" = false ] || options=_allow-unlabelled-$allow_unlabelled
+      emotion_data=$(data_dir_of "$name" "$ser_data" "${options-}")
       [ ! -f "$ser_data/dataset" ] || name=$(cat "$ser_data/dataset")
-      prepare=(local/kaldi_data_prep.py --emotion true "$ser_data" "$emotion_data") ;;
+      prepare=(local/kaldi_data_prep.py --emotion true --allow-unlabelled "$allow_unlabelled" "$ser_data" \
+        "$emotion_data") ;;
     *)
       require_directory "$corpus" "${!corpus}"
       name=$corpus

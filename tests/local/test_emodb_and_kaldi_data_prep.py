@@ -123,12 +123,12 @@ def test_copy_of_a_copy_is_the_same(source, tmp_path):
 
 
 def test_paths_relative_to_the_working_directory_and_pipes(source, tmp_path):
-    edit(source / "wav.scp", lambda text: text.replace("audio/000.wav", "cat audio/000.wav |")
+    edit(source / "wav.scp", lambda text: text.replace("audio/000.wav", f"cat {source}/audio/000.wav |")
          .replace("audio/001.wav", "elsewhere/001.wav"))
     make_wav(tmp_path / "elsewhere/001.wav")
     assert run("local/kaldi_data_prep.py", source, "data", cwd=tmp_path).returncode == 0
     wav = read(tmp_path / "data/wav.scp")
-    assert wav["spkA-000"] == "cat audio/000.wav |" and wav["spkB-001"] == str(tmp_path / "elsewhere/001.wav")
+    assert wav["spkA-000"] == f"cat {source}/audio/000.wav |" and wav["spkB-001"] == str(tmp_path / "elsewhere/001.wav")
     assert (tmp_path / "data/dataset").read_text() == "corpus\n" and not (tmp_path / "data/utt2emo").exists()
 
 

@@ -1,6 +1,7 @@
 """local/iemocap_data_prep.py on made-up trees: every published count, and every quirk that real copies have."""
 
 import os
+import shutil
 import subprocess
 import sys
 import wave
@@ -168,7 +169,9 @@ def test_subset_is_prepared_and_every_difference_named(small):
     assert result.returncode == 0
     assert len(read(small[2] / "utt2spk")) == 40
     assert "Ses01F neu: 20 found, 119 published" in result.stderr
-    assert "Ses05M sad: 0 found, 60 published" in result.stderr
+    of_man = next(line.split() for line in result.stdout.splitlines() if line.split()[:1] == ["Ses05M"])
+    assert of_man == "Ses05M 0 (136) 0 (50) 0 (13) 0 (60) 0 (259)".split()
+    assert "46 more differences" in result.stderr and len(result.stderr.splitlines()) == 12
     assert "prepared" in result.stdout.splitlines()[-1]
 
 
@@ -251,6 +254,61 @@ def test_wav_without_label_is_named(small):
     result = prepare(root, data)
     assert result.returncode == 0 and "Ses01F_impro01_F099.wav has no label line" in result.stderr
     assert "script01_1" not in result.stderr
+
+
+def test_missing_label_file_is_named_in_one_line(small, outcome):
+    """Also that of a session without any, and past ten a count and the file that has all."""
+    root, _, data = small
+    sound = root.parent / "sound.wav"
+    turns = [(f"F{number:03d}", "neu") for number in range(31)]
+    add_dialog(root, "Ses01F_impro02", turns, sound).unlink()
+    result = prepare(root, data)
+    warning = result.stderr.splitlines()[0]
+    assert result.returncode == 0 and "no label line" not in result.stderr
+    assert (f"WARNING: {root}/Session1/dialog/EmoEvaluation/Ses01F_impro02.txt is missing: the 31 wavs of "
+            f"{root}/Session1/sentences/wav/Ses01F_impro02 have no label") in warning
+    outcome("a missing EmoEvaluation file", "1 data", 0, warning.partition(") ")[2].replace(f"{root}/", ""))
+    for scene in range(1, 9):
+        for actor in "FM":
+            add_dialog(root, f"Ses03{actor}_impro0{scene}", turns[:2], sound).unlink()
+    result = prepare(root, data)
+    assert result.stderr.count(".txt is missing") == 10 and "and 7 more of this kind" in result.stderr
+    assert (data / "log/left_out").read_text().count("Session3/dialog/EmoEvaluation/Ses03") == 16
+
+
+def test_many_wrong_lines_are_counted(small):
+    root, labels, data = small
+    append(labels, "".join(block(f"Ses01F_impro01_F{number:03d}", "joy") for number in range(100, 150)))
+    result = prepare(root, data)
+    assert result.returncode == 1 and len(result.stderr.splitlines()) == 12
+    assert (data / "log/left_out").read_text().count("unknown label 'joy'") == 50 and not (data / "utt2spk").exists()
+
+
+@pytest.mark.parametrize("channels, rate, said", [(1, 8000, "(8000 Hz, 1 channel)"),
+                                                  (2, 16000, "(16000 Hz, 2 channels)")])
+def test_other_format_than_published_is_said(small, outcome, channels, rate, said):
+    root, _, data = small
+    for wav in sorted((root / "Session1/sentences/wav/Ses01F_impro01").iterdir())[:3]:
+        wav.unlink()
+        with wave.open(str(wav), "wb") as file:
+            file.setnchannels(channels)
+            file.setsampwidth(2)
+            file.setframerate(rate)
+            file.writeframes(bytes(3200))
+    result = prepare(root, data)
+    warning = result.stderr.splitlines()[0]
+    assert "WARNING: 3 files are not 16000 Hz mono, as the corpus is published" in warning and said in warning
+    assert len(read(data / "wav.scp")) == 40
+    outcome(f"IEMOCAP {said}", "1 data", result.returncode, warning.partition(") ")[2].replace(f"{root}/", ""))
+
+
+def test_copy_of_a_session_is_no_session(small):
+    root, _, data = small
+    shutil.copytree(root / "Session1", root / "Session1_copy")
+    shutil.copytree(root / "Session1", root / "Session1 8k")
+    result = prepare(root, data)
+    assert result.returncode == 0 and "Session1_" not in (data / "wav.scp").read_text()
+    assert f"left out: {root}/Session1 8k and 1 more: not one of Session1 to Session5" in result.stderr
 
 
 def test_synthetic_corpus_is_marked(small):

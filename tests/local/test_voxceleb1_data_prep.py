@@ -112,13 +112,28 @@ def test_listed_speakers(tmp_path):
     assert result.returncode == 1 and "id99999" in result.stderr
 
 
-@pytest.mark.parametrize("second", ["dev/wav/{}", "wav/wav/{}"])
-def test_duplicate_utterance(tmp_path, second):
+@pytest.mark.parametrize("second", ["dev/wav/id10001/8jEAjG6SegY/00001.wav",
+                                    "voxceleb1_wav/A.J._Buckley/8jEAjG6SegY_0000001.wav"])
+def test_second_copy_of_an_utterance(tmp_path, second):
+    """Layouts count alike: equal copies are counted, and two that differ are an error that names both folders."""
     root = make_corpus(tmp_path / "corpus", "merged")
-    put(root / second.format("id10001/8jEAjG6SegY/00001.wav"))
+    put(root / second)
     result = prepare(root, tmp_path / "data")
-    assert result.returncode == 1 and not (tmp_path / "data").exists()
-    assert "duplicate utterance id10001-8jEAjG6SegY-00001: " in result.stderr
+    assert result.returncode == 0 and len(read(tmp_path / "data/utt2spk")) == 18
+    assert result.stderr.count(": another copy of a file that is used") == 1
+    put(root / second, b"RIFX")
+    result = prepare(root, tmp_path / "none")
+    assert result.returncode == 1 and not (tmp_path / "none").exists() and len(result.stderr.splitlines()) == 1
+    for folder in (root / "wav/id10001/8jEAjG6SegY", (root / second).parent):
+        assert str(folder) in result.stderr
+
+
+def test_folder_beside_a_layout_is_no_twin_of_it(tmp_path):
+    root = make_corpus(tmp_path / "corpus", "merged")
+    put(root / "8khz/wav/id10001/8jEAjG6SegY/00001.wav", b"RIFX")
+    result = prepare(root, tmp_path / "data")
+    assert result.returncode == 0 and "8khz" not in (tmp_path / "data/wav.scp").read_text()
+    assert "8khz/wav/id10001/8jEAjG6SegY/00001.wav: another file of its name is used" in result.stderr
 
 
 def test_empty_and_strange_files_are_named(tmp_path):

@@ -135,13 +135,15 @@ def _opened(source: str, piped: bool = False, cut: bool = False) -> Iterator[sou
         raise UserError(f"cannot be read: {reason}") from None
 
 
-def audio_problem(path: str | Path) -> str | None:
+def audio_problem(path: str | Path, cut: bool = False) -> str | None:
     """Look at the header of an audio file, and at the end of one whose end is marked.
 
     Parameters
     ----------
     path : str or Path
         A file, or a place in an archive.
+    cut : bool
+        Whether segments of it are to be cut, as for load_audio().
 
     Returns
     -------
@@ -149,7 +151,7 @@ def audio_problem(path: str | Path) -> str | None:
         One line that says why the file cannot be used, or None when the header is sound.
     """
     try:
-        with _opened(str(path)):
+        with _opened(str(path), cut=cut):
             return None
     except UserError as error:
         return str(error)

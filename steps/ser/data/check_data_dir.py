@@ -1,13 +1,14 @@
 """The checks of Kaldi's utils/validate_data_dir.sh, and of the tables that this recipe adds (vad.scp, utt2emo)."""
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from ser.data.data_dir import spk2utt_of
+from ser.data.data_dir import BLANKS, is_word, spk2utt_of
 
-RESERVED = {"<s>", "</s>", "#0"}
+RESERVED = {"<s>", "</s>", "#0"}  # words of Kaldi's that no transcript may hold
 
 
 def _number(word: str) -> float:
@@ -15,10 +16,6 @@ def _number(word: str) -> float:
         return float(word)
     except ValueError:
         return math.nan
-
-
-def _one_word(value: str) -> bool:
-    return len(value.split()) == 1
 
 
 def _something(value: str) -> bool:
@@ -60,16 +57,16 @@ class Table(NamedTuple):
 
 
 TABLES = {
-    "utt2spk": Table("utterances", _one_word, "one speaker"),
+    "utt2spk": Table("utterances", is_word, "one speaker"),
     "spk2utt": Table("speakers", _something, "utterances"),
     "segments": Table("utterances", _segment, "recording, start and a later end in seconds (-1: the recording's)"),
     "wav.scp": Table("recordings", _audio, "a path without ~, or a command |"),
     "text": Table("utterances", _words, "words other than <s> </s> #0"),
-    "utt2emo": Table("utterances", _one_word, "one label"),
+    "utt2emo": Table("utterances", is_word, "one label"),
     "feats.scp": Table("utterances", _something, "an archive's place"),
     "vad.scp": Table("utterances", _something, "an archive's place"),
     "utt2dur": Table("utterances", _positive, "a positive number of seconds"),
-    "utt2audio_digest": Table("utterances", _one_word, "one digest"),
+    "utt2audio_digest": Table("utterances", is_word, "one digest"),
     "utt2num_frames": Table("utterances", _positive_integer, "a positive integer"),
     "utt2lang": Table("utterances", _something, "a language"),
     "utt2uniq": Table("utterances", _something, "an utterance"),
@@ -100,9 +97,9 @@ def _read(path: Path) -> tuple[list[str], list[str], list[str]]:
     keys = []
     values = []
     for line in content.replace("\r", "").removesuffix("\n").split("\n"):
-        key, *rest = line.split(None, 1) or [""]
+        key, *rest = re.split(f"[{BLANKS}]+", line.strip(BLANKS), maxsplit=1)
         keys.append(key)
-        values.append(rest[0].strip() if rest else "")
+        values.append(rest[0] if rest else "")
     return keys, values, problems + _order_problem(path, keys)
 
 
@@ -119,7 +116,7 @@ def _order_problem(path: Path, keys: list[str]) -> list[str]:
 def _value_problem(path: Path, table: Table, keys: list[str], values: list[str]) -> list[str]:
     """One line on the first entry that is not what the table should hold, or nothing."""
     bad = [(number, key, value) for number, (key, value) in enumerate(zip(keys, values, strict=True), 1)
-           if not key or not table.is_valid(value)]
+           if not is_word(key) or not table.is_valid(value)]
     if not bad:
         return []
     number, key, value = bad[0]

@@ -6,6 +6,7 @@ which for UTF-8 is the byte order of LC_ALL=C, so `sorted()` is Kaldi's sort.
 
 import re
 import shutil
+import unicodedata
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -13,7 +14,20 @@ from ser.base.errors import UserError
 from ser.base.files import temporary_folder, write_text
 
 # Blanks to Kaldi and the shell; str.split() would split an id at a no-break space, too.
-_BLANKS = " \t\r\v\f"
+BLANKS = " \t\r\v\f"
+_JOINERS = "\u200c\u200d"  # invisible, and part of words in Persian and in the scripts of India
+
+
+def is_word(text: str) -> bool:
+    """Whether a text is one word, with nothing in it that cannot be seen, such as a zero-width space.
+
+    >>> is_word("ang"), is_word("ang\\xa0"), is_word("ang\\u200b")
+    (True, False, False)
+    """
+    if text.isascii():
+        return text.split() == [text]
+    return text.split() == [text] and not any(unicodedata.category(character) == "Cf" and character not in _JOINERS
+                                              for character in text)
 
 
 def read_text(path: str | Path) -> str:
@@ -27,7 +41,7 @@ def read_text(path: str | Path) -> str:
         raise UserError(f"{path}: not UTF-8 text (byte {error.start}); convert it") from None
 
 
-def read_table(path: str | Path, columns: int | None = None) -> dict[str, str]:
+def read_table(path: str | Path, columns: int | None = None, key_alone: bool = False) -> dict[str, str]:
     """Read a `key value…` table.
 
     Parameters
@@ -35,6 +49,8 @@ def read_table(path: str | Path, columns: int | None = None) -> dict[str, str]:
     path : str or Path
     columns : int, optional
         Exact number of blank-separated fields that every line must have.
+    key_alone : bool
+        Whether a line may be a key without a value, as that of an utterance without words in `text`.
 
     Returns
     -------
@@ -44,20 +60,24 @@ def read_table(path: str | Path, columns: int | None = None) -> dict[str, str]:
     Raises
     ------
     UserError
-        The file is missing, not UTF-8, or has an empty line, a key without a value, a duplicate key, one with a blank
-        that is no space or tab, or another number of fields than `columns`. The message names file and line.
+        The file is missing, not UTF-8, or has an empty line, a key without a value, a duplicate key, a key or one of
+        `columns` that holds a blank that is no space or tab, or another number of fields than `columns`. The message
+        names file and line.
     """
     text = read_text(path)
     table: dict[str, str] = {}
     for number, line in enumerate(text.removesuffix("\n").split("\n") if text else [], 1):
-        fields = re.split(f"[{_BLANKS}]+", line.strip(_BLANKS), maxsplit=1)
-        if not (len(fields) == 2 and fields[1].split()):
+        fields = re.split(f"[{BLANKS}]+", line.strip(BLANKS), maxsplit=0 if columns else 1)
+        if not fields[0].strip() or (len(fields) == 1 or not fields[1].split()) and not key_alone:
             raise UserError(f"{path}:{number}: expected 'key value', found {line!r}")
-        key, value = fields
-        if key.split() != [key]:
-            raise UserError(f"{path}:{number}: {key!r} holds a blank that is no space; take it out")
-        if columns and 1 + len(value.split()) != columns:
+        if columns and len(fields) != columns:
             raise UserError(f"{path}:{number}: expected {columns} fields, found {line!r}")
+        key, *values = fields
+        hidden = [field for field in (fields if columns else [key]) if not is_word(field)]
+        if hidden:
+            raise UserError(f"{path}:{number}: {hidden[0]!r} holds a blank that is no space, or something else that "
+                            "cannot be seen; take it out")
+        value = " ".join(values)
         if key in table:
             raise UserError(f"{path}:{number}: duplicate key {key}; keep one of its lines")
         table[key] = value
@@ -66,7 +86,7 @@ def read_table(path: str | Path, columns: int | None = None) -> dict[str, str]:
 
 def write_table(path: str | Path, table: Mapping[str, object]) -> None:
     """Write a table sorted by key, atomically."""
-    write_text(path, "".join(f"{key} {table[key]}\n" for key in sorted(table)))
+    write_text(path, "".join(f"{key} {table[key]}".rstrip(" ") + "\n" for key in sorted(table)))
 
 
 def read_list(path: str | Path) -> list[str]:
