@@ -5,6 +5,7 @@
 #   tests/clusters/slurm.sh stop /tmp/slurm
 # Usage: slurm.sh start|stop|status DIR. Each node has 4 CPUs, 7000 MB and 2 GPUs (not real ones); SLURM_NODES=2
 # gives two nodes, each with a slurmd of its own. Partitions: shared (the default) and gpu. Works as any user.
+[ "${BASH_VERSION-}" ] || exec bash "$0" "$@"
 set -euo pipefail
 
 [ $# -eq 2 ] || { sed -n '2,7s/^# \?//p' "$0" >&2; exit 1; }
