@@ -7,6 +7,8 @@ Needs wav.scp and utt2spk; takes segments, text, spk2gender and utt2emo along. L
 spk2utt are put right. An utterance that one table lacks, or whose audio cannot be read, is named and left out.
 """
 
+import recipe_environment
+
 import re
 from pathlib import Path
 from typing import NamedTuple

@@ -15,6 +15,8 @@ Writes DATA/folds/<fold>/{train,valid,test}, DATA/folds/list and DATA/folds/prot
                     each speaker's utterances validates
 """
 
+import recipe_environment
+
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping

@@ -9,6 +9,8 @@ intensity, statement, repetition and actor; actors of an odd number are men. Fou
 belongs to a video are left out, and so is the duplicate in a corpus that holds every actor twice.
 """
 
+import recipe_environment
+
 import re
 from pathlib import Path
 

@@ -5,6 +5,8 @@ Writes PREFIX.ark, PREFIX.scp, and beside them PREFIX.utt2num_frames and PREFIX.
 samples). An utterance that cannot be read is named in the log and left out.
 """
 
+import recipe_environment
+
 from options import OptionParser, run, share
 from ser.audio.extraction import Recordings, extract
 from ser.audio.fbank import FbankConfig, FbankExtractor

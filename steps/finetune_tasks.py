@@ -5,6 +5,8 @@ On a GPU a training takes seconds, and so does starting a process. Each training
 LOGS/finetune.N.log. One that fails takes no other down; the exit status is then 1.
 """
 
+import recipe_environment
+
 import contextlib
 import shlex
 import time

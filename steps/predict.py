@@ -12,6 +12,8 @@ With --segment a long recording becomes a line for each piece, which also has st
 be used is named on standard error; the others are done, and the exit status is 1.
 """
 
+import recipe_environment
+
 import json
 import os
 import signal

@@ -17,7 +17,7 @@ from scripts import run_script
 from ser.data.archives import read_matrix, read_vector
 
 ROOT = Path(__file__).resolve().parent.parent
-os.environ["PYTHONPATH"] = f"{ROOT}/steps:{ROOT}"
+os.environ |= {"SER_ROOT": str(ROOT), "PYTHONPATH": f"{ROOT}/steps:{ROOT}"}  # as path.sh does
 os.chdir(ROOT)
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # before anything imports Triton

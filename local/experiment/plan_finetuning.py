@@ -5,6 +5,8 @@ Writes TASKS/finetune.1.conf, TASKS/finetune.2.conf, …, each the options of on
 A fold whose RESULT is there is left out. Seed 0 of a system goes to EXP/SYSTEM/FOLD, seed 3 to EXP/SYSTEM_seed3/FOLD.
 """
 
+import recipe_environment
+
 import shutil
 from pathlib import Path
 
