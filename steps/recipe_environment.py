@@ -5,6 +5,7 @@ Python of the user's that has the packages is left alone as long as there is no 
 """
 
 import os
+import re
 import sys
 
 ENTER = '. "$0" && SER_ENTERED_BY=$$ exec "$SER_ROOT/.venv/bin/python" "$@"'
@@ -25,9 +26,15 @@ def is_entered():
 
 
 def has_packages():
-    """Whether this Python can run the scripts."""
-    import importlib.util  # which is not needed where path.sh was sourced
-    return importlib.util.find_spec("torch") is not None
+    """Whether this Python has all of requirements.txt."""
+    try:
+        from importlib.metadata import version  # which takes time, and Python 3.8
+        with open(ROOT + "/requirements.txt") as file:
+            for line in file:
+                version(re.split("[=<>~!; ]", line.strip())[0])
+    except ImportError:
+        return False
+    return True
 
 
 def enter():
@@ -40,6 +47,7 @@ def enter():
 if os.path.abspath(SCRIPT).startswith((ROOT + "/steps/", ROOT + "/local/", ROOT + "/tests/")) and not is_entered():
     if os.path.lexists(ROOT + "/.venv") or not has_packages():
         enter()
+os.environ["MPLBACKEND"] = "Agg"  # a notebook's is not to be found here
 for place in (ROOT, ROOT + "/steps"):
     if place not in sys.path:
         sys.path.insert(1, place)

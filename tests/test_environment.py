@@ -7,6 +7,7 @@ import ast
 import fcntl
 import os
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -71,6 +72,12 @@ def calls(recipe):
     return words
 
 
+def row(outcome, fault, stage, result, place):
+    """A row of the table of faults: what was said, without the place."""
+    said = (result.stderr or result.stdout).splitlines()
+    outcome(fault, stage, result.returncode, said[0].replace(f"{place}/", ""))
+
+
 def one_line(result, said):
     """The command ended in the one line that it must say."""
     assert result.returncode not in (0, 126, 127), result.stderr
@@ -101,7 +108,7 @@ def test_killed_first_run(number, recipe, outcome):
         return
     assert not (recipe / ".venv/.requirements.txt").exists()
     again = sh(". ./path.sh && python -c 'import tiny'", recipe, env)
-    outcome(f"first run ended by {number.name}, again", "path.sh", again.returncode, again.stderr.splitlines()[0])
+    row(outcome, f"first run ended by {number.name}, again", "path.sh", again, recipe)
     assert again.returncode == 0 and "was left unfinished" in again.stderr
     assert sh(". ./path.sh", recipe, env).stderr == ""
 
@@ -161,7 +168,9 @@ def test_a_second_call_waits_and_says_so(recipe, stub):
         fcntl.flock(lock, fcntl.LOCK_EX)
         process = subprocess.Popen(["local/install.sh", "requirements.txt"], cwd=recipe, env=stub, text=True,
                                    stderr=subprocess.PIPE)
-        assert "another call is installing into" in process.stderr.readline()
+        said, _, _ = select.select([process.stderr], [], [], 10)
+        assert calls(recipe) == [] and process.poll() is None
+    assert said and "another call is installing into" in process.stderr.readline()
     process.communicate()
     assert process.returncode == 0 and calls(recipe) == ["venv", "pip requirements.txt"]
 
@@ -205,7 +214,7 @@ def test_a_wrong_option_is_said_before_anything_is_installed(recipe, stub):
 @pytest.mark.parametrize("name", ["SLURM_JOB_ID", "SGE_TASK_ID", "PBS_JOBID", "LSB_JOBID", "CI_NODE_INDEX"])
 def test_a_job_never_installs(name, recipe, stub, outcome):
     result = sh("./run.sh", recipe, stub | {name: "7"})
-    outcome(f"no environment, {name}", "run.sh", result.returncode, result.stderr.strip())
+    row(outcome, f"no environment, {name}", "run.sh", result, recipe)
     one_line(result, rf"nothing is installed inside a job \({name}=7\); run this once before, on the submit host: "
                      rf"\. {recipe}/path.sh$")
     assert calls(recipe) == [] and not (recipe / ".venv").exists()
@@ -238,15 +247,17 @@ def test_every_script_finds_the_environment_first():
                                     "local/mini/make_mini_corpora.py", "local/results/compare.py"])
 def test_a_script_in_a_fresh_shell(script, bare, tmp_path, outcome):
     result = sh(f"'{ROOT}/{script}' --help", tmp_path, bare)
-    outcome("no path.sh, in another folder", script.rpartition("/")[2], result.returncode, result.stdout.split("\n")[0])
+    row(outcome, "no path.sh, in another folder", script.rpartition("/")[2], result, tmp_path)
     assert result.returncode == 0 and result.stdout.startswith("usage: ") and result.stderr == ""
 
 
 @pytest.mark.skipif(not (ROOT / ".venv").exists(), reason="the tests run without .venv")
 def test_words_status_and_folder_stay(bare, tmp_path):
+    """Also where path.sh was sourced, and another Python has come first since."""
     (tmp_path / "recipe").symlink_to(ROOT)
-    result = sh("python3 -u recipe/steps/fix_data_dir.py 'no such'", tmp_path, bare)
-    assert result.returncode == 1 and result.stderr.startswith("fix_data_dir.py: no such")
+    for before in ("", f". recipe/path.sh; PATH={bare['PATH']}; "):
+        result = sh(f"{before}python3 -u recipe/steps/fix_data_dir.py 'no such'", tmp_path, bare)
+        assert result.returncode == 1 and result.stderr.startswith("fix_data_dir.py: no such")
 
 
 def test_a_script_without_any_environment(recipe, bare, stub):
@@ -284,8 +295,7 @@ SETTINGS = {
     "PYTHONIOENCODING": "ascii",
     "PYTHONUSERBASE": "{}",
     "PYTHONINSPECT": "1",
-    "PYTHONOPTIMIZE": "2",
-    "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+    "MPLBACKEND": "module://notebook_inline.backend_inline",
     "CDPATH": "{}",
     "BASH_ENV": "{}/noise",
     "POSIXLY_CORRECT": "1",
@@ -294,7 +304,7 @@ SETTINGS = {
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_what_a_shell_has_set_breaks_nothing(name, recipe, decoy, tmp_path, outcome):
-    """By a .venv that sees the packages of the tests, and, as a link to another tool's may, those of the user."""
+    """In a .venv that sees the packages of the tests and, as one that another tool made may, those of the user."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", recipe / ".venv"], check=True)
     config = recipe / ".venv/pyvenv.cfg"
     config.write_text(config.read_text().replace("site-packages = false", "site-packages = true"))
@@ -302,12 +312,12 @@ def test_what_a_shell_has_set_breaks_nothing(name, recipe, decoy, tmp_path, outc
     (folder / "tests.pth").write_text(str(Path(pytest.__file__).parent.parent))
     shutil.copy(recipe / "requirements.txt", recipe / ".venv/.requirements.txt")
     value = SETTINGS[name].format(decoy)
+    program = "import site, tqdm, matplotlib; print(chr(8230) * (not site.ENABLE_USER_SITE))"
     line = (f"{'' if name == 'BASH_ENV' else 'export'} {name}={value}; . recipe/path.sh && echo $SER_ROOT && "
-            f"python -c 'import tqdm, matplotlib; print(chr(8230))' < /dev/null && bash -c 'echo sound' && "
-            f"bash recipe/run.sh --help | head -n 1")
+            f"python -c '{program}' < /dev/null && bash -c 'echo sound' && bash recipe/run.sh --help | head -n 1")
     result = sh(line, tmp_path, FRESH | {name: value})
     output = result.stdout.removeprefix("noise\n").splitlines()  # of the outermost shell, before path.sh
-    outcome(f"{name} set", "path.sh", result.returncode, " ".join(output[-1:]))
+    row(outcome, f"{name} set", "path.sh", result, tmp_path)
     assert output == [str(recipe), "…", "sound", "Usage: ./run.sh [options]"] and result.stderr == ""
 
 
@@ -349,7 +359,7 @@ def test_a_submitted_run_sh(name, recipe, tmp_path, stub, outcome):
     result = sh("bash spool/slurm_script --help", tmp_path, stub | {name: str(recipe)})
     assert result.returncode == 0 and result.stdout.startswith("Usage")
     result = sh("bash spool/slurm_script", tmp_path, stub | {name: str(tmp_path)})
-    outcome(f"run.sh in a spool folder, {name}", "run.sh", result.returncode, result.stderr.strip())
+    row(outcome, f"run.sh in a spool folder, {name}", "run.sh", result, tmp_path)
     one_line(result, rf"^run.sh: {tmp_path} is not the recipe's folder; start or submit ./run.sh there$")
 
 
@@ -377,7 +387,7 @@ def lose_execute_bits(recipe):
 def test_execute_bits_lost(line, recipe, stub, outcome):
     lose_execute_bits(recipe)
     result = sh(line, recipe, stub)
-    outcome("execute bits lost", line, result.returncode, result.stderr.strip())
+    row(outcome, "execute bits lost", line.split()[1], result, recipe.parent)
     one_line(result, r"path.sh: the scripts in .* cannot be executed; give them the right to")
     advice = re.search(r"grep -rlZ [^)]*", result.stderr)[0]
     (recipe / ".ci").mkdir()
@@ -398,7 +408,7 @@ def test_disk_mounted_noexec(tmp_path, stub, outcome):
         result = sh("bash run.sh", copy(disk), stub)
     finally:
         subprocess.run(["umount", "--lazy", disk], check=True)
-    outcome("disk mounted noexec", "run.sh", result.returncode, result.stderr.strip())
+    row(outcome, "disk mounted noexec", "run.sh", result, tmp_path)
     one_line(result, r"path.sh: the scripts in .* cannot be executed; .* no.* noexec")
 
 
@@ -419,13 +429,13 @@ def test_a_recipe_of_someone_else(other_user, stub, outcome):
     shutil.copy(stub["PYTHON"], recipe / "own-python")
     stub["PYTHON"] = str(recipe / "own-python")
     result = sh("./run.sh", recipe, stub, *as_other)
-    outcome("recipe of another user, no .venv", "run.sh", result.returncode, result.stderr.strip())
+    row(outcome, "recipe of another user, no .venv", "run.sh", result, recipe)
     one_line(result, r"you may not write to /\S+, which belongs to root; have .* or make a clone of your own$")
     assert sh(". ./path.sh", recipe, stub).returncode == 0
     assert sh(". ./path.sh", recipe, stub, *as_other).stderr == ""
     (recipe / ".venv").chmod(0o700)
     result = sh("./run.sh", recipe, stub, *as_other)
-    outcome(".venv of another user, not readable", "run.sh", result.returncode, result.stderr.strip())
+    row(outcome, ".venv of another user, not readable", "run.sh", result, recipe)
     one_line(result, r"you may not read /\S+/\.venv, which belongs to root; ask for chmod -R a\+rX \.venv, or make")
 
 
