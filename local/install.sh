@@ -87,14 +87,14 @@ python=$environment/bin/python
 "$python" -m pip --version &> /dev/null || "$python" -m ensurepip &> /dev/null || true
 "$python" -m pip --version &> /dev/null ||
   fail "$PWD/$environment has no pip, as if it was never finished; remove it (rm -r $environment)"
-was=$(made_here && cat "$state" || true)
 for file in "${missing[@]}"; do
   echo "install.sh: installing $file into $environment, this takes some minutes" >&2
+  was=$(made_here && cat "$state" || true)
   ! made_here || : > "$state"
   "$python" -m pip install --quiet --requirement "$file" 1>&2 || {
     [ -z "$was" ] || echo "$was" > "$state"
     fail "pip could not install $file; see its message above"
   }
   cp "$file" "$environment/.$file"
+  ! made_here || realpath -- "$python" > "$state"
 done
-! made_here || realpath -- "$python" > "$state"
