@@ -2,8 +2,13 @@
 # Frontend attributes disentanglement for speech emotion recognition (Xi, Song, Dai, McLoughlin, Liu).
 # Two corpora in, the paper's Table 2 out. A stage that is done is skipped; --stage N redoes from N.
 # shellcheck disable=SC2034 # an option is used where its name is, in the sourced files
+[ "${BASH_VERSION-}" ] || exec bash "$0" "$@"  # for `sh run.sh`
 set -euo pipefail
+unset CDPATH
 cd "$(dirname "$0")"
+# A cluster that is given run.sh itself runs a copy of it.
+[ -f path.sh ] || cd "${SLURM_SUBMIT_DIR:-${SGE_O_WORKDIR:-${PBS_O_WORKDIR:-.}}}"
+[ -f path.sh ] || { echo "run.sh: $PWD is not the recipe's folder; start or submit ./run.sh there" >&2; exit 1; }
 
 # Begin configuration section.
 stage=                              # N: redo from this stage (default: continue)
@@ -58,13 +63,13 @@ $(corpora_help "${emotion_corpora[@]}")
 Corpora to pre-train on, and where they are:
 $(corpora_help "${speaker_corpora[@]}")
 "
-. ./path.sh
-# Ctrl-C, TERM and a kill end the jobs of this run with it.
-[ "${supervised-}" ] || supervised=true exec steps/parallel/kill_with_parent.py ./run.sh "$@"
 arguments=("$@")
 . steps/parse_options.sh
-. ./cmd.sh
 [ $# -eq 0 ] || die "unexpected argument '$1'; options are written --name value"
+. ./path.sh
+# Ctrl-C, TERM and a kill end the jobs of this run with it.
+[ "${supervised-}" ] || supervised=true exec steps/parallel/kill_with_parent.py ./run.sh "${arguments[@]}"
+. ./cmd.sh
 check_options
 lock_exp_dir
 require_same_corpus

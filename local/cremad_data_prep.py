@@ -8,6 +8,8 @@ what the actors were asked for. Four are the paper's (neu hap ang sad), all six 
 ROOT or beside it, gives the genders.
 """
 
+import recipe_environment
+
 import csv
 import re
 from pathlib import Path

@@ -7,6 +7,8 @@ A name such as 03a01Fa.wav holds speaker 03, text a01, emotion F and version a. 
 paper's (neu hap ang sad), all seven add bor dis fea.
 """
 
+import recipe_environment
+
 import re
 from pathlib import Path
 

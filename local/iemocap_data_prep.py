@@ -9,6 +9,8 @@ session 1 speaks, so the utterance becomes Ses01M-Ses01F_impro01_M000. Counts an
 compared with the published ones; a difference is said loudly, but a part of the corpus is prepared too.
 """
 
+import recipe_environment
+
 import hashlib
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping

@@ -8,6 +8,8 @@ along where they are complete. Line ends, order and spk2utt are put right. An ut
 whose audio cannot be read, is named and left out.
 """
 
+import recipe_environment
+
 import re
 from pathlib import Path
 

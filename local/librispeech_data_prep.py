@@ -9,6 +9,8 @@ utterances sort with them: 0103-1240-0000. SPEAKERS.TXT gives the genders. The t
 of each speaker, in whole chapters where there are five.
 """
 
+import recipe_environment
+
 import re
 from pathlib import Path
 

@@ -19,6 +19,8 @@ first of them are left out, with `keep` those of train and valid that are also i
 error, what works and means little a warning; `--check true` ends after these and needs no features.
 """
 
+import recipe_environment
+
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence

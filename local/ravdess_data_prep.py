@@ -10,6 +10,8 @@ belongs to a video are left out, and so is the duplicate in a corpus that holds 
 name in several folders that in Actor_01 to Actor_24 is meant; two that differ there are an error.
 """
 
+import recipe_environment
+
 import re
 from pathlib import Path
 

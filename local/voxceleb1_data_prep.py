@@ -13,6 +13,8 @@ it. Otherwise the last tenth of a speaker's videos (in the order of their ids, a
 the last tenth of the utterances where a speaker has fewer than five videos; one utterance alone is `train`.
 """
 
+import recipe_environment
+
 import csv
 import os
 import re

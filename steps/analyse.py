@@ -7,6 +7,8 @@ twice: "before" on the weights that fine-tuning started from, "after" on those o
 AD has the space F alone. A model that has been analysed is left as it is.
 """
 
+import recipe_environment
+
 import functools
 import hashlib
 import sys

@@ -6,6 +6,8 @@ PREFIX.utt2audio_digest and PREFIX.utt2audio_problem (of those that are silent, 
 cannot be read is named in the log and left out.
 """
 
+import recipe_environment
+
 import numpy as np
 
 from options import OptionParser, run, share

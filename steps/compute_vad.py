@@ -4,6 +4,8 @@
 Writes PREFIX.ark and PREFIX.scp with one 0/1 vector per utterance of DATA/feats.scp, as long as its features.
 """
 
+import recipe_environment
+
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Decide for each feature frame of a data directory whether it is voiced (webrtcvad).
 # File names and the payload of vad.scp are those of Kaldi's steps/compute_vad_decision.sh.
+[ "${BASH_VERSION-}" ] || exec bash "$0" "$@"
 set -euo pipefail
+[ -f path.sh ] || { echo "compute_vad.sh: start it in the recipe's folder, as steps/compute_vad.sh" >&2; exit 1; }
 
 # Begin configuration section.
 nj=4                            # N: parallel jobs
@@ -17,8 +19,8 @@ Options:
 $(options_help steps/compute_vad.sh)
 "
 echo "$0 $*"
-. ./path.sh
 . steps/parse_options.sh
+. ./path.sh
 . steps/feature_stage.sh
 [ $# -ge 1 ] && [ $# -le 3 ] || { printf '%s' "$help_message" >&2; exit 1; }
 

@@ -7,6 +7,8 @@ classes and says how features are made: its metadata has classes (a JSON list), 
 A folder of several folds becomes one network, the mean of their probabilities.
 """
 
+import recipe_environment
+
 from pathlib import Path
 
 from options import OptionParser, run

@@ -7,6 +7,8 @@ RESULT. The epoch is picked on the validation speakers; the test speakers are re
 again after a kill, it continues; run again when done, it does nothing.
 """
 
+import recipe_environment
+
 from argparse import Namespace
 from collections.abc import Sequence
 

@@ -6,6 +6,8 @@ LOGS/finetune.N.log. One that fails takes no other down; the exit status is then
 is tried once more at the end, when the other shares on that GPU are done or wait, too.
 """
 
+import recipe_environment
+
 import contextlib
 import fcntl
 import gc

@@ -5,6 +5,8 @@ As Kaldi's utils/fix_data_dir.sh, with utt2emo and utt2split among the files tha
 cmvn.scp or spk2gender lacks, or a recording that wav.scp lacks, takes its utterances along. Tables are sorted anew.
 """
 
+import recipe_environment
+
 import shutil
 from pathlib import Path
 

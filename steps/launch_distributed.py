@@ -11,6 +11,8 @@ batch script, and let Slurm see one task per node with everything that the node'
 Exit status: 0, or that of the first process to fail, or 128 + signal where a signal ended it or this script.
 """
 
+import recipe_environment
+
 import logging
 import os
 import socket

@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Extract filterbanks of a data directory into archives.
 # Options and file names are those of Kaldi's steps/make_fbank.sh; archives are float32 and uncompressed.
+[ "${BASH_VERSION-}" ] || exec bash "$0" "$@"
 set -euo pipefail
+[ -f path.sh ] || { echo "make_fbank.sh: start it in the recipe's folder, as steps/make_fbank.sh" >&2; exit 1; }
 
 # Begin configuration section.
 nj=4                            # N: parallel jobs
@@ -17,8 +19,8 @@ Options:
 $(options_help steps/make_fbank.sh)
 "
 echo "$0 $*"
-. ./path.sh
 . steps/parse_options.sh
+. ./path.sh
 . steps/feature_stage.sh
 [ $# -ge 1 ] && [ $# -le 3 ] || { printf '%s' "$help_message" >&2; exit 1; }
 

@@ -29,11 +29,25 @@ parse_options_config() {
   done
 }
 
+# parse_options_version DIR COMMIT: which commit this is, as git says or, in an archive that git made, as it wrote here.
+parse_options_version() {
+  if [[ $(git -C "$1" rev-parse --show-prefix 2> /dev/null) == steps/ ]]; then
+    set -- "$1" "$(git -C "$1" describe --always --tags --dirty=+changes)"
+  elif [[ $2 == *Format* ]]; then
+    set -- "$1" "of unknown version, neither a git clone nor git's archive of one"
+  fi
+  echo "${0##*/} $2"
+}
+
 # parse_options_next "$@": sets the variable of the option in front; false if no option is there.
 parse_options_next() {
   case ${1-} in
     --help | -h)
       printf '%b\n' "${help_message:-$0: no help found}"
+      exit 0 ;;
+    --version)
+      # shellcheck disable=SC2016 # git archive writes the commit into these quotes
+      parse_options_version "${BASH_SOURCE[0]%/*}" '$Format:%h$'
       exit 0 ;;
     --*=*) parse_options_fail "write ${1%%=*} ${1#*=}, not $1" ;;
     --*) parse_options_set "${1#--}" "${@:2:1}" ;;
@@ -62,4 +76,4 @@ done
 if [[ -v cmd && -z $cmd ]]; then
   parse_options_fail "empty argument to --cmd"
 fi
-unset -f parse_options_fail parse_options_config parse_options_next parse_options_set
+unset -f parse_options_fail parse_options_config parse_options_version parse_options_next parse_options_set

@@ -8,6 +8,8 @@ the mean over channels and time along the mel filters. Positions count voiced fr
 where a step of the mask begins. Of several AD modules it is the last one's mask.
 """
 
+import recipe_environment
+
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple

@@ -14,6 +14,8 @@ be used is named on standard error; the others are done, and the exit status is 
 nothing is voiced, and what files of a folder were not tried.
 """
 
+import recipe_environment
+
 import json
 import os
 import signal

@@ -7,6 +7,8 @@ the held-out utterances). Run again after a kill, it continues; run again when d
 Several GPUs, also of several nodes, train one model when steps/launch_distributed.py starts it.
 """
 
+import recipe_environment
+
 from options import OptionParser, run
 from ser.base.log import log
 from ser.train import distributed

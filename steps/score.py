@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Score a trained fold again: writes DIR/score/per_utt, README.md, results.json and RESULT, prints the result line."""
 
+import recipe_environment
+
 from options import OptionParser, run
 from ser.base.device import DEVICES, explain_out_of_memory, pick_device
 from ser.infer.evaluation import score

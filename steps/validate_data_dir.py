@@ -4,6 +4,8 @@
     steps/validate_data_dir.py --no-feats data/iemocap
 """
 
+import recipe_environment
+
 from options import OptionParser, run
 from ser.base.log import log
 from ser.data.check_data_dir import data_dir_problems

@@ -16,7 +16,7 @@ from scripts import run_script
 from ser.data.archives import read_matrix, read_vector
 
 ROOT = Path(__file__).resolve().parent.parent
-os.environ["PYTHONPATH"] = f"{ROOT}/steps:{ROOT}"
+os.environ |= {"SER_ROOT": str(ROOT), "PYTHONPATH": f"{ROOT}/steps:{ROOT}"}  # as path.sh does
 os.chdir(ROOT)
 # A shell ignores these for what it runs in the background.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -3,6 +3,7 @@
 # are there.
 #   tests/install_packages.sh
 # Works as root where apt-get does; elsewhere it says why not and changes nothing. Starts no service.
+[ "${BASH_VERSION-}" ] || exec bash "$0" "$@"
 set -euo pipefail
 PATH=$PATH:/usr/sbin:/sbin
 

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Make the environment when it is missing, check the code, run the tests, a module on a core. Arguments go to pytest.
+[ "${BASH_VERSION-}" ] || exec bash "$0" "$@"
 set -euo pipefail
+unset CDPATH
 cd "$(dirname "$0")/.."
 . ./path.sh
 local/install.sh requirements.txt requirements-dev.txt

@@ -148,7 +148,7 @@ PYTHONS = {
     "Python missing": (None, r"install.sh: no own-python; install Python 3.10 or newer"),
     "Python too old": ("case $1 in --version) echo Python 3.6.8;; *) exit 1;; esac", r"Python 3.6.8 is too old; set"),
     "Python without venv": ("case $1 in -m) exit 1;; esac", r"install.sh: cannot make .venv; install the venv module"),
-    "Python of .venv removed": (None, r"install.sh: no own-python; install Python 3.10 or newer"),
+    "Python of .venv removed": (None, r"\.venv has no Python that can be run; remove it \(rm -r \.venv\)"),
 }
 
 

@@ -6,6 +6,8 @@
     attention    the model directory of each system with an attention, one a line: the first seed and fold
 """
 
+import recipe_environment
+
 from local.experiment.experiment import open_experiment
 from local.experiment.systems import System, find_systems, read_systems
 from options import OptionParser, run

@@ -5,6 +5,8 @@ Writes TASKS/analyse.1.conf, TASKS/analyse.2.conf, …, each the options of one 
 model that has been analysed is left out.
 """
 
+import recipe_environment
+
 from pathlib import Path
 
 from analyse import is_analysed

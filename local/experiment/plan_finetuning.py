@@ -6,6 +6,8 @@ A fold whose RESULT is there is left out, unless data or pre-trained model have 
 to EXP/SYSTEM/FOLD, seed 3 to EXP/SYSTEM_seed3/FOLD.
 """
 
+import recipe_environment
+
 from pathlib import Path
 
 import finetune

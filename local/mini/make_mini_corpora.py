@@ -8,6 +8,8 @@ The same options give the same bytes, whatever the number of processes.
 example: local/mini/make_mini_corpora.py data/mini
 """
 
+import recipe_environment
+
 import argparse
 import os
 from collections.abc import Iterable

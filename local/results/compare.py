@@ -14,6 +14,8 @@ over speakers    the differences of the speakers' own weighted F1; their signs a
 All of them take the trained models as they are; how much another training changes is what several seeds show.
 """
 
+import recipe_environment
+
 import re
 from dataclasses import dataclass
 from pathlib import Path

@@ -5,6 +5,8 @@ The comparison is that of local/results/compare.py. Since many rows are tested a
 given as adjusted for that (Benjamini and Hochberg 1995, false discovery rate).
 """
 
+import recipe_environment
+
 import textwrap
 from dataclasses import dataclass, replace
 from itertools import groupby

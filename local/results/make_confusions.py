@@ -7,6 +7,8 @@ classes that the speaker has) and speakers.png. Pictures show the mean over the 
 are pooled.
 """
 
+import recipe_environment
+
 import math
 from pathlib import Path
 from typing import Any

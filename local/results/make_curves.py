@@ -6,6 +6,8 @@ validation speakers; of a pre-training the identification accuracy) and event fi
 `tensorboard --logdir EXP/analysis/tensorboard`.
 """
 
+import recipe_environment
+
 import math
 import re
 import shutil

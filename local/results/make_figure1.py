@@ -8,6 +8,8 @@ EXP/SYSTEM/FOLD/analysis/embeddings.npz, which steps/analyse.py makes; writes EX
 figure1.tsv (utt speaker emotion panel x y).
 """
 
+import recipe_environment
+
 import argparse
 import textwrap
 from collections.abc import Sequence

@@ -5,6 +5,8 @@ Reads EXP/SYSTEM/FOLD/analysis, which steps/analyse.py makes; writes EXP/analysi
 a measurement, EXP/analysis/PROBES, the table, and the same as data in probes.json.
 """
 
+import recipe_environment
+
 import csv
 import statistics
 from dataclasses import dataclass

@@ -5,6 +5,8 @@ Reads EXP/results.json, EXP/ablations.json, EXP/analysis, EXP/commands, the conf
 is not there is left out, except results.json; the end of the page names it and the command that makes it.
 """
 
+import recipe_environment
+
 import base64
 import importlib.metadata
 import json

@@ -6,6 +6,8 @@ results.json beside each. On the paper's data the published figures are in the t
 on other data they are left out.
 """
 
+import recipe_environment
+
 from dataclasses import dataclass, replace
 from pathlib import Path
 

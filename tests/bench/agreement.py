@@ -8,6 +8,8 @@ Fast is what the recipe does on this machine; plain is --fast false --precision 
 float32. The data directory is one with folds that run.sh has made. Systems that are not pre-trained will do.
 """
 
+import recipe_environment
+
 import argparse
 import statistics
 import sys

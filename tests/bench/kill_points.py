@@ -9,6 +9,8 @@ is followed by a redo (--stage N, N drawn from 0 to 6) that is killed, too. Kill
 started, with SIGKILL. The points are drawn uniformly over the time that the run in peace took, with --seed.
 """
 
+import recipe_environment
+
 import argparse
 import os
 import random

@@ -10,6 +10,8 @@ What is measured, and how, is told at the top of features.py, loading.py, traini
 last one, and half of training.py, need a GPU and are left out where there is none. Both sides of a row are of one run.
 """
 
+import recipe_environment
+
 import argparse
 import platform
 

@@ -6,6 +6,7 @@
 # Usage: gridengine.sh start|stop|status DIR. The host has 4 slots (-pe smp 2), 6 GB (-l ram_free=1G) and 2 GPUs, not
 # real ones (-l gpu=1, which sets no CUDA variable). Works as root only.
 # shellcheck disable=SC1091  # the env.sh that it writes
+[ "${BASH_VERSION-}" ] || exec bash "$0" "$@"
 set -euo pipefail
 
 [ $# -eq 2 ] || { sed -n '2,7s/^# \?//p' "$0" >&2; exit 1; }

@@ -6,6 +6,7 @@
 # Usage: slurm.sh start|stop|status DIR. Each node has 4 CPUs, 7000 MB and 2 GPUs (not real ones); SLURM_NODES=2
 # gives two nodes, each with a slurmd of its own, SLURM_ARRAY_SIZE=5 arrays of up to task 4. Partitions: shared (the
 # default) and gpu. Works as any user.
+[ "${BASH_VERSION-}" ] || exec bash "$0" "$@"
 set -euo pipefail
 
 [ $# -eq 2 ] || { sed -n '2,8s/^# \?//p' "$0" >&2; exit 1; }

@@ -1,0 +1,6 @@
+"""steps/recipe_environment.py, the first import of the scripts in this folder, where Python looks for it first."""
+
+import runpy
+from pathlib import Path
+
+runpy.run_path(str(Path(__file__).absolute().parents[2] / "steps" / "recipe_environment.py"))
