@@ -10,6 +10,8 @@ is no such file, one line says what has changed, and the listing of now is writt
 runs the command moves that into place at its end. When nothing has changed, nothing is printed or written.
 """
 
+import recipe_environment
+
 import hashlib
 import json
 import os

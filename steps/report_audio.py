@@ -5,6 +5,8 @@ Reads DATA/utt2audio_problem and DATA/utt2audio_digest, which steps/make_fbank.s
 writes DATA/duplicates: a line for each recording that has several names. Silent and constant utterances are no copies.
 """
 
+import recipe_environment
+
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -105,7 +105,6 @@ def test_touched_source_keeps_the_trainings(place, outcome):
     assert result.returncode == 0 and "0 trainings to do" in result.stdout
 
 
-@pytest.mark.xfail(strict=True, reason="is_done() still refuses a changed data stamp; it is to be redone")
 def test_edited_label_is_trained_again(place, outcome):
     before = outcomes(place)
     table = place / "source" / "utt2emo"

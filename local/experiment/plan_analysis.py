@@ -12,7 +12,7 @@ from pathlib import Path
 from analyse import is_analysed
 from local.experiment.experiment import add_experiment_options, open_experiment
 from local.experiment.tasks import TaskFolder
-from options import OptionParser, run, str2bool
+from options import OptionParser, run
 
 
 def main() -> None:
@@ -20,8 +20,6 @@ def main() -> None:
                           "exp exp/tasks")
     add_experiment_options(parser)
     parser.add_argument("--device", default="cpu", help="for steps/analyse.py (default: cpu)")
-    parser.add_argument("--restart", type=str2bool, default=False, metavar="true|false",
-                        help="plan what is done, too (default: false)")
     parser.add_argument("tasks", type=Path, help="folder for the configuration files; those of before are removed")
     args = parser.parse_args()
     experiment = open_experiment(args)
@@ -29,10 +27,9 @@ def main() -> None:
     for system in experiment.systems:
         for directory in experiment.directories(system):
             models = [f"{directory}/{fold}" for fold in experiment.folds]
-            todo = [model for model in models if args.restart or not is_analysed(model)]
+            todo = [model for model in models if not is_analysed(model)]
             if todo:
-                tasks.add([f"--device={args.device}", "--num-threads=1", f"--restart={str(args.restart).lower()}",
-                           *(f"--dir={model}" for model in todo)])
+                tasks.add([f"--device={args.device}", "--num-threads=1", *(f"--dir={model}" for model in todo)])
     print(tasks.planned)
 
 

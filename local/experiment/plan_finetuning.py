@@ -13,9 +13,9 @@ from pathlib import Path
 import finetune
 from local.experiment.experiment import add_experiment_options, open_experiment
 from local.experiment.tasks import TaskFolder
-from options import OptionParser, run, str2bool
+from options import OptionParser, run
 from ser.base.log import log
-from ser.model_dir.record import changes_since, require_own
+from ser.model_dir.record import changes_since
 
 
 def main() -> None:
@@ -25,7 +25,6 @@ def main() -> None:
     parser.add_argument("--finetune-config", default="conf/finetune.conf", metavar="FILE",
                         help="options of steps/finetune.py (default: conf/finetune.conf)")
     parser.add_argument("--device", default="cpu", help="for steps/finetune.py (default: cpu)")
-    parser.add_argument("--restart", type=str2bool, default=False, help="plan what is done, too (default: false)")
     parser.add_argument("tasks", type=Path, help="folder for the configuration files; those of before are removed")
     args = parser.parse_args()
     experiment = open_experiment(args)
@@ -37,10 +36,6 @@ def main() -> None:
                      f"--data={args.data}", f"--fold={fold}", f"--dir={directory}", f"--device={args.device}",
                      "--num-threads=1"]
             task = finetune.parse(words)[1]
-            if args.restart:
-                require_own(directory)
-                tasks.add([*words, "--restart=true"])
-                continue
             changes = ", ".join(changes_since(directory, task.made_from()))
             if changes:
                 changed.setdefault(changes, []).append(directory)

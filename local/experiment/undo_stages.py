@@ -12,19 +12,18 @@
 Killed, it ends its work when it is run again. A file that the recipe does not write stays.
 """
 
+import recipe_environment
+
 import contextlib
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
 from local.experiment.experiment import parse_seeds
 from local.experiment.systems import System, find_systems
 from options import OptionParser, natural, run
-from ser.model_dir.checkpoint import load_config
+from ser.model_dir.record import clear_model_dir
 
 MODEL_MARKER = "config.json"
-MADE = ("RESULT", "results.json", "README.md", "state.safetensors", "best.safetensors", "last.safetensors",
-        "log/epochs.tsv", "score", "analysis")
 RESULTS = ("RESULT", "RESULTS", "results.json")
 ANALYSIS_OF_FOLD = ("probes.tsv", "silhouette.tsv", "embeddings.npz", "masks.png")
 ANALYSIS = ("PROBES", "probes.json", "probes.tsv", "silhouette.tsv", "figure1.png", "figure1.pdf", "figure1.tsv",
@@ -38,13 +37,8 @@ def remove_model(model: Path) -> None:
     The marker goes last, so that a directory that was half removed is still known as one. Raises UserError when it is
     not that of a training.
     """
-    load_config(model)
-    for name in (*MADE, MODEL_MARKER):
-        path = model / name
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+    clear_model_dir(model)
+    (model / MODEL_MARKER).unlink()
     for folder in (model / "log", model):
         with contextlib.suppress(OSError):  # not empty, or a link
             folder.rmdir()
