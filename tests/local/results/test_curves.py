@@ -129,7 +129,9 @@ def test_logs_that_are_missing_damaged_or_of_other_options_are_named(tiny, train
     text = path.read_text()
     path.unlink()
     result = run(*words(tiny, exp), check=False)
-    assert result.returncode == 1 and not (exp / "analysis").exists()
+    assert result.returncode == 1
+    note, = (exp / "analysis").iterdir()  # for the report
+    assert note.name == "curves.left_out" and f"{path}: not there" in note.read_text()
     assert result.stderr == (f"make_curves.py: {path}: not there; train the model first (run.sh: stages 4 and 5)\n")
     for damaged, message in (("", "is not a log of epochs"), ("\t".join(HEADING) + "\n", "is not a log of epochs"),
                              (text.replace("\t14\t", "\t"), "epochs.tsv:3: expected four numbers, found '2"),
