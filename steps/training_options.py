@@ -51,9 +51,9 @@ def log_device_and_precision(args: Namespace, device: torch.device, precision: s
     if device.type == "cuda":
         fast = args.fast and world_size() == 1
         how = "fast: CUDA graphs, convolutions in blocks" if fast else "not fast: torch alone"
-        reason = f" ({how}, cuDNN may use TF32)"
+        reason = f" ({how}, training may use TF32 where it computes in float32)"
     elif args.precision == "auto" and precision == "fp32":
         reason = " (which does not multiply bf16)"
     processes = f", {world_size()} processes" if world_size() > 1 else ""
-    log(f"training and validation in {precision} on {device.type}{reason}, scoring in fp32, "
+    log(f"training and validation in {precision} on {device.type}{reason}, scoring in fp32 without TF32, "
         f"seed {args.seed}{processes}")

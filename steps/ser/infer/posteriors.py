@@ -1,6 +1,7 @@
 """Probabilities of whole utterances, in batches of similar length."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -24,7 +25,7 @@ def posteriors(model: torch.nn.Module, bank: FeatureBank, positions: torch.Tenso
     positions : torch.Tensor
         Of the utterances in the bank.
     precision : str
-        `bf16` or `fp32`, in which convolutions and matrix products are computed.
+        `bf16` or `fp32`, in which convolutions and matrix products are computed; fp32 is without TF32.
 
     Returns
     -------
@@ -35,7 +36,8 @@ def posteriors(model: torch.nn.Module, bank: FeatureBank, positions: torch.Tenso
     model.eval()
     order = torch.argsort(bank.lengths[positions], stable=True)
     rows, start, limit = [], 0, _BATCH_FRAMES[bank.device.type]
-    with torch.inference_mode(), torch.autocast(bank.device.type, torch.bfloat16, enabled=precision == "bf16"):
+    autocast = torch.autocast(bank.device.type, torch.bfloat16, enabled=precision == "bf16")
+    with torch.inference_mode(), autocast, without_tf32() if precision == "fp32" else contextlib.nullcontext():
         while start < len(order):
             longest = bank.lengths[positions[order[start:]]]
             sizes = longest * torch.arange(1, len(longest) + 1, device=longest.device)
@@ -49,6 +51,20 @@ def posteriors(model: torch.nn.Module, bank: FeatureBank, positions: torch.Tenso
     probabilities = torch.empty(len(order), rows[0].shape[1])
     probabilities[order.cpu()] = torch.cat(rows)
     return probabilities
+
+
+@contextlib.contextmanager
+def without_tf32() -> Iterator[None]:
+    """Compute convolutions and matrix products of float32 as such; TF32, cuDNN's default, rounds to 10 bits."""
+    operations = torch.backends.cudnn.conv, torch.backends.cuda.matmul  # type: ignore[attr-defined]
+    before = [operation.fp32_precision for operation in operations]
+    try:
+        for operation in operations:
+            operation.fp32_precision = "ieee"
+        yield
+    finally:
+        for operation, precision in zip(operations, before, strict=True):
+            operation.fp32_precision = precision
 
 
 def collect_outputs(model: torch.nn.Module, bank: FeatureBank, positions: torch.Tensor, module: torch.nn.Module,

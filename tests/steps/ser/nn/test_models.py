@@ -150,6 +150,22 @@ def test_overall_loss_is_equation_4_and_its_sum():
     assert torch.allclose(overall_loss(logits, dual, emotions, speakers, 0.5), by_hand)
 
 
+def test_each_head_reads_its_own_part_and_the_emotion_relevant_one_goes_on():
+    model = emotion_model(backbone="vgg5", ad_after="conv2,last")
+    maps, taken_on = {}, {}
+    for name, module in model.extractor.ad.items():
+        module.register_forward_hook(lambda module, inputs, outputs, name=name: maps.update({name: outputs}))
+    model.extractor.layers["conv3"].register_forward_pre_hook(lambda module, inputs: taken_on.update(conv3=inputs[0]))
+    logits, dual, _ = model(torch.randn(3, 40, 41))
+    assert list(maps) == ["conv2", "conv5"] and len(dual) == 2
+    for (name, (plus, minus)), (emotions, speakers) in zip(maps.items(), dual, strict=True):
+        assert not torch.allclose(plus.mean((2, 3)), minus.mean((2, 3)), atol=0.01)
+        assert torch.allclose(emotions, model.emotion_heads[name](plus.mean((2, 3))), atol=1e-6)
+        assert torch.allclose(speakers, model.speaker_heads[name](minus.mean((2, 3))), atol=1e-6)
+    assert torch.equal(taken_on["conv3"], maps["conv2"][0])
+    assert torch.allclose(logits, model.classifier(maps["conv5"][0].mean((2, 3))), atol=1e-6)
+
+
 def test_shared_head_is_the_classifier():
     logits, dual, _ = emotion_model(ad_after="last", ad_head="shared")(torch.randn(3, 40, 41))
     assert torch.equal(dual[0][0], logits)

@@ -1,0 +1,260 @@
+"""What fine-tuning and pre-training hand to the trainer: rates, loss and utterances; and no option is lost."""
+
+import shutil
+from dataclasses import fields
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import f1_score
+from sklearn.utils.class_weight import compute_class_weight
+from torch.nn.functional import cross_entropy
+
+from ser.data.data_dir import read_list
+from ser.data.feature_bank import load_bank
+from ser.model_dir.checkpoint import load_tensors
+from ser.model_dir.emotion_model import load_emotion_model
+from ser.model_dir.finetune_config import FinetuneConfig
+from ser.nn.models import EmotionModelConfig
+from ser.train import finetuning
+from ser.train.finetuning import Task, finetune
+from ser.train.pretraining import PretrainConfig, pretrain
+from ser.train.trainer import Trainer
+
+CPU = torch.device("cpu")
+MODEL = {"backbone": "vgg5", "ad_after": "last"}
+CONFIG = {"epochs": 2, "batch_size": 16, "crop": 20, "lr_milestones": "2", "scratch_lr_factor": 1.0}
+HOW = {"device": CPU, "precision": "fp32", "restart": True}
+
+
+@pytest.fixture(scope="module")
+def uneven(tiny, tmp_path_factory):
+    """`tiny` with fewer sad utterances in the training part of fold_s1, so that classes weigh differently."""
+    data = tmp_path_factory.mktemp("uneven") / "data"
+    shutil.copytree(tiny, data)
+    path = data / "folds" / "fold_s1" / "train"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(line for line in lines if "-sad" not in line or line.endswith(("0\n", "1\n"))))
+    return data
+
+
+@pytest.fixture(scope="module")
+def pretrained(tiny, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("exp") / "pretrain_vgg5"
+    pretrain(directory, tiny, PretrainConfig(backbone="vgg5", epochs=1, crop=20), seed=5, **HOW)
+    return str(directory)
+
+
+def task(data, model_dir, pretrained_dir=None, model=(), config=()):
+    return Task(model_dir=str(model_dir), data_dir=str(data), fold="fold_s1", pretrained_dir=pretrained_dir, seed=0,
+                model=EmotionModelConfig(**{**MODEL, **dict(model)}),
+                config=FinetuneConfig(**{**CONFIG, **dict(config)}))
+
+
+@pytest.fixture
+def untrained(uneven, tmp_path, monkeypatch):
+    """Give the trainer of a fine-tuning that has made no step."""
+    def begin(**options):
+        monkeypatch.setattr(Trainer, "run", lambda self: None)
+        return finetune(task(uneven, tmp_path / "m", **options), **HOW)
+
+    return begin
+
+
+def emotions_of(utts):
+    """Emotion targets of utterances such as s2-ang3."""
+    return torch.tensor([["ang", "sad"].index(utt[3:6]) for utt in utts])
+
+
+@pytest.mark.parametrize("start, factor", [("pretrained", 0.02), ("random", 0.3)])
+def test_the_extractor_with_its_ad_modules_learns_at_its_own_rate(start, factor, untrained, pretrained):
+    trainer = untrained(pretrained_dir=pretrained if start == "pretrained" else None,
+                        model={"ad_after": "conv2,last", "adversary_weight": 0.1},
+                        config={"lr": 0.01, "extractor_lr_factor": 0.02, "scratch_lr_factor": 0.3})
+    rates = {id(parameter): group["lr"] for group in trainer.optimizer.param_groups for parameter in group["params"]}
+    of_name = {name: rates[id(parameter)] for name, parameter in trainer.model.named_parameters()}
+    assert {name.split(".")[0] for name in of_name} == {"extractor", "classifier", "emotion_heads", "speaker_heads",
+                                                        "adversary"}
+    assert {"extractor.ad.conv2.norm.weight", "extractor.ad.conv5.attention.time_up.weight"} <= of_name.keys()
+    for name, rate in of_name.items():
+        assert rate == pytest.approx(0.01 * factor if name.startswith("extractor.") else 0.01), name
+
+
+def test_the_optimizer_is_plain_adam(untrained):
+    for group in untrained().optimizer.param_groups:
+        assert group["betas"] == (0.9, 0.999) and group["eps"] == 1e-8
+        assert not (group["weight_decay"] or group["amsgrad"] or group["maximize"])
+
+
+def test_rates_fall_at_the_milestones_by_the_decay(untrained):
+    schedule = untrained(config={"lr_milestones": "2,4", "lr_decay": 0.5}).plan.schedule
+    assert [schedule(epoch, 0.0) for epoch in range(1, 6)] == [1, 0.5, 0.5, 0.25, 0.25]
+
+
+@pytest.mark.parametrize("ad_loss, of_emotion, of_speaker", [("both", 0.7, 0.7), ("plus", 0.7, 0), ("minus", 0, 0.7)])
+@pytest.mark.parametrize("weights", ["none", "balanced"])
+def test_the_loss_is_that_of_section_3_1_3(ad_loss, of_emotion, of_speaker, weights, untrained, uneven):
+    trainer = untrained(model={"adversary_weight": 0.1},
+                        config={"ad_weight": 0.7, "ad_loss": ad_loss, "class_weights": weights})
+    train = read_list(uneven / "folds" / "fold_s1" / "train")
+    target_of = {name: target for target, name in enumerate(sorted({utt[:2] for utt in train}))}
+    emotions = emotions_of(trainer.bank.utts)
+    speakers = torch.tensor([target_of.get(utt[:2], -1) for utt in trainer.bank.utts])
+    balanced = compute_class_weight("balanced", classes=np.arange(2), y=emotions_of(train).numpy())
+    assert balanced[1] > 1.2 * balanced[0]
+    weight = torch.tensor(balanced).float() if weights == "balanced" else None
+
+    positions = trainer.positions[::3]
+    features = trainer.bank.crops(positions, 30, torch.Generator().manual_seed(0))
+    model = trainer.model.eval()
+    (logits, [(plus, minus)], adversary), emotions, speakers = model(features), emotions[positions], speakers[positions]
+    assert speakers.min() == 0 and plus.shape[1] == 2 and minus.shape[1] == adversary.shape[1] == speakers.max() + 1
+    expected = (cross_entropy(logits, emotions, weight) + of_emotion * cross_entropy(plus, emotions, weight)
+                + of_speaker * cross_entropy(minus, speakers) + cross_entropy(adversary, speakers))
+    assert trainer.loss(model, features, positions).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_an_extractor_without_ad_learns_from_the_emotions_alone(untrained):
+    trainer = untrained(model={"ad_after": "none"})
+    features = trainer.bank.crops(trainer.positions, 30, torch.Generator().manual_seed(0))
+    model = trainer.model.eval()
+    emotions = emotions_of(trainer.bank.utts)[trainer.positions]
+    expected = cross_entropy(model(features)[0], emotions)
+    assert trainer.loss(model, features, trainer.positions).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_the_training_part_trains_and_whole_utterances_of_the_validation_part_validate(untrained, uneven):
+    trainer = untrained()
+    parts = {name: read_list(uneven / "folds" / "fold_s1" / name) for name in ("train", "valid", "test")}
+    assert [trainer.bank.utts[position] for position in trainer.positions] == parts["train"]
+    assert not set(trainer.bank.utts) & set(parts["test"])
+
+    # Make the network guess about as many of one class as of the other.
+    alone = load_bank(uneven, parts["valid"], "utterance-mean")
+    whole = [alone.frames_of(torch.tensor([number])) for number in range(len(parts["valid"]))]
+    model = trainer.model.eval()
+    with torch.no_grad():
+        logits = torch.cat([model(features[None])[0] for features in whole])
+        model.classifier.bias[0] -= (logits[:, 0] - logits[:, 1]).median()
+        guesses = torch.cat([model(features[None])[0] for features in whole]).argmax(1)
+    assert 0 < guesses.sum() < len(guesses)
+
+    seen = []
+    hook = model.register_forward_pre_hook(lambda module, inputs: seen.append((*inputs, module.training)))
+    expected = 100 * f1_score(emotions_of(parts["valid"]), guesses, average="weighted")
+    model.train()
+    assert trainer.validate() == pytest.approx(expected) and model.training
+    hook.remove()
+    assert not any(is_training for _, _, is_training in seen)
+    taken = [row[:length] for features, lengths, _ in seen for row, length in zip(features, lengths, strict=True)]
+    ours, theirs = ({frames.numpy().tobytes() for frames in utterances} for utterances in (taken, whole))
+    assert ours == theirs and len(taken) == len(whole)
+
+
+def test_corpus_statistics_are_those_of_the_training_part(untrained, uneven):
+    extractor = untrained(config={"feature_norm": "corpus"}).model.extractor
+    bank = load_bank(uneven, read_list(uneven / "folds" / "fold_s1" / "train"))
+    frames = bank.frames_of(torch.arange(len(bank.utts))).double().numpy()
+    assert np.allclose(extractor.feature_mean, frames.mean(0), rtol=1e-5)
+    assert np.allclose(extractor.feature_std, frames.std(0, ddof=1), rtol=1e-5)
+
+
+def test_a_pretrained_extractor_is_the_start_with_its_statistics_and_nothing_else(untrained, pretrained):
+    theirs, _ = load_tensors(f"{pretrained}/best.safetensors")
+    trainer = untrained(pretrained_dir=pretrained)
+    ours, at_random = trainer.model.state_dict(), untrained().model.state_dict()
+    copied = {name for name in theirs if name.startswith("extractor.")}
+    assert {name for name in copied if "running_var" in name} and copied < ours.keys()
+    for name, tensor in ours.items():
+        assert torch.equal(tensor, theirs[name] if name in copied else at_random[name]), name
+    assert not torch.equal(theirs["classifier.weight"][:2], ours["classifier.weight"])
+
+
+def test_copypaste_takes_the_banks_place(untrained):
+    trainer = untrained(config={"augment": "copypaste", "neutral_class": "sad"})
+    own, neutral = ({trainer.bank.bank.utts[position] for position in
+                     trainer.bank.partners(trainer.positions, torch.full((len(trainer.positions),), want),
+                                           torch.full((len(trainer.positions),), 0.99))} for want in (False, True))
+    assert {utt[3:6] for utt in own} == {"ang", "sad"} and {utt[3:6] for utt in neutral} == {"sad"}
+
+
+def trained(model_dir):
+    """The weights of the network that a finished directory gives."""
+    return load_emotion_model(model_dir)[0].state_dict()
+
+
+def same(weights, others):
+    return weights.keys() == others.keys() and all(
+        weights[name].shape == others[name].shape and torch.equal(weights[name], others[name]) for name in weights)
+
+
+# option: another value, and the options with which it matters
+EMOTION_OPTIONS = {
+    "backbone": ("resnet18", {}), "ad_after": ("none", {}), "attention": ("se", {}), "attention_dim": (4, {}),
+    "ad_head": ("shared", {}), "train_extractor": ("none", {"pretrained": True}), "adversary_weight": (0.5, {}),
+    "epochs": (3, {"select": "last"}), "batch_size": (9, {}), "lr": (0.02, {}),
+    "extractor_lr_factor": (0.5, {"pretrained": True}), "scratch_lr_factor": (0.5, {}), "lr_milestones": ("1", {}),
+    "lr_decay": (0.5, {"select": "last"}), "ad_weight": (0.7, {}), "ad_loss": ("plus", {}), "crop": (21, {}),
+    "feature_norm": ("utterance", {}), "class_weights": ("balanced", {}),
+    "augment": ("copypaste", {"neutral_class": "sad"}), "neutral_class": ("ang", {"augment": "copypaste"}),
+    "select": ("last", {}),
+}
+
+
+def test_every_option_has_its_case():
+    assert EMOTION_OPTIONS.keys() == {field.name for kind in (EmotionModelConfig, FinetuneConfig)
+                                      for field in fields(kind)}
+
+
+@pytest.mark.parametrize("option", EMOTION_OPTIONS)
+def test_an_option_of_fine_tuning_changes_the_network(option, uneven, pretrained, tmp_path, monkeypatch):
+    falling = iter(range(100, 0, -1))  # so that the best epoch is not the last
+    monkeypatch.setattr(finetuning, "scores_of", lambda confusion: SimpleNamespace(wf1=next(falling)))
+    value, with_these = EMOTION_OPTIONS[option]
+    common = {"neutral_class": "sad", **with_these}
+    start = pretrained if common.pop("pretrained", False) else None
+    of_model = {field.name for field in fields(EmotionModelConfig)}
+    for name, options in (("as it was", common), ("changed", {**common, option: value})):
+        model = {key: options[key] for key in options if key in of_model}
+        config = {key: options[key] for key in options if key not in of_model}
+        finetune(task(uneven, tmp_path / name, start, model, config), **HOW)
+    assert not same(trained(tmp_path / "as it was"), trained(tmp_path / "changed"))
+
+
+PRETRAIN_OPTIONS = {"backbone": "resnet18", "epochs": 2, "batch_size": 20, "lr": 0.01, "warmup": 0.9, "crop": 21,
+                    "feature_norm": "utterance"}
+
+
+def test_every_option_of_pre_training_changes_the_network(tiny, tmp_path):
+    assert PRETRAIN_OPTIONS.keys() == {field.name for field in fields(PretrainConfig)}
+    weights = {}
+    for option, value in {"": None, **PRETRAIN_OPTIONS}.items():
+        options = {"backbone": "vgg5", "epochs": 1, "batch_size": 16, "crop": 20, **({option: value} if option else {})}
+        pretrain(tmp_path / f"m{option}", tiny, PretrainConfig(**options), seed=0, **HOW)
+        weights[option], _ = load_tensors(tmp_path / f"m{option}" / "last.safetensors")
+    for option in PRETRAIN_OPTIONS:
+        assert not same(weights[option], weights[""]), option
+
+
+def test_pre_training_tells_speakers_apart_and_counts_held_out_utterances(tiny, tmp_path, monkeypatch):
+    trainers = []
+    monkeypatch.setattr(Trainer, "run", lambda self: trainers.append(self))
+    pretrain(tmp_path / "m", tiny, PretrainConfig(backbone="vgg5", lr=0.003, warmup=0.25, crop=20), seed=0, **HOW)
+    trainer = trainers[0]
+    parts = {name: read_list(tiny / "identification" / name) for name in ("train", "valid")}
+    assert [trainer.bank.utts[position] for position in trainer.positions] == parts["train"]
+    assert [group["lr"] for group in trainer.optimizer.param_groups] == [0.003]
+    assert trainer.plan.schedule(1, 0.125) == pytest.approx(0.5)
+
+    features = trainer.bank.crops(trainer.positions, 20, torch.Generator().manual_seed(0))
+    model = trainer.model.eval()
+    speakers = torch.tensor([["s1", "s2", "s3", "s4"].index(utt[:2]) for utt in parts["train"]])
+    expected = cross_entropy(model(features), speakers)
+    assert trainer.loss(model, features, trainer.positions).item() == pytest.approx(expected.item(), rel=1e-5)
+
+    with torch.no_grad():  # a network that always says s3
+        model.classifier.weight.zero_()
+        model.classifier.bias.copy_(torch.tensor([0.0, 0.0, 1.0, 0.0]))
+    is_right = [utt.startswith("s3") for utt in parts["valid"]]
+    assert trainer.validate() == pytest.approx(100 * np.mean(is_right)) and 0 < np.mean(is_right) < 1
