@@ -147,8 +147,9 @@ def test_logs_that_are_missing_damaged_or_of_other_options_are_named(tiny, train
 def test_what_training_writes_is_read(tmp_path):
     bank = FeatureBank(["a", "b", "c"], [4, 4, 4], np.ones((12, 5), np.float32))
     scores = iter([20.0, 30.0])
-    plan = Plan(2, 2, 4, 0, {"": 0.01}, lambda epoch, progress: 1.0, "fp32", 10.0)
-    Trainer(torch.nn.Linear(5, 1), bank, torch.arange(3), lambda model, x, _: (model(x) ** 2).mean(),
-            lambda: next(scores), plan, tmp_path, "").run()
+    plan = Plan(epochs=2, batch_size=2, crop=4, seed=0, learning_rates={"": 0.01},
+                schedule=lambda epoch, progress: 1.0, precision="fp32", fast=True, save_every=10.0)
+    Trainer(torch.nn.Linear(5, 1), bank, torch.arange(3), loss=lambda model, x, _: (model(x) ** 2).mean(),
+            validate=lambda: next(scores), plan=plan, model_dir=tmp_path, identity="").run()
     table = read_epochs(tmp_path / "log" / "epochs.tsv")
     assert table[:, [0, 1, 3]].tolist() == [[1, 2, 20], [2, 4, 30]] and (table[:, 2] > 0).all()
