@@ -166,6 +166,20 @@ def test_each_head_reads_its_own_part_and_the_emotion_relevant_one_goes_on():
     assert torch.allclose(logits, model.classifier(maps["conv5"][0].mean((2, 3))), atol=1e-6)
 
 
+def test_of_a_frozen_extractor_only_the_ad_modules_learn():
+    model = emotion_model(backbone="vgg5", ad_after="last", train_extractor="none").train()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    logits, dual, _ = model(torch.randn(4, 40, 41) + 1)
+    overall_loss(logits, dual, torch.arange(4), torch.arange(4), 0.5).backward()
+    for parameter in model.parameters():
+        if parameter.grad is not None:
+            parameter.data -= 0.1 * parameter.grad
+    changed = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert any("running_mean" in name for name in before) and not any(".layers." in name for name in changed)
+    assert {"extractor.ad.conv5.norm.weight", "extractor.ad.conv5.attention.time_up.weight", "classifier.weight",
+            "emotion_heads.conv5.weight", "speaker_heads.conv5.weight"} <= changed
+
+
 def test_shared_head_is_the_classifier():
     logits, dual, _ = emotion_model(ad_after="last", ad_head="shared")(torch.randn(3, 40, 41))
     assert torch.equal(dual[0][0], logits)
