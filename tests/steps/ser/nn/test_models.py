@@ -10,7 +10,7 @@ from ser.base.errors import UserError
 from ser.nn.attention import ATTENTIONS, SEAttention, TFAttention
 from ser.nn.backbones import BACKBONES
 from ser.nn.disentanglement import AttributeDisentanglement, InstanceNorm
-from ser.nn.losses import overall_loss
+from ser.nn.losses import overall_loss, speaker_loss
 from ser.nn.models import EmotionModel, EmotionModelConfig, SpeakerModel
 
 
@@ -178,6 +178,25 @@ def test_of_a_frozen_extractor_only_the_ad_modules_learn():
     assert any("running_mean" in name for name in before) and not any(".layers." in name for name in changed)
     assert {"extractor.ad.conv5.norm.weight", "extractor.ad.conv5.attention.time_up.weight", "classifier.weight",
             "emotion_heads.conv5.weight", "speaker_heads.conv5.weight"} <= changed
+
+
+def test_adapters_and_batch_normalization_learn_and_no_pretrained_filter():
+    model = emotion_model(ad_after="last", train_extractor="adapters")
+    frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    assert frozen == {name for name in model.state_dict() if ".layers." in name and name.endswith(".conv.weight")}
+
+
+@pytest.mark.parametrize("which", range(4))
+def test_losses_of_bfloat16_are_computed_in_float32(which):
+    torch.manual_seed(4)
+    outputs = [torch.randn(5, size) for size in (4, 4, 8, 8)]
+    emotions, speakers = torch.tensor([0, 1, 2, 3, 0]), torch.tensor([7, 0, 3, 1, 2])
+
+    def loss(logits, plus, minus, adversary):
+        return overall_loss(logits, [(plus, minus)], emotions, speakers, 0.5) + speaker_loss(adversary, speakers)
+
+    rounded = [output.bfloat16() if number == which else output for number, output in enumerate(outputs)]
+    assert loss(*rounded).equal(loss(*(output.float() for output in rounded)))
 
 
 def test_shared_head_is_the_classifier():
