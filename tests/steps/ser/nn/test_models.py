@@ -10,7 +10,7 @@ from ser.base.errors import UserError
 from ser.nn.attention import ATTENTIONS, SEAttention, TFAttention
 from ser.nn.backbones import BACKBONES
 from ser.nn.disentanglement import AttributeDisentanglement, InstanceNorm
-from ser.nn.losses import overall_loss
+from ser.nn.losses import overall_loss, speaker_loss
 from ser.nn.models import EmotionModel, EmotionModelConfig, SpeakerModel
 
 
@@ -164,6 +164,39 @@ def test_each_head_reads_its_own_part_and_the_emotion_relevant_one_goes_on():
         assert torch.allclose(speakers, model.speaker_heads[name](minus.mean((2, 3))), atol=1e-6)
     assert torch.equal(taken_on["conv3"], maps["conv2"][0])
     assert torch.allclose(logits, model.classifier(maps["conv5"][0].mean((2, 3))), atol=1e-6)
+
+
+def test_of_a_frozen_extractor_only_the_ad_modules_learn():
+    model = emotion_model(backbone="vgg5", ad_after="last", train_extractor="none").train()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    logits, dual, _ = model(torch.randn(4, 40, 41) + 1)
+    overall_loss(logits, dual, torch.arange(4), torch.arange(4), 0.5).backward()
+    for parameter in model.parameters():
+        if parameter.grad is not None:
+            parameter.data -= 0.1 * parameter.grad
+    changed = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert any("running_mean" in name for name in before) and not any(".layers." in name for name in changed)
+    assert {"extractor.ad.conv5.norm.weight", "extractor.ad.conv5.attention.time_up.weight", "classifier.weight",
+            "emotion_heads.conv5.weight", "speaker_heads.conv5.weight"} <= changed
+
+
+def test_adapters_and_batch_normalization_learn_and_no_pretrained_filter():
+    model = emotion_model(ad_after="last", train_extractor="adapters")
+    frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    assert frozen == {name for name in model.state_dict() if ".layers." in name and name.endswith(".conv.weight")}
+
+
+@pytest.mark.parametrize("which", range(4))
+def test_losses_of_bfloat16_are_computed_in_float32(which):
+    torch.manual_seed(4)
+    outputs = [torch.randn(5, size) for size in (4, 4, 8, 8)]
+    emotions, speakers = torch.tensor([0, 1, 2, 3, 0]), torch.tensor([7, 0, 3, 1, 2])
+
+    def loss(logits, plus, minus, adversary):
+        return overall_loss(logits, [(plus, minus)], emotions, speakers, 0.5) + speaker_loss(adversary, speakers)
+
+    rounded = [output.bfloat16() if number == which else output for number, output in enumerate(outputs)]
+    assert loss(*rounded).equal(loss(*(output.float() for output in rounded)))
 
 
 def test_shared_head_is_the_classifier():

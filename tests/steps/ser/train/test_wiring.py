@@ -46,8 +46,8 @@ def pretrained(tiny, tmp_path_factory):
     return str(directory)
 
 
-def task(data, model_dir, pretrained_dir=None, model=(), config=()):
-    return Task(model_dir=str(model_dir), data_dir=str(data), fold="fold_s1", pretrained_dir=pretrained_dir, seed=0,
+def task(data, model_dir, pretrained_dir=None, model=(), config=(), seed=0):
+    return Task(model_dir=str(model_dir), data_dir=str(data), fold="fold_s1", pretrained_dir=pretrained_dir, seed=seed,
                 model=EmotionModelConfig(**{**MODEL, **dict(model)}),
                 config=FinetuneConfig(**{**CONFIG, **dict(config)}))
 
@@ -85,6 +85,13 @@ def test_the_optimizer_is_plain_adam(untrained):
     for group in untrained().optimizer.param_groups:
         assert group["betas"] == (0.9, 0.999) and group["eps"] == 1e-8
         assert not (group["weight_decay"] or group["amsgrad"] or group["maximize"])
+
+
+def test_weights_and_crops_come_from_the_seed(untrained):
+    one, again, other = (untrained(seed=seed) for seed in (3, 3, 4))
+    assert (one.plan.seed, other.plan.seed) == (3, 4)
+    weights = [trainer.model.state_dict()["extractor.layers.conv3.conv.conv.weight"] for trainer in (one, again, other)]
+    assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
 
 
 def test_rates_fall_at_the_milestones_by_the_decay(untrained):
@@ -235,6 +242,16 @@ def test_every_option_of_pre_training_changes_the_network(tiny, tmp_path):
         weights[option], _ = load_tensors(tmp_path / f"m{option}" / "last.safetensors")
     for option in PRETRAIN_OPTIONS:
         assert not same(weights[option], weights[""]), option
+
+
+def test_weights_and_crops_of_pre_training_come_from_the_seed(tiny, tmp_path, monkeypatch):
+    trainers = []
+    monkeypatch.setattr(Trainer, "run", lambda self: trainers.append(self))
+    for seed in (3, 3, 4):
+        pretrain(tmp_path / "m", tiny, PretrainConfig(backbone="vgg5", crop=20), seed=seed, **HOW)
+    assert [trainer.plan.seed for trainer in trainers] == [3, 3, 4]
+    weights = [trainer.model.state_dict()["extractor.layers.conv3.conv.conv.weight"] for trainer in trainers]
+    assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
 
 
 def test_pre_training_tells_speakers_apart_and_counts_held_out_utterances(tiny, tmp_path, monkeypatch):
