@@ -94,15 +94,16 @@ def kaldi_source(folder):
     write_table(folder / "utt2emo", {utt: ("ang", "sad")[number % 2] for number, utt in enumerate(utts)})
 
 
-def iemocap_corpus(folder):
-    """One improvised dialog of 40 turns."""
-    dialog, session = "Ses01F_impro01", folder / "Session1"
+def iemocap_corpus(folder, number=1):
+    """A session of one improvised dialog of 40 turns of two emotions."""
+    dialog, session = f"Ses0{number}F_impro01", folder / f"Session{number}"
     labels = session / "dialog" / "EmoEvaluation" / f"{dialog}.txt"
     labels.parent.mkdir(parents=True)
     wavs = session / "sentences" / "wav" / dialog
     wavs.mkdir(parents=True)
     turns = [f"{dialog}_{voice}{number:03d}" for voice in "FM" for number in range(20)]
-    labels.write_text("".join(f"[1.0000 - 2.0000]\t{turn}\tneu\t[2.5, 2.5, 2.5]\n\n" for turn in turns))
+    labels.write_text("".join(f"[1.0000 - 2.0000]\t{turn}\t{'neu' if turn[-1] < '5' else 'ang'}\t"
+                              "[2.5, 2.5, 2.5]\n\n" for turn in turns))
     for turn in turns:
         soundfile.write(wavs / f"{turn}.wav", np.ones(1600, np.int16), 16000)
 

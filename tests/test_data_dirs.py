@@ -78,11 +78,14 @@ def test_a_fault_that_stage_2_finds_is_mended_in_the_source(tmp_path, outcome):
     kaldi_source(tmp_path / "source")
     wavs = tmp_path / "source" / "wav.scp"
     whole = wavs.read_text()
-    wavs.write_text("".join(f"{line.split()[0]} false |\n" for line in whole.splitlines()))
+    entries = whole.splitlines()
+    broken = [f"{line.split()[0]} false |" for line in entries[1:]]
+    first = f"{entries[0].split()[0]} cat {tmp_path}/source/{entries[0].split()[1]} |"  # which stage 1 tries
+    wavs.write_text("\n".join([first, *broken]) + "\n")
     results = [prepare(tmp_path, stop=2, check=False) for _ in range(2)]
     data = only(tmp_path / "data")
     said = f"run.sh: {data} is made from {tmp_path}/source: correct it there; the same command makes {data} again"
-    assert f"and 30 more, all are in {data}/log/make_fbank_{data.name}.*.log\n" in results[0].stderr
+    assert f"and 29 more, all are in {data}/log/make_fbank_{data.name}.*.log\n" in results[0].stderr
     for result in results:
         assert result.returncode == 1 and result.stderr.splitlines()[-1] == said
     outcome("a command in wav.scp fails", "2 features", 1, said.replace(f"{tmp_path}/", ""))
@@ -104,7 +107,8 @@ def test_two_sources_of_one_name(tmp_path, outcome):
 
 
 def test_two_scopes_of_one_corpus(tmp_path):
-    iemocap_corpus(tmp_path / "IEMOCAP")
+    for session in (1, 2):
+        iemocap_corpus(tmp_path / "IEMOCAP", session)
     words = ("./run.sh", "--iemocap", tmp_path / "IEMOCAP", "--systems", "vgg5_ad", "--stop-stage", "1", "--data-dir",
              tmp_path / "data", "--exp-dir", tmp_path / "exp")
     for more in ((), ("--scope", "all", "--merge-excited", "true"), ("--scope", "all"), ("--scope", "improvised")):

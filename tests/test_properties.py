@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 import finetune
 from local.iemocap_data_prep import CODES, read_labels
+from local.messages import Report
 from options import OptionParser, read_conf, write_conf
 from ser.audio.extraction import Recordings
 from ser.audio.fbank import FbankConfig
@@ -65,7 +66,7 @@ def summary(turn, label):
 def test_labels_are_read_whatever_stands_between(turns, comments, end):
     lines = [line for turn, label in turns.items() for line in (summary(turn, label), *comments)]
     with file_of(end.join(lines), f"{STEM}.txt") as path:
-        assert read_labels([path]) == {f"{STEM}_{turn}": label for turn, label in turns.items()}
+        assert read_labels([path], Report(path.parent)) == {f"{STEM}_{turn}": label for turn, label in turns.items()}
 
 
 @settings(max_examples=200, **SETTINGS)
@@ -76,7 +77,7 @@ def test_a_damaged_label_file_gives_no_other_label(turns, data):
     end = data.draw(st.integers(start, min(len(text), start + 20)))
     whole = {f"{STEM}_{turn}": label for turn, label in turns.items()}
     with file_of(text[:start] + data.draw(TEXT) + text[end:], f"{STEM}.txt") as path:
-        labels = refused(read_labels, [path])
+        labels = refused(read_labels, [path], Report(path.parent))
     for turn, label in (labels or {}).items():
         assert label in CODES and re.fullmatch(rf"{STEM}_[FM]\d{{3}}", turn)
     if labels and labels.keys() == whole.keys():  # at most the label that was overwritten became another code

@@ -297,13 +297,14 @@ def test_copies_that_were_taken_out_are_forgotten(copies, tmp_path):
 
 def test_the_closing_summary_counts_them(copies, tmp_path):
     data = shutil.copytree(copies[0], tmp_path / "my data")
+    quoted = str(data).replace(" ", "\\ ")
     (data / "utt2audio_problem").write_text("a silent\nb clipped\n")
     code = ". local/run/functions.sh; emotion_data=$1; speaker_data=$2; backbones_to_pretrain=vgg5; duplicates=keep; "
     result = subprocess.run(["bash", "-euc", code + "audio_summary", "bash", data, tmp_path], capture_output=True,
                             text=True, check=True)
     assert result.stdout.splitlines() == [
-        f"Doubtful audio:    2 utterances are silent, clipped or constant: {data}/utt2audio_problem",
-        f"Copies:            5 utterances are copies of others (--duplicates keep): {data}/duplicates"]
+        f"Doubtful audio:    2 utterances are silent, clipped or constant: {quoted}/utt2audio_problem",
+        f"Copies:            5 utterances are copies of others (--duplicates keep): {quoted}/duplicates"]
 
 
 def test_only_what_is_missing_is_said_to_be(tmp_path):

@@ -60,6 +60,7 @@ def test_without_the_folder_all_trains_and_scores(tiny, tmp_path):
     """Of a copy of the recipe nn/fast/ is deleted; on a CPU the weights are then the same to the last bit."""
     copied = tmp_path / "recipe"
     shutil.copytree(ROOT / "steps", copied / "steps", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "requirements.txt", copied)  # by which the scripts know their Python
     shutil.rmtree(copied / "steps" / "ser" / "nn" / "fast")
     words = ["--epochs", "1", "--backbone", "vgg5", "--ad-after", "last", "--batch-size", "16", "--crop", "40",
              "--device", "cpu", "--num-threads", "1", "--data", tiny, "--fold", "fold_s1"]
