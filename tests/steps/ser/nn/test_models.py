@@ -12,6 +12,7 @@ from ser.nn.backbones import BACKBONES
 from ser.nn.disentanglement import AttributeDisentanglement, InstanceNorm
 from ser.nn.losses import overall_loss, speaker_loss
 from ser.nn.models import EmotionModel, EmotionModelConfig, SpeakerModel
+from ser.nn.padding import mask_frames, mean_over_time, mean_over_time_and_frequency
 
 
 def layers_of(module, kind):
@@ -55,8 +56,9 @@ def test_vgg5_has_the_five_convolutions_of_section_4_2():
 @pytest.mark.parametrize("frames", [1, 2, 15, 16, 17, 300])
 def test_map_is_a_sixteenth(backbone, frames):
     x, lengths = torch.randn(1, 1, frames, 41), torch.tensor([frames])
-    for layer, _ in BACKBONES[backbone]().values():
+    for layer, channels in BACKBONES[backbone]().values():
         x, lengths = layer.eval()(x, lengths)
+        assert x.shape[1] == channels
     assert x.shape[2:] == (-(-frames // 16), 3) and lengths.item() == x.shape[2]
 
 
@@ -127,6 +129,24 @@ def test_attribute_normalization_alone_brings_nothing_back():
     module, x = AttributeDisentanglement(4, None), torch.randn(2, 4, 6, 3)
     plus, minus = module(x)
     assert torch.equal(plus, module.norm(x, None)) and torch.equal(minus, x)
+
+
+def test_an_ad_module_is_computed_in_float32_also_amid_bfloat16(spaces):
+    module, x, _ = spaces
+    x = x.bfloat16()
+    expected = module(x.float())
+    with torch.autocast("cpu", torch.bfloat16):
+        parts = module(x)
+    assert all(part.dtype == torch.float32 and part.equal(wanted)
+               for part, wanted in zip(parts, expected, strict=True))
+
+
+@pytest.mark.parametrize("lengths", [None, torch.tensor([50, 30])], ids=["whole", "padded"])
+@pytest.mark.parametrize("mean", [mean_over_time, mean_over_time_and_frequency])
+def test_means_of_bfloat16_are_taken_in_float32(mean, lengths):
+    x = mask_frames(torch.rand(2, 3, 50, 4), lengths).bfloat16()
+    assert mean(x, lengths).dtype == torch.float32
+    assert mean(x, lengths).equal(mean(x.float(), lengths))
 
 
 def test_speaker_loss_reaches_the_mask_and_not_the_classifier():

@@ -29,7 +29,8 @@ def test_what_was_put_in_is_read():
     vectors, labels = planted(np.random.default_rng(0))
     for result in both(vectors, labels):
         assert result.accuracy > 90 and result.chance == 25
-    assert [result.n_test for result in both(vectors, labels)] == [600, 1200]
+    assert [(result.n_train, result.n_test) for result in both(vectors, labels)] == [(600, 600), (600, 1200)]
+    assert cross_probe(vectors[:8], np.repeat(LABELS, 2)).n_test == 8  # halves need no third vector of a label
 
 
 @pytest.mark.parametrize("seed", range(3))

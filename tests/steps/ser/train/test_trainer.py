@@ -42,7 +42,7 @@ class Training:
 
     def __init__(self, model_dir, scores=(1, 2, 3, 4), rates=RATES, identity="id", **plan):
         torch.manual_seed(0)
-        self.model = Network()
+        self.model = Network().eval()
         self.start = copy.deepcopy(self.model)
         self.batches = []
         self.asked = []
@@ -97,7 +97,7 @@ def start_of(crop, position):
 
 def test_weights_and_losses_are_those_of_a_plain_loop(tmp_path):
     training = Training(tmp_path).run()
-    model = training.start
+    model = training.start.train()
     groups = {"classifier": 0.1, "extractor.layer": 0.01, "extractor.norm": 0.03}
     optimizer = torch.optim.Adam([{"params": list(model.get_submodule(name).parameters())} for name in groups])
     losses = []

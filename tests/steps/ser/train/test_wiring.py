@@ -11,14 +11,16 @@ from sklearn.metrics import f1_score
 from sklearn.utils.class_weight import compute_class_weight
 from torch.nn.functional import cross_entropy
 
+from ser.base.errors import UserError
 from ser.data.data_dir import read_list
 from ser.data.feature_bank import load_bank
+from ser.infer.evaluation import score
 from ser.model_dir.checkpoint import load_tensors
 from ser.model_dir.emotion_model import load_emotion_model
 from ser.model_dir.finetune_config import FinetuneConfig
 from ser.nn.models import EmotionModelConfig
 from ser.train import finetuning
-from ser.train.finetuning import Task, finetune
+from ser.train.finetuning import Task, finetune, finished_task
 from ser.train.pretraining import PretrainConfig, pretrain
 from ser.train.trainer import Trainer
 
@@ -50,6 +52,23 @@ def task(data, model_dir, pretrained_dir=None, model=(), config=(), seed=0):
     return Task(model_dir=str(model_dir), data_dir=str(data), fold="fold_s1", pretrained_dir=pretrained_dir, seed=seed,
                 model=EmotionModelConfig(**{**MODEL, **dict(model)}),
                 config=FinetuneConfig(**{**CONFIG, **dict(config)}))
+
+
+@pytest.fixture
+def untrained_speaker_model(tiny, tmp_path, monkeypatch):
+    """Give the trainer of a pre-training that has made no step."""
+    def begin(seed=0, **options):
+        trainers = []
+
+        def run(self):
+            self.best = 50.0
+            trainers.append(self)
+
+        monkeypatch.setattr(Trainer, "run", run)
+        pretrain(tmp_path / "m", tiny, PretrainConfig(**{"backbone": "vgg5", "crop": 20, **options}), seed=seed, **HOW)
+        return trainers[0]
+
+    return begin
 
 
 @pytest.fixture
@@ -184,6 +203,12 @@ def test_copypaste_takes_the_banks_place(untrained):
                      trainer.bank.partners(trainer.positions, torch.full((len(trainer.positions),), want),
                                            torch.full((len(trainer.positions),), 0.99))} for want in (False, True))
     assert {utt[3:6] for utt in own} == {"ang", "sad"} and {utt[3:6] for utt in neutral} == {"sad"}
+    # Each utterance of a group is a partner for an equal share of the fractions.
+    of_group = [utt for utt in trainer.bank.bank.utts if utt.startswith("s3-ang")]
+    first, = trainer.bank.bank.indices(of_group[:1])
+    fractions = (torch.arange(len(of_group)) + 0.5) / len(of_group)
+    partners = trainer.bank.partners(first.repeat(len(of_group)), torch.zeros(len(of_group), dtype=bool), fractions)
+    assert sorted(trainer.bank.bank.utts[partner] for partner in partners) == of_group and len(of_group) == 6
 
 
 def trained(model_dir):
@@ -229,6 +254,17 @@ def test_an_option_of_fine_tuning_changes_the_network(option, uneven, pretrained
     assert not same(trained(tmp_path / "as it was"), trained(tmp_path / "changed"))
 
 
+@pytest.mark.parametrize("is_pretrained", [False, True])
+def test_a_finished_directory_gives_its_task_again(is_pretrained, uneven, pretrained, tmp_path):
+    start = pretrained if is_pretrained else None
+    this = task(uneven, tmp_path / "m", start, {"attention": "se"}, {"epochs": 1}, seed=7)
+    finetune(this, **HOW)
+    with pytest.raises(UserError, match="RESULT: not there; train the model first"):
+        finished_task(tmp_path / "m")
+    score(tmp_path / "m", uneven, CPU)
+    assert finished_task(tmp_path / "m") == this
+
+
 PRETRAIN_OPTIONS = {"backbone": "resnet18", "epochs": 2, "batch_size": 20, "lr": 0.01, "warmup": 0.9, "crop": 21,
                     "feature_norm": "utterance"}
 
@@ -244,21 +280,35 @@ def test_every_option_of_pre_training_changes_the_network(tiny, tmp_path):
         assert not same(weights[option], weights[""]), option
 
 
-def test_weights_and_crops_of_pre_training_come_from_the_seed(tiny, tmp_path, monkeypatch):
-    trainers = []
-    monkeypatch.setattr(Trainer, "run", lambda self: trainers.append(self))
-    for seed in (3, 3, 4):
-        pretrain(tmp_path / "m", tiny, PretrainConfig(backbone="vgg5", crop=20), seed=seed, **HOW)
-    assert [trainer.plan.seed for trainer in trainers] == [3, 3, 4]
-    weights = [trainer.model.state_dict()["extractor.layers.conv3.conv.conv.weight"] for trainer in trainers]
+def test_weights_and_crops_of_pre_training_come_from_the_seed(untrained_speaker_model):
+    one, again, other = (untrained_speaker_model(seed) for seed in (3, 3, 4))
+    assert (one.plan.seed, other.plan.seed) == (3, 4)
+    weights = [trainer.model.state_dict()["extractor.layers.conv3.conv.conv.weight"] for trainer in (one, again, other)]
     assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
 
 
-def test_pre_training_tells_speakers_apart_and_counts_held_out_utterances(tiny, tmp_path, monkeypatch):
-    trainers = []
-    monkeypatch.setattr(Trainer, "run", lambda self: trainers.append(self))
-    pretrain(tmp_path / "m", tiny, PretrainConfig(backbone="vgg5", lr=0.003, warmup=0.25, crop=20), seed=0, **HOW)
-    trainer = trainers[0]
+def test_corpus_statistics_of_pre_training_are_those_of_its_training_part(untrained_speaker_model, tiny):
+    extractor = untrained_speaker_model(feature_norm="corpus").model.extractor
+    bank = load_bank(tiny, read_list(tiny / "identification" / "train"), dtype=np.float16)
+    frames = bank.frames_of(torch.arange(len(bank.utts))).double().numpy()
+    assert np.allclose(extractor.feature_mean, frames.mean(0), rtol=1e-5)
+    assert np.allclose(extractor.feature_std, frames.std(0, ddof=1), rtol=1e-5)
+    other = untrained_speaker_model(feature_norm="utterance-mean").model.extractor
+    assert not other.feature_mean.any() and (other.feature_std == 1).all()
+
+
+@pytest.mark.parametrize("options, message", [
+    ({"lr": 0.0}, "lr must lie above 0, not 0.0"), ({"warmup": 0.0}, "warmup must lie between 0 and 1, not 0.0"),
+    ({"warmup": 1.0}, "warmup must lie between"), ({"epochs": 0}, "must be 1 or more"),
+    ({"batch_size": 0}, "must be 1 or more"), ({"crop": 0}, "must be 1 or more")])
+def test_options_of_pre_training_that_cannot_be(options, message):
+    with pytest.raises(ValueError, match=message):
+        PretrainConfig(**options)
+    PretrainConfig(epochs=1, batch_size=1, crop=1, lr=1e-9, warmup=0.999)
+
+
+def test_pre_training_tells_speakers_apart_and_counts_held_out_utterances(tiny, untrained_speaker_model):
+    trainer = untrained_speaker_model(lr=0.003, warmup=0.25)
     parts = {name: read_list(tiny / "identification" / name) for name in ("train", "valid")}
     assert [trainer.bank.utts[position] for position in trainer.positions] == parts["train"]
     assert [group["lr"] for group in trainer.optimizer.param_groups] == [0.003]
