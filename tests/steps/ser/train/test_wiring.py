@@ -197,6 +197,14 @@ def test_a_pretrained_extractor_is_the_start_with_its_statistics_and_nothing_els
     assert not torch.equal(theirs["classifier.weight"][:2], ours["classifier.weight"])
 
 
+@pytest.mark.parametrize("options, said", [
+    ({"model": {"backbone": "resnet18"}}, "pre-trained with backbone=vgg5, fine-tuning asks for resnet18"),
+    ({"config": {"feature_norm": "none"}}, "pre-trained with feature_norm=utterance-mean, fine-tuning asks for none")])
+def test_a_pretraining_of_another_kind_is_refused(options, said, untrained, pretrained):
+    with pytest.raises(UserError, match=said):
+        untrained(pretrained_dir=pretrained, **options)
+
+
 def test_copypaste_takes_the_banks_place(untrained):
     trainer = untrained(config={"augment": "copypaste", "neutral_class": "sad"})
     own, neutral = ({trainer.bank.bank.utts[position] for position in
