@@ -15,7 +15,7 @@ from ser.base.errors import UserError
 from ser.data.data_dir import read_list
 from ser.data.feature_bank import load_bank
 from ser.infer.evaluation import score
-from ser.model_dir.checkpoint import load_tensors
+from ser.model_dir.checkpoint import load_config, load_tensors
 from ser.model_dir.emotion_model import load_emotion_model
 from ser.model_dir.finetune_config import FinetuneConfig
 from ser.nn.models import EmotionModelConfig
@@ -197,6 +197,14 @@ def test_a_pretrained_extractor_is_the_start_with_its_statistics_and_nothing_els
     assert not torch.equal(theirs["classifier.weight"][:2], ours["classifier.weight"])
 
 
+@pytest.mark.parametrize("options, said", [
+    ({"model": {"backbone": "resnet18"}}, "pre-trained with backbone=vgg5, fine-tuning asks for resnet18"),
+    ({"config": {"feature_norm": "none"}}, "pre-trained with feature_norm=utterance-mean, fine-tuning asks for none")])
+def test_a_pretraining_of_another_kind_is_refused(options, said, untrained, pretrained):
+    with pytest.raises(UserError, match=said):
+        untrained(pretrained_dir=pretrained, **options)
+
+
 def test_copypaste_takes_the_banks_place(untrained):
     trainer = untrained(config={"augment": "copypaste", "neutral_class": "sad"})
     own, neutral = ({trainer.bank.bank.utts[position] for position in
@@ -263,6 +271,28 @@ def test_a_finished_directory_gives_its_task_again(is_pretrained, uneven, pretra
         finished_task(tmp_path / "m")
     score(tmp_path / "m", uneven, CPU)
     assert finished_task(tmp_path / "m") == this
+
+
+def test_a_pretraining_that_is_done_is_not_made_again_and_says_what_it_was_made_from(tiny, pretrained):
+    config = load_config(pretrained)
+    counts = {part: len(read_list(tiny / "identification" / part)) for part in ("train", "valid")}
+    assert config["utterances"] == counts and config["num_speakers"] == 4 and config["environment"]
+    again = PretrainConfig(backbone="vgg5", epochs=1, crop=20)
+    assert pretrain(pretrained, tiny, again, seed=5, **{**HOW, "restart": False}) is False
+
+
+@pytest.mark.parametrize("speakers", [("s1",), ("s1", "s2")])
+def test_pre_training_takes_two_speakers_and_not_one(speakers, tiny, tmp_path):
+    shutil.copytree(tiny, tmp_path / "data")
+    for part in ("train", "valid"):
+        path = tmp_path / "data" / "identification" / part
+        path.write_text("".join(f"{utt}\n" for utt in read_list(path) if utt.startswith(speakers)))
+    config = PretrainConfig(backbone="vgg5", epochs=1, crop=20)
+    if len(speakers) == 1:
+        with pytest.raises(UserError, match="pre-training needs 2 or more speakers, found 1"):
+            pretrain(tmp_path / "m", tmp_path / "data", config, seed=0, **HOW)
+    else:
+        assert pretrain(tmp_path / "m", tmp_path / "data", config, seed=0, **HOW) is True
 
 
 PRETRAIN_OPTIONS = {"backbone": "resnet18", "epochs": 2, "batch_size": 20, "lr": 0.01, "warmup": 0.9, "crop": 21,
