@@ -218,3 +218,16 @@ def test_many_failed_trainings_are_ten_lines_and_a_file(tmp_path, outcome):
     assert result.returncode == 1 and last.startswith("run.sh: not all trainings are done")
     assert len(lines) == 10 and more == f"run.sh: and 3 more failed, all are in {tmp_path}/log/failed"
     assert len((tmp_path / "log" / "failed").read_text().splitlines()) == 13
+
+
+def test_a_users_own_directory_is_not_replaced(tmp_path, outcome):
+    """DATA names a Kaldi directory of the user's, with features of days: nothing in it is touched."""
+    for name in ("source", "own"):
+        kaldi_source(tmp_path / name)
+    own = tmp_path / "own"
+    (own / "feats.scp").write_text("u1 feats.ark:3\n")
+    before = files_of(own)
+    result = run("local/kaldi_data_prep.py", "--emotion", "true", tmp_path / "source", own, check=False)
+    said = spoken(result, "is not a data directory that this recipe has made", tmp_path)
+    outcome("DATA is a directory of the user's", "1 data", result.returncode, said)
+    assert result.returncode == 1 and files_of(own) == before

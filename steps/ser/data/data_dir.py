@@ -110,6 +110,13 @@ def spk2utt_of(utt2spk: Mapping[str, str]) -> dict[str, str]:
     return {speaker: " ".join(utts) for speaker, utts in utterances.items()}
 
 
+# What describes the utterances of an earlier preparation.
+_STALE_TABLES = ("feats.scp", "vad.scp", "cmvn.scp", "utt2dur", "utt2num_frames", "utt2audio_digest",
+                 "utt2audio_problem", "duplicates", "frame_shift", "spk2gender", "utt2emo", "utt2split", "text",
+                 "segments")
+_STALE_FOLDERS = ("folds", "identification", "bank")
+
+
 def write_data_dir(data_dir: str | Path, *, wav: Mapping[str, object], utt2spk: Mapping[str, str],
                    spk2gender: Mapping[str, str] | None = None, utt2emo: Mapping[str, str] | None = None,
                    text: Mapping[str, str] | None = None, dataset: str,
@@ -136,6 +143,11 @@ def write_data_dir(data_dir: str | Path, *, wav: Mapping[str, object], utt2spk: 
     extra : dict of str to dict, optional
         Further tables by file name.
 
+    Raises
+    ------
+    UserError
+        The directory holds tables and no `dataset`, by which one that a preparation has written is known.
+
     Notes
     -----
     Features, lists and tables of an earlier preparation describe other utterances, so they are removed, once all of
@@ -143,6 +155,7 @@ def write_data_dir(data_dir: str | Path, *, wav: Mapping[str, object], utt2spk: 
     """
     data_dir = Path(data_dir)
     data_dir.mkdir(parents=True, exist_ok=True)
+    _require_own(data_dir)
     tables: dict[str, Mapping[str, object]] = {"wav.scp": wav, "utt2spk": utt2spk, "spk2utt": spk2utt_of(utt2spk)}
     if spk2gender and set(utt2spk.values()) <= set(spk2gender):
         tables["spk2gender"] = {spk: spk2gender[spk] for spk in set(utt2spk.values())}
@@ -155,14 +168,20 @@ def write_data_dir(data_dir: str | Path, *, wav: Mapping[str, object], utt2spk: 
         for name, table in {**tables, **(extra or {})}.items():
             write_table(aside / name, table)
         write_text(aside / "dataset", dataset + "\n")
-        for stale in ("feats.scp", "vad.scp", "cmvn.scp", "utt2dur", "utt2num_frames", "utt2audio_digest",
-                      "utt2audio_problem", "duplicates", "frame_shift", "spk2gender", "utt2emo", "utt2split", "text",
-                      "segments"):
+        for stale in _STALE_TABLES:
             (data_dir / stale).unlink(missing_ok=True)
-        for stale in ("folds", "identification", "bank"):
+        for stale in _STALE_FOLDERS:
             shutil.rmtree(data_dir / stale, ignore_errors=True)
+        (aside / "dataset").replace(data_dir / "dataset")  # first: the rest is ours from here
         for path in aside.iterdir():
             path.replace(data_dir / path.name)
+
+
+def _require_own(data_dir: Path) -> None:
+    held = [name for name in ("wav.scp", "utt2spk", *_STALE_TABLES, *_STALE_FOLDERS) if (data_dir / name).exists()]
+    if held and not (data_dir / "dataset").is_file():
+        raise UserError(f"{data_dir}: holds {held[0]} and is not a data directory that this recipe has made, so "
+                        "nothing in it is replaced; name another one")
 
 
 def read_dataset(data_dir: str | Path) -> str:
