@@ -262,8 +262,10 @@ def test_copies_are_never_in_two_parts(copies, tmp_path, outcome):
     for parts in folds.values():
         assert set().union(*parts.values()) == set(UTTS) - copied | first
     assert make_lists(data, "--duplicates", "drop")[0] == folds
+    assert (data / "folds" / "protocol").read_text() == "loso\n"
 
     kept, said = make_lists(data, "--duplicates", "keep")
+    assert (data / "folds" / "protocol").read_text() == "loso+copies\n"  # which result lines name
     assert "left out" not in said
     for name, parts in kept.items():
         last = "valid" if name == "identification" else "test"

@@ -105,7 +105,8 @@ def _is_of_a_training(path: Path) -> bool:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError, OSError):
         return False
-    return isinstance(config, dict) and ("format_version" in config or {"options", "identity"} <= config.keys())
+    return (isinstance(config, dict) and "options" in config
+            and not config.keys().isdisjoint(("format_version", "identity")))
 
 
 def changes_since(model_dir: str | Path, made_from: MadeFrom) -> list[str]:

@@ -109,6 +109,8 @@ OWN = {
     "papers": ({"README.md": "mine", "score/x": "mine"}, "is no model directory, for it holds README.md and no"),
     "another program's": ({"config.json": '{"name": "mine"}', "README.md": "mine"},
                           "config.json: is not that of a training; take another directory, or remove this one yours"),
+    "another program's with a version": ({"config.json": '{"format_version": "1.0"}', "score/x": "mine"},
+                                         "config.json: is not that of a training; take another directory"),
     "damaged": ({"config.json": '{"format_version": 1,'}, "config.json: is not that of a training; take another"),
     "of systems": ({"fold_s1/RESULT": "%WF1"}, "is no model directory, for it holds fold_s1 and no config.json"),
 }
