@@ -37,7 +37,7 @@ class Choices:
         Those of the training that the line names, by their name in config.json: some that a reader always wants, and
         all that are not at their default.
     pretraining : dict
-        dataset, num_speakers, identity and options_digest of the pre-training; empty without one.
+        dataset, num_speakers, seed, data_stamp, identity and options_digest of the pre-training; empty without one.
     dimension : int
         Features per frame.
     log_energy : bool
@@ -214,7 +214,7 @@ def _built(kind: Any, value: Any, name: str) -> Any:
     args = get_args(kind)
     if is_dataclass(kind):
         hints = get_type_hints(kind)
-        required = {field.name for field in fields(kind) if field.default is MISSING}
+        required = {field.name for field in fields(kind) if field.default is field.default_factory is MISSING}
         if not isinstance(value, dict) or not required <= value.keys() <= hints.keys():
             raise ValueError(f"{name or 'it'} must have {', '.join(hints)}")
         return origin(**{key: _built(hints[key], each, f"{name} {key}".strip()) for key, each in value.items()})
