@@ -139,7 +139,7 @@ def analyse(model_dir: str, device: torch.device, embed_initial: Embedder) -> No
     bank = load_bank(task.data_dir, sorted(utts), task.config.feature_norm, device)
     before, pretraining = initial_model(task, data, bank)
     after, config = load_emotion_model(model_dir, device)
-    if pretraining != config["pretraining"]:
+    if pretraining.get("identity") != config["pretraining"].get("identity"):
         raise UserError(f"{model_dir}: {task.pretrained_dir} has changed since it was trained; train it again "
                         "(run.sh: --stage 5)")
     # Measurements.

@@ -3,7 +3,7 @@
 
 Writes TASKS/finetune.1.conf, TASKS/finetune.2.conf, …, each the options of one steps/finetune.py, and prints how many.
 A fold whose RESULT is there is left out, unless data or pre-trained model have changed since. Seed 0 of a system goes
-to EXP/SYSTEM/FOLD, seed 3 to EXP/SYSTEM_seed3/FOLD.
+to EXP/SYSTEM/FOLD, seed 3 to EXP/SYSTEM_seed3/FOLD; pre-trained models have such names, too.
 """
 
 import recipe_environment
@@ -11,7 +11,12 @@ import recipe_environment
 from pathlib import Path
 
 import finetune
-from local.experiment.experiment import add_experiment_options, open_experiment
+from local.experiment.experiment import (
+    add_experiment_options,
+    add_pretrain_seeds,
+    open_experiment,
+    parse_pretrain_seeds,
+)
 from local.experiment.tasks import TaskFolder
 from options import OptionParser, run
 from ser.base.log import log
@@ -22,19 +27,21 @@ def main() -> None:
     parser = OptionParser(__doc__, 'local/experiment/plan_finetuning.py --systems "resnet18_baseline vgg5_ad" '
                           '--seeds "0 1" --finetune-config conf/finetune.conf data/iemocap exp exp/tasks')
     add_experiment_options(parser)
+    add_pretrain_seeds(parser)
     parser.add_argument("--finetune-config", default="conf/finetune.conf", metavar="FILE",
                         help="options of steps/finetune.py (default: conf/finetune.conf)")
     parser.add_argument("--device", default="cpu", help="for steps/finetune.py (default: cpu)")
     parser.add_argument("tasks", type=Path, help="folder for the configuration files; those of before are removed")
     args = parser.parse_args()
     experiment = open_experiment(args)
+    pretrain_seeds = parse_pretrain_seeds(args.pretrain_seeds, experiment.seeds)
     tasks = TaskFolder(args.tasks, "finetune")
     changed: dict[str, list[str]] = {}
     for system in experiment.systems:
         for (seed, fold), directory in experiment.models(system).items():
-            words = [f"--config={args.finetune_config}", *system.options_for(args.exp), f"--seed={seed}",
-                     f"--data={args.data}", f"--fold={fold}", f"--dir={directory}", f"--device={args.device}",
-                     "--num-threads=1"]
+            words = [f"--config={args.finetune_config}", *system.options_for(args.exp, pretrain_seeds[seed]),
+                     f"--seed={seed}", f"--data={args.data}", f"--fold={fold}", f"--dir={directory}",
+                     f"--device={args.device}", "--num-threads=1"]
             task = finetune.parse(words)[1]
             changes = ", ".join(changes_since(directory, task.made_from()))
             if changes:

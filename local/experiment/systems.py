@@ -7,6 +7,8 @@ from pathlib import Path
 
 from ser.base.errors import UserError
 
+_PRETRAINED = "--pretrained-dir=EXP/"
+
 
 @dataclass(frozen=True)
 class System:
@@ -30,22 +32,26 @@ class System:
 
     @property
     def pretrained(self) -> str | None:
-        """Name below the experiment directory of the pre-trained model that it starts from."""
-        start = "--pretrained-dir=EXP/"
-        return next((word.removeprefix(start) for word in self.options if word.startswith(start)), None)
+        """Name below the experiment directory of the pre-trained model that it starts from, without a seed."""
+        return next((word.removeprefix(_PRETRAINED) for word in self.options if word.startswith(_PRETRAINED)), None)
 
     @property
     def has_attention(self) -> bool:
         return any(word.startswith("--ad-after=") for word in self.options) and "--attention=none" not in self.options
 
-    def options_for(self, exp: str) -> list[str]:
-        """Options of steps/finetune.py for an experiment directory."""
-        return [word.replace("=EXP/", f"={exp}/") for word in self.options]
+    def options_for(self, exp: str, pretrain_seed: str | int = 0) -> list[str]:
+        """Options of steps/finetune.py for an experiment directory, starting from the pre-trained model of a seed."""
+        words = [of_seed(word, pretrain_seed) if word.startswith(_PRETRAINED) else word for word in self.options]
+        return [word.replace("=EXP/", f"={exp}/") for word in words]
 
     def directory(self, exp: str, seed: str | int) -> str:
-        """Where the folds of a seed are; seed 0 has the plain name."""
-        suffix = f"_seed{int(seed)}" if int(seed) else ""
-        return f"{exp}/{self.name}{suffix}"
+        """Where the folds of a seed are."""
+        return of_seed(f"{exp}/{self.name}", seed)
+
+
+def of_seed(name: str, seed: str | int) -> str:
+    """The name of what is made with a seed; seed 0 has the plain name."""
+    return f"{name}_seed{int(seed)}" if int(seed) else name
 
 
 def changed(options: Iterable[str], changes: Iterable[str]) -> tuple[str, ...]:

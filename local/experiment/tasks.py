@@ -1,4 +1,7 @@
-"""A folder of planned tasks: KIND.1.conf, KIND.2.conf, …, each the options of one job."""
+"""A folder of planned tasks: KIND.1.conf, KIND.2.conf, …, each the options of one job.
+
+The folder also has pretrain.1.sh, …, the commands of run.sh's pre-trainings.
+"""
 
 import re
 from pathlib import Path
@@ -31,7 +34,7 @@ class TaskFolder:
         self.planned = 0
         before = sorted(folder.iterdir()) if folder.exists() else []
         strangers = [path.name for path in before
-                     if not re.fullmatch(rf"({'|'.join(_KINDS)})\.\d+\.conf|\..*", path.name)]
+                     if not re.fullmatch(rf"({'|'.join(_KINDS)})\.\d+\.conf|pretrain\.\d+\.sh|\..*", path.name)]
         if strangers:
             raise UserError(f"{folder}: holds {strangers[0]}, which is no planned task; give another folder, for tasks "
                             "alone")

@@ -18,7 +18,7 @@ import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from local.experiment.experiment import parse_seeds
+from local.experiment.experiment import add_pretrain_seeds, parse_pretrain_seeds, parse_seeds, pretrainings
 from local.experiment.systems import System, find_systems
 from options import OptionParser, natural, run
 from ser.model_dir.record import clear_model_dir
@@ -62,6 +62,7 @@ def main() -> None:
     parser.add_argument("--systems", required=True, metavar="NAMES", help="quoted, separated by spaces")
     parser.add_argument("--ablations", default="", metavar="NAMES", help="quoted, separated by spaces (default: none)")
     parser.add_argument("--seeds", default="0", metavar="NUMBERS", help="quoted, separated by spaces (default: 0)")
+    add_pretrain_seeds(parser)
     parser.add_argument("--marker", action="append", default=[], type=Path, help="of stages 0 to 3, for each its own")
     parser.add_argument("exp", help="experiment directory")
     args = parser.parse_args()
@@ -75,7 +76,8 @@ def main() -> None:
         marker.unlink(missing_ok=True)
     models = []
     if 4 in stages:
-        pretrained = dict.fromkeys(exp / system.pretrained for system in systems if system.pretrained)
+        pretrain_seeds = parse_pretrain_seeds(args.pretrain_seeds, seeds).values()
+        pretrained = [exp / name for name in pretrainings(systems, pretrain_seeds).values()]
         models += [model for model in pretrained if (model / MODEL_MARKER).is_file()]
     if 5 in stages:
         models += models_of(systems, seeds, args.exp)

@@ -19,7 +19,7 @@ from local.experiment.systems import System, find_systems
 from local.results.blocks import Block, as_text
 from local.results.compare import Comparison, compare, p_text
 from local.results.predictions import read_predictions
-from local.results.same_origin import require_one_origin
+from local.results.same_origin import checked_setting
 from local.results.tables import mean_and_spread
 from options import OptionParser, run
 from ser.base.errors import UserError
@@ -115,12 +115,12 @@ def main() -> None:
     for system in experiment.systems:
         if not system.reference:
             raise UserError(f"--systems: {system.name} is no ablation; name systems of conf/ablations.conf")
-    require_one_origin(experiment)
+    setting = checked_setting(experiment)
     systems = sorted(experiment.systems, key=lambda system: str(system.reference))
     rows = [compare_with_reference(system, experiment) for system in systems]
     adjusted = false_discovery_control([row.p_adjusted for row in rows])
     rows = [replace(row, p_adjusted=float(p)) for row, p in zip(rows, adjusted, strict=True)]
-    table = AblationsTable(experiment.setting, rows)
+    table = AblationsTable(setting, rows)
     write_results(f"{experiment.exp}/ablations.json", table)
     write_text(f"{experiment.exp}/ABLATIONS", as_text(table.setting, blocks_of(table)))
     print(f"make_ablations.py: made {experiment.exp}/ABLATIONS")

@@ -16,7 +16,7 @@ from scipy.stats import ttest_rel
 
 from local.experiment.experiment import Experiment, Setting, add_experiment_options, open_experiment
 from local.results.blocks import Block, as_text
-from local.results.same_origin import require_one_origin
+from local.results.same_origin import checked_setting
 from local.results.tables import as_tsv, mean_and_spread
 from options import OptionParser, run
 from ser.analysis.ad_features import POOLINGS
@@ -226,13 +226,13 @@ def main() -> None:
     parser = OptionParser(__doc__, 'local/results/make_probes.py --systems "vgg5_baseline vgg5_ad" data/iemocap exp')
     add_experiment_options(parser)
     experiment = open_experiment(parser.parse_args())
-    require_one_origin(experiment)
+    setting = checked_setting(experiment)
     out = Path(experiment.exp) / "analysis"
     with parts(out / "probes.json", also=[out / name for name in ("PROBES", "probes.tsv", "silhouette.tsv")]):
-        make_probes(experiment, out)
+        make_probes(experiment, setting, out)
 
 
-def make_probes(experiment: Experiment, out: Path) -> None:
+def make_probes(experiment: Experiment, setting: Setting, out: Path) -> None:
     """Write the tables into a folder; raises UserError."""
     models = {(system.name, *key): directory for system in experiment.systems
               for key, directory in experiment.models(system).items()}
@@ -244,7 +244,7 @@ def make_probes(experiment: Experiment, out: Path) -> None:
     chance = {target: statistics.fmean(some) for target, some in chances.items() if some}
     rows = space_rows(probes, silhouettes)
     with_ad = dict.fromkeys(row.system for row in rows if row.space == "F+")
-    table = ProbesTable(experiment.setting, chance, rows, [judge(rows, system) for system in with_ad])
+    table = ProbesTable(setting, chance, rows, [judge(rows, system) for system in with_ad])
 
     write_rows(out / "probes.tsv", probes)
     write_rows(out / "silhouette.tsv", silhouettes)

@@ -193,7 +193,7 @@ def package_table() -> Block:
 
 def making_section(experiment: Experiment, configs: Configs) -> Section:
     """Commands, systems, configuration and environment."""
-    systems = [[system.name, system.backbone, system.method, " ".join(system.options_for(experiment.exp))]
+    systems = [[system.name, system.backbone, system.method, " ".join(system.options)]
                for system in experiment.systems]
     return Section("How it was made", [
         Block("heading", ["Commands"]), *command_blocks(experiment.exp),

@@ -18,7 +18,7 @@ from local.experiment.systems import System
 from local.results.blocks import Block, as_text
 from local.results.predictions import Predictions, read_predictions
 from local.results.published import PROPOSED, TABLE_2, TABLE_3, is_the_papers
-from local.results.same_origin import require_one_origin
+from local.results.same_origin import checked_setting
 from local.results.tables import mean_and_spread
 from options import OptionParser, run
 from ser.base.files import write_text
@@ -174,8 +174,8 @@ def main() -> None:
     parser = OptionParser(__doc__, 'local/results/make_results.py --systems "vgg5_baseline vgg5_ad" data/iemocap exp')
     add_experiment_options(parser)
     experiment = open_experiment(parser.parse_args())
-    require_one_origin(experiment)
-    table = ResultsTable(experiment.setting, [gather(system, experiment) for system in experiment.systems])
+    setting = checked_setting(experiment)
+    table = ResultsTable(setting, [gather(system, experiment) for system in experiment.systems])
     write_results(f"{experiment.exp}/{NAME}", table)
     write_text(f"{experiment.exp}/RESULTS", as_text(table.setting, blocks_of(table)))
     print(f"make_results.py: made {experiment.exp}/RESULTS")

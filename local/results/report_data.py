@@ -8,8 +8,11 @@ from typing import Any
 
 from local.experiment.experiment import Experiment
 from local.results.blocks import Block
+from ser.base.errors import UserError
 from ser.data.data_dir import read_table
 from ser.data.folds import read_fold
+from ser.infer.results_file import NAME, PretrainResults, read_results
+from ser.model_dir.checkpoint import load_config
 from ser.model_dir.data_stamp import stamp_data
 
 Configs = dict[str, dict[str, Any]]  # the config.json of each model, by its directory
@@ -61,14 +64,25 @@ def stamp_blocks(experiment: Experiment, configs: Configs) -> list[Block]:
             Block.table([["fold", "sha256 of the data", "sha256 of the lists", "models trained on it"], *rows])]
 
 
+def held_out_words(pretrained_dir: str, identity: str) -> str:
+    """Accuracy and equal error rate of a pre-trained model, or why they are not known."""
+    try:
+        results = read_results(Path(pretrained_dir, NAME), PretrainResults, "run ./run.sh --stage 4")
+        now = load_config(pretrained_dir)["identity"]
+    except UserError:
+        return "not there"
+    return f"IDACC {results.accuracy:.2f}, {results.eer_words}" if now == identity else "another model by now"
+
+
 def pretraining_blocks(configs: Configs) -> list[Block]:
-    """The pre-trained models that fine-tuning started from, and how many models of each."""
+    """The pre-trained models that fine-tuning started from, how well they know speakers, and how many start from each."""
     starts = [(config["options"]["pretrained_dir"], config["pretraining"]) for config in configs.values()
               if config["options"].get("pretrained_dir")]
     count = Counter((directory, start["dataset"], start["num_speakers"], start["identity"])
                     for directory, start in starts)
-    heading = ["pre-trained model", "dataset", "speakers", "identity", "models that start from it"]
-    rows = [[*row, f"{number} of {len(configs)}"] for row, number in count.items()]
+    heading = ["pre-trained model", "dataset", "speakers", "identity", "held-out utterances",
+               "models that start from it"]
+    rows = [[*row, held_out_words(row[0], row[-1]), f"{number} of {len(configs)}"] for row, number in count.items()]
     return [Block.table([heading, *rows])] if rows else []
 
 

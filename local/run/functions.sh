@@ -51,8 +51,13 @@ check_options() {
   else
     [ -z "$ablations" ] || die "--ablations are stage 8's; add --stop-stage 8"
   fi
-  backbones_to_pretrain=$(local/experiment/list_systems.py --systems "$systems" pretraining)
-  [ -z "$backbones_to_pretrain" ] || set_speaker_data
+  models_to_pretrain=$(local/experiment/list_systems.py --systems "$systems" --seeds "$seeds" \
+    --pretrain-seeds "$pretrain_seeds" pretraining)
+  if [ "$models_to_pretrain" ]; then
+    set_speaker_data
+  else
+    [ -z "$pretrain_seeds" ] || die "--pretrain-seeds $pretrain_seeds: none of --systems starts from a pre-training"
+  fi
 
   # Configuration files
   conf=conf
@@ -76,7 +81,7 @@ check_options() {
 # audio_summary: how many utterances sound wrong or are copies of others, and where they are named.
 audio_summary() {
   local data file
-  for data in "$emotion_data" ${backbones_to_pretrain:+"$speaker_data"}; do
+  for data in "$emotion_data" ${models_to_pretrain:+"$speaker_data"}; do
     file=$data/utt2audio_problem
     [ ! -s "$file" ] || echo "Doubtful audio:    $(wc -l < "$file") utterances are silent, clipped or constant: $(printf %q "$file")"
     file=$data/duplicates
@@ -97,7 +102,7 @@ Table:             $exp/RESULTS
 Result lines:      grep WF1 $exp/*/*/RESULT
 Per utterance:     $exp/<system>/<fold>/score/per_utt (utt ref hyp p1 …, classes in score/classes)
 Training curves:   $exp/<system>/<fold>/log/epochs.tsv
-Data, logs:        $data, $data/log/, $exp/log/, $exp/pretrain_*.log
+Data, logs:        $data, $data/log/, $exp/log/
 TXT
   audio_summary
   if [ "$stop_stage" -ge 7 ]; then

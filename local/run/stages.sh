@@ -42,7 +42,8 @@ undo_stages() {
     [ "$stage" -gt 3 ] || [ ! -e "$data/.source.json" ] || claim_data_dir "$data" "of --stage $stage"
   done
   {
-    printf -- '--%s\n' "stage=$stage" "stop-stage=$stop_stage" "systems=$systems" "ablations=$ablations" "seeds=$seeds"
+    printf -- '--%s\n' "stage=$stage" "stop-stage=$stop_stage" "systems=$systems" "ablations=$ablations" "seeds=$seeds" \
+      "pretrain-seeds=$pretrain_seeds"
     markers_from "$stage"
   } > "$exp_dir/.redo.new"
   mv "$exp_dir/.redo.new" "$exp_dir/.redo"

@@ -1,7 +1,8 @@
 # shellcheck shell=bash disable=SC2034,SC2154
 # The jobs of stages 4 to 8, and what is said of those that failed; sourced by run.sh, whose variables these are.
 
-# plan_training: what training jobs ask of the runner, and how pre-training starts.
+# plan_training: what training jobs ask of the runner, and how pre-training starts. On GPUs a single pre-training takes
+# all of them, several take one each, as fine-tuning does.
 plan_training() {
   launch=()
   [ "$num_nodes" -eq 1 ] || [ "$cmd_backend" = slurm ] || die "--num-nodes $num_nodes is for --cmd-backend slurm"
@@ -10,17 +11,21 @@ plan_training() {
     [ "$num_nodes" -eq 1 ] || die "--num-nodes $num_nodes needs --ngpu"
     device=cpu
     num_threads=${num_threads:-$nj}
-    pretrain_resources=(--num-threads "$num_threads")
+    pretrain_resources=(--num-threads "$num_threads" --max-jobs-run $((nj > num_threads ? nj / num_threads : 1)))
     finetune_resources=(--max-jobs-run "$nj")
     return
   fi
   require_gpus
   device=cuda
   num_threads=1
-  pretrain_resources=(--gpu "$ngpu" --num-threads "$ngpu")
   finetune_resources=(--gpu 1 --max-jobs-run $((ngpu * num_nodes * jobs_per_gpu)))
-  [ "$num_nodes" -eq 1 ] || pretrain_resources+=(--num-nodes "$num_nodes")
   [ "$jobs_per_gpu" -eq 1 ] || finetune_resources+=(--jobs-per-gpu "$jobs_per_gpu")
+  if [ "$(wc -l <<< "$models_to_pretrain")" -gt 1 ]; then
+    pretrain_resources=("${finetune_resources[@]}")
+    return
+  fi
+  pretrain_resources=(--gpu "$ngpu" --num-threads "$ngpu")
+  [ "$num_nodes" -eq 1 ] || pretrain_resources+=(--num-nodes "$num_nodes")
   [ $((ngpu * num_nodes)) -eq 1 ] || launch=(steps/launch_distributed.py --nproc-per-node "$ngpu")
 }
 
@@ -33,11 +38,27 @@ require_gpus() {
     "leave --ngpu out, or use a machine or a --cmd-backend that has them"
 }
 
+# pretrain: make the pre-trained models, an array of jobs whose commands are in EXP/tasks, and show their results.
+pretrain() {
+  local backbone seed name dirs=() task
+  mkdir -p "$exp_dir/tasks"
+  while read -r backbone seed name; do
+    dirs+=("$exp_dir/$name")
+    task=$exp_dir/tasks/pretrain.${#dirs[@]}.sh
+    printf '%q ' exec "${launch[@]}" steps/pretrain.py --config "$pretrain_config" --backbone "$backbone" \
+      --seed "$seed" --device "$device" --num-threads "$num_threads" "$speaker_data" "$exp_dir/$name" > "$task"
+  done <<< "$models_to_pretrain"
+  log "pre-trained models: ${dirs[*]}; logs in $exp_dir/log/pretrain.*.log"
+  $cuda_cmd "${pretrain_resources[@]}" JOB=1:"${#dirs[@]}" "$exp_dir/log/pretrain.JOB.log" \
+    bash -x "$exp_dir/tasks/pretrain.JOB.sh"
+  cat "${dirs[@]/%//RESULT}"
+}
+
 # finetune SYSTEMS: train and score what is not there of each fold of each system and seed.
 finetune() {
   local num_tasks
-  num_tasks=$(local/experiment/plan_finetuning.py --systems "$1" --seeds "$seeds" --finetune-config "$finetune_config" \
-    --device "$device" "$emotion_data" "$exp_dir" "$exp_dir/tasks")
+  num_tasks=$(local/experiment/plan_finetuning.py --systems "$1" --seeds "$seeds" --pretrain-seeds "$pretrain_seeds" \
+    --finetune-config "$finetune_config" --device "$device" "$emotion_data" "$exp_dir" "$exp_dir/tasks")
   log "$num_tasks trainings to do, what is done is kept; logs in $exp_dir/log/finetune.*.log"
   [ "$num_tasks" -gt 0 ] || return 0
   if [ "$device" = cuda ]; then  # where a training takes about as long as starting a process

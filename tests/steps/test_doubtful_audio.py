@@ -301,7 +301,7 @@ def test_the_closing_summary_counts_them(copies, tmp_path):
     data = shutil.copytree(copies[0], tmp_path / "my data")
     quoted = str(data).replace(" ", "\\ ")
     (data / "utt2audio_problem").write_text("a silent\nb clipped\n")
-    code = ". local/run/functions.sh; emotion_data=$1; speaker_data=$2; backbones_to_pretrain=vgg5; duplicates=keep; "
+    code = ". local/run/functions.sh; emotion_data=$1; speaker_data=$2; models_to_pretrain=vgg5; duplicates=keep; "
     result = subprocess.run(["bash", "-euc", code + "audio_summary", "bash", data, tmp_path], capture_output=True,
                             text=True, check=True)
     assert result.stdout.splitlines() == [

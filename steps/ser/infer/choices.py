@@ -76,6 +76,8 @@ def choices_of(config: Mapping[str, Any], kinds: "Kinds" = FINETUNING, protocol:
     if pretraining:
         words["pretraining"] = (f"pretrain {pretraining['dataset']} {pretraining['num_speakers']} spk "
                                 f"{_digest_of_pretraining(pretraining)}")
+        if pretraining.get("seed"):
+            words["pretraining"] += f" seed {pretraining['seed']}"
     for name, kind in _FEATURES.items():
         for option, value in _unusual(kind, _feature_options(name, features.get(name, ""))).items():
             words[f"{name} {option}"] = f"{option.replace('_', '-')} {_word(value)}"

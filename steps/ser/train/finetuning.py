@@ -201,8 +201,8 @@ def initial_model(task: Task, data: FoldData, bank: FeatureBank) -> tuple[Emotio
     -------
     model : EmotionModel
     pretraining : dict
-        Identity, dataset, num_speakers and options_digest of the pre-training; empty for an extractor that starts at
-        random.
+        Identity, dataset, num_speakers, seed, data_stamp and options_digest of the pre-training; empty for an extractor
+        that starts at random.
 
     Raises
     ------
@@ -250,4 +250,5 @@ def _load_extractor(model: EmotionModel, task: Task, pretrained_dir: str) -> dic
     if unexpected or any(not name.startswith("ad.") and ".adapter." not in name for name in missing):
         raise UserError(f"{pretrained_dir}/best.safetensors: does not fit the extractor {task.model.backbone}")
     return {**{key: pretrained[key] for key in ("identity", "dataset", "num_speakers")},
+            **{key: pretrained["options"][key] for key in ("seed", "data_stamp")},
             "options_digest": pretrained.get("options_digest")}  # one of a version before has none

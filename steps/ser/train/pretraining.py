@@ -12,6 +12,7 @@ from ser.base.conf import option
 from ser.base.device import explain_out_of_memory, place
 from ser.base.errors import UserError
 from ser.base.files import write_text
+from ser.base.log import log
 from ser.base.processes import is_main
 from ser.data.data_dir import read_dataset, read_table
 from ser.data.feature_bank import load_bank
@@ -20,6 +21,7 @@ from ser.data.normalization import PER_UTTERANCE, corpus_statistics
 from ser.infer.choices import choices_of, options_digest
 from ser.infer.posteriors import posteriors
 from ser.infer.results_file import NAME, PretrainResults, pretraining_line, write_results
+from ser.infer.verification import held_out_eer
 from ser.model_dir.checkpoint import load_config
 from ser.model_dir.data_stamp import stamp_data
 from ser.model_dir.record import MadeFrom, begin_model_dir, feature_configuration, is_done, require_own
@@ -54,7 +56,7 @@ class PretrainConfig:
 @explain_out_of_memory()
 def pretrain(model_dir: str | Path, data_dir: str | Path, config: PretrainConfig, *, seed: int, device: torch.device,
              precision: str, restart: bool, fast: bool = True, save_every: float = 10.0) -> bool:
-    """Train a speaker model on data_dir/identification/train and measure it on …/valid.
+    """Train a speaker model on data_dir/identification/train; measure identification and verification on …/valid.
 
     Inside ser.train.distributed.group() it is called by every process; the first one writes.
 
@@ -136,8 +138,15 @@ def pretrain(model_dir: str | Path, data_dir: str | Path, config: PretrainConfig
     # Score.
     if is_main():
         trained = choices_of(load_config(model_dir), (PretrainConfig,), protocol="identification")
-        results = PretrainResults(trained, made_from.data.of_data, trainer.best, len(valid), len(training_speakers))
+        model.load_state_dict(trainer.best_weights)
+        eer, trials = held_out_eer(model, bank, valid, speakers[valid].cpu())
+        if eer is None:
+            log("no equal error rate: no speaker has two held-out utterances, or all are of one speaker")
+        results = PretrainResults(trained, made_from.data.of_data, trainer.best, len(valid), len(training_speakers),
+                                  eer, trials)
         write_results(Path(model_dir) / NAME, results)
-        write_text(Path(model_dir) / "RESULT", pretraining_line(results, model_dir))
+        line = pretraining_line(results, model_dir)
+        log(line.strip())
+        write_text(Path(model_dir) / "RESULT", line)
         trainer.forget_state()
     return True

@@ -100,9 +100,9 @@ def test_a_pretraining_says_the_same_in_both_files_wherever_it_is(tiny, tmp_path
     config = json.loads((tmp_path / "a" / "config.json").read_text())
     line = (tmp_path / "a" / "RESULT").read_text()
     assert line == (f"%IDACC {results.accuracy:.2f} [ best of 1 epochs on {results.utterances} held-out utterances, "
-                    "4 speakers, seed 0, source-2 identification, backbone vgg5 41mel feature-norm utterance-mean "
-                    f"crop 40 epochs 1 batch-size 16 lr 0.002, fp32 cpu, options {config['options_digest']} ] "
-                    f"{tmp_path}/a\n")
+                    "4 speakers, EER none, seed 0, source-2 identification, backbone vgg5 41mel feature-norm "
+                    "utterance-mean crop 40 epochs 1 batch-size 16 lr 0.002, fp32 cpu, "
+                    f"options {config['options_digest']} ] {tmp_path}/a\n")
     assert results.data_stamp == config["options"]["data_stamp"] and results.trained.pretraining == {}
     assert results.trained.options_digest == config["options_digest"]
     assert asdict(results.trained)["options"] == {name: config["options"][name] for name in results.trained.options}

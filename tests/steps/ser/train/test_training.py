@@ -44,7 +44,8 @@ def pretrained(tiny, tmp_path_factory):
 
 
 def test_pretraining_leaves_a_model_directory(pretrained):
-    assert re.fullmatch(r"%IDACC [\d.]+ \[ best of 3 epochs on \d+ held-out utterances, 4 speakers, seed 0, .* \] .*\n",
+    assert re.fullmatch(r"%IDACC [\d.]+ \[ best of 3 epochs on \d+ held-out utterances, 4 speakers, EER none, "
+                        r"seed 0, .* \] .*\n",
                         (pretrained / "RESULT").read_text())
     names = {path.name for path in pretrained.iterdir()}
     assert names == {"RESULT", "results.json", "best.safetensors", "last.safetensors", "config.json", "log"}
