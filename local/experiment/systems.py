@@ -7,6 +7,8 @@ from pathlib import Path
 
 from ser.base.errors import UserError
 
+NETWORK_SCRIPT = "steps/finetune.py"
+
 
 @dataclass(frozen=True)
 class System:
@@ -17,7 +19,9 @@ class System:
     name, backbone, method : str
         The name of its directory, and what tables call it.
     options : tuple of str
-        What steps/finetune.py is told.
+        What its script is told.
+    script : str
+        What trains it.
     reference : str or None
         The system of which it is an ablation.
     """
@@ -26,7 +30,18 @@ class System:
     backbone: str
     method: str
     options: tuple[str, ...]
+    script: str = NETWORK_SCRIPT
     reference: str | None = None
+
+    @property
+    def has_network(self) -> bool:
+        """Whether there are epochs, weights and spaces to look at."""
+        return self.script == NETWORK_SCRIPT
+
+    @property
+    def needs_functionals(self) -> bool:
+        """Whether it learns from functionals.scp."""
+        return "--classifier=svm" in self.options
 
     @property
     def pretrained(self) -> str | None:
@@ -39,7 +54,7 @@ class System:
         return any(word.startswith("--ad-after=") for word in self.options) and "--attention=none" not in self.options
 
     def options_for(self, exp: str) -> list[str]:
-        """Options of steps/finetune.py for an experiment directory."""
+        """Options of its script for an experiment directory."""
         return [word.replace("=EXP/", f"={exp}/") for word in self.options]
 
     def directory(self, exp: str, seed: str | int) -> str:
@@ -59,13 +74,19 @@ def read_systems() -> dict[str, System]:
     Raises
     ------
     UserError
-        A line has too few words, a name that another line has, or changes a system that is not there.
+        A line has too few words, a name that another line has, names a script or changes a system that is not there.
     """
-    conf = Path(os.environ.get("SER_ROOT", ".")) / "conf"
+    root = Path(os.environ.get("SER_ROOT", "."))
     systems: dict[str, System] = {}
-    for _, (name, backbone, method, *options) in _lines(conf / "systems.conf", "backbone", systems):
-        systems[name] = System(name, backbone, method, tuple(options))
-    return systems | _read_ablations(conf / "ablations.conf", systems)
+    for place, (name, backbone, method, *options) in _lines(root / "conf" / "systems.conf", "backbone", systems):
+        script = NETWORK_SCRIPT
+        if not options[0].startswith("--"):
+            script = options.pop(0)
+            if not (root / script).is_file():
+                raise UserError(f"{place}: {script}: no such script; begin with one of steps/, or with options of "
+                                f"{NETWORK_SCRIPT}")
+        systems[name] = System(name, backbone, method, tuple(options), script)
+    return systems | _read_ablations(root / "conf" / "ablations.conf", systems)
 
 
 def _read_ablations(path: Path, systems: dict[str, System]) -> dict[str, System]:
@@ -74,7 +95,8 @@ def _read_ablations(path: Path, systems: dict[str, System]) -> dict[str, System]
         if changes not in systems:
             raise UserError(f"{place}: changes {changes}, which conf/systems.conf does not have")
         reference = systems[changes]
-        ablations[name] = System(name, reference.backbone, method, changed(reference.options, options), changes)
+        ablations[name] = System(name, reference.backbone, method, changed(reference.options, options),
+                                 reference.script, changes)
     return ablations
 
 
