@@ -57,6 +57,11 @@ class Experiment(Setting):
     def setting(self) -> Setting:
         return Setting(self.dataset, self.protocol, self.folds, self.seeds)
 
+    @property
+    def networks(self) -> list[System]:
+        """The systems that have epochs, weights and spaces to look at."""
+        return [system for system in self.systems if system.has_network]
+
     def directories(self, system: System) -> list[str]:
         """The directories of a system's seeds; the folds of each are below it."""
         return [system.directory(self.exp, seed) for seed in self.seeds]

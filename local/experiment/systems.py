@@ -8,6 +8,7 @@ from pathlib import Path
 from ser.base.errors import UserError
 
 NETWORK_SCRIPT = "steps/finetune.py"
+SCRIPTS = (NETWORK_SCRIPT, "steps/train_classical.py")
 
 
 @dataclass(frozen=True)
@@ -74,19 +75,20 @@ def read_systems() -> dict[str, System]:
     Raises
     ------
     UserError
-        A line has too few words, a name that another line has, names a script or changes a system that is not there.
+        A line has too few words, a name that another line has, names another script, or changes a system that is
+        not there.
     """
-    root = Path(os.environ.get("SER_ROOT", "."))
+    conf = Path(os.environ.get("SER_ROOT", ".")) / "conf"
     systems: dict[str, System] = {}
-    for place, (name, backbone, method, *options) in _lines(root / "conf" / "systems.conf", "backbone", systems):
+    for place, (name, backbone, method, *options) in _lines(conf / "systems.conf", "backbone", systems):
         script = NETWORK_SCRIPT
         if not options[0].startswith("--"):
             script = options.pop(0)
-            if not (root / script).is_file():
-                raise UserError(f"{place}: {script}: no such script; begin with one of steps/, or with options of "
-                                f"{NETWORK_SCRIPT}")
+            if script not in SCRIPTS:
+                raise UserError(f"{place}: nothing is trained with {script}; begin with options of {NETWORK_SCRIPT}, "
+                                f"or with one of {' '.join(SCRIPTS)}")
         systems[name] = System(name, backbone, method, tuple(options), script)
-    return systems | _read_ablations(root / "conf" / "ablations.conf", systems)
+    return systems | _read_ablations(conf / "ablations.conf", systems)
 
 
 def _read_ablations(path: Path, systems: dict[str, System]) -> dict[str, System]:

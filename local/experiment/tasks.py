@@ -3,10 +3,11 @@
 import re
 from pathlib import Path
 
+from local.experiment.systems import SCRIPTS
 from options import write_conf
 from ser.base.errors import UserError
 
-_KINDS = ("finetune", "analyse")
+_KINDS = (*(Path(script).stem for script in SCRIPTS), "analyse")
 
 
 class TaskFolder:
@@ -17,7 +18,7 @@ class TaskFolder:
     folder : Path
         Made when it is not there.
     kind : str
-        `finetune` or `analyse`.
+        The script of steps/ that does them, one of _KINDS.
 
     Raises
     ------

@@ -58,7 +58,8 @@ def _of_the_data(results: FoldResults) -> dict[str, Any]:
 def _of_the_system(results: FoldResults) -> dict[str, Any]:
     """What folds and seeds of a system have in common."""
     return {"options or precision": results.trained.options_digest,
-            "pre-training": results.trained.pretraining.get("identity")}
+            "pre-training": results.trained.pretraining.get("identity"),
+            "functionals": results.trained.options.get("functionals")}
 
 
 def _require_same(origins: Mapping[str, Mapping[str, Any]]) -> None:

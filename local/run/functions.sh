@@ -53,6 +53,7 @@ check_options() {
   fi
   backbones_to_pretrain=$(local/experiment/list_systems.py --systems "$systems" pretraining)
   [ -z "$backbones_to_pretrain" ] || set_speaker_data
+  with_functionals=$(local/experiment/list_systems.py --systems "$systems" functionals)
 
   # Configuration files
   conf=conf
