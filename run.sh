@@ -30,7 +30,7 @@ subsets=train-clean-100             # NAMES: LibriSpeech: its folders
 protocol=                           # WORD: 10fold, 5fold, loso, kfold, auto (default: 10fold for IEMOCAP, else auto)
 num_folds=5                         # N: of kfold
 duplicates=drop                     # WORD: copies of a recording: drop, or keep (never in two parts of a fold)
-systems="resnet18_baseline resnet18_pretrain resnet18_pretrain_ad vgg5_baseline vgg5_ad"  # NAMES: of conf/systems.conf
+systems="resnet18_baseline resnet18_pretrain resnet18_pretrain_ad vgg5_baseline vgg5_ad svm_functionals majority"  # NAMES: of conf/systems.conf
 ablations=                          # NAMES: of conf/ablations.conf, for stage 8 (default: all of --systems)
 seeds=0                             # NUMBERS: one complete table row is made of each
 pretrain_seeds=                     # NUMBERS: of the pre-training, one for each of --seeds, or one (default: --seeds)
@@ -50,7 +50,7 @@ finetune_config=                    # FILE: options of steps/finetune.py (defaul
 read_corpora  # makes the options --iemocap, --voxceleb1 … of conf/corpora.conf
 
 help_message="Usage: ./run.sh [options]
-  ./run.sh                                                 synthetic mini corpora, all five systems, on the CPU
+  ./run.sh                                                 synthetic mini corpora, seven systems, on the CPU
   ./run.sh --corpus iemocap --iemocap DIR --voxceleb1 DIR  the paper's corpora
   ./run.sh --corpus cremad --cremad DIR --librispeech DIR  open ones
   ./run.sh --ser-data DIR --pretrain-data DIR              Kaldi data directories of your own
@@ -105,6 +105,10 @@ for data in "${data_dirs[@]}"; do
     end
   fi
 done
+if [ "$with_functionals" ] && begin 2 "functionals of $emotion_data" "$emotion_data/.done.2.functionals" functionals-1; then
+  steps/make_functionals.sh --nj "$nj" --cmd "$train_cmd" "$emotion_data"
+  end
+fi
 
 if begin 3 "folds of $emotion_data" "$emotion_data/.done.3" "$protocol $num_folds $duplicates"; then
   local/make_folds.py --protocol "$protocol" --num-folds "$num_folds" --duplicates "$duplicates" \

@@ -67,6 +67,11 @@ class Experiment(Setting):
     data: str
     systems: list[System]
 
+    @property
+    def networks(self) -> list[System]:
+        """The systems that have epochs, weights and spaces to look at."""
+        return [system for system in self.systems if system.has_network]
+
     def directories(self, system: System) -> list[str]:
         """The directories of a system's seeds; the folds of each are below it."""
         return [system.directory(self.exp, seed) for seed in self.seeds]

@@ -3,6 +3,7 @@
 
     pretraining  the pre-trained models that they start from: backbone, seed and name below EXP of each, one a line
     ablations    the ablations that stage 8 trains, in one line: those named, or all that change one of the systems
+    functionals  those that learn from functionals.scp, in one line
     attention    the model directory of each system with an attention, one a line: the first seed and fold
 """
 
@@ -50,7 +51,7 @@ def main() -> None:
                         help="of conf/ablations.conf, quoted, separated by spaces (default: all of --systems)")
     parser.add_argument("--seeds", default="0", metavar="NUMBERS", help="quoted, separated by spaces (default: 0)")
     add_pretrain_seeds(parser)
-    parser.add_argument("what", choices=("pretraining", "ablations", "attention"))
+    parser.add_argument("what", choices=("pretraining", "ablations", "functionals", "attention"))
     parser.add_argument("data", nargs="?", help="data directory with folds, for attention")
     parser.add_argument("exp", nargs="?", help="experiment directory, for attention")
     args = parser.parse_args()
@@ -61,6 +62,8 @@ def main() -> None:
             print(start.removeprefix("pretrain_"), seed, name)
     elif args.what == "ablations":
         print(*(system.name for system in choose_ablations(systems, args.ablations.split())))
+    elif args.what == "functionals":
+        print(*(system.name for system in systems if system.needs_functionals))
     elif not args.exp:
         parser.error("attention takes a data directory and an experiment directory")
     else:

@@ -6,10 +6,11 @@ The folder also has pretrain.1.sh, …, the commands of run.sh's pre-trainings.
 import re
 from pathlib import Path
 
+from local.experiment.systems import SCRIPTS
 from options import write_conf
 from ser.base.errors import UserError
 
-_KINDS = ("finetune", "analyse")
+_KINDS = (*(Path(script).stem for script in SCRIPTS), "analyse")
 
 
 class TaskFolder:
@@ -20,7 +21,7 @@ class TaskFolder:
     folder : Path
         Made when it is not there.
     kind : str
-        `finetune` or `analyse`.
+        The script of steps/ that does them, one of _KINDS.
 
     Raises
     ------

@@ -29,7 +29,7 @@ from local.experiment.systems import of_seed
 from local.results.same_origin import require_one_origin
 from options import OptionParser, run
 from ser.analysis.figures import PALETTE, WIDTH, put_title, save, title_of
-from ser.analysis.left_out import parts
+from ser.analysis.left_out import Undrawable, parts
 from ser.base.errors import UserError
 from ser.infer.results_file import read_fold_results
 
@@ -198,20 +198,22 @@ def main() -> None:
     out = Path(experiment.exp) / "analysis"
     with parts(out / "curves.png"):
         make_curves(experiment, out)
-    print(f"make_curves.py: made {out}/curves.png and {out}/tensorboard")
 
 
 def make_curves(experiment: Experiment, out: Path) -> None:
     """Write curves.png and tensorboard into a folder; raises UserError."""
+    if not experiment.networks:
+        raise Undrawable("no system has a network")
     exp = Path(experiment.exp)
     curves = pretraining_curves(experiment)
-    for system in experiment.systems:
+    for system in experiment.networks:
         directories = experiment.models(system).values()
         curves.append(read_curves(system.name, "wf1", {str(Path(directory).relative_to(exp)): directory
                                                        for directory in directories}))
     write_tensorboard(out / "tensorboard", curves)
     title = title_of(f"training curves, {experiment.heading}", experiment.dataset)
     save(draw(curves, title), out / "curves.png")
+    print(f"make_curves.py: made {out}/curves.png and {out}/tensorboard")
 
 
 if __name__ == "__main__":

@@ -156,7 +156,7 @@ def main() -> None:
 
 def make_figure1(experiment: Experiment, args: argparse.Namespace, out: Path) -> None:
     """Write figure1.png, figure1.pdf and figure1.tsv into a folder; raises UserError."""
-    pair = find_pair(experiment.systems)
+    pair = find_pair(experiment.networks)
     if not pair:
         raise Undrawable(f"{args.systems} holds no system with AD beside the same one without")
 

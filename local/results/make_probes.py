@@ -234,8 +234,10 @@ def main() -> None:
 
 def make_probes(experiment: Experiment, setting: Setting, out: Path) -> None:
     """Write the tables into a folder; raises UserError."""
-    models = {(system.name, *key): directory for system in experiment.systems
+    models = {(system.name, *key): directory for system in experiment.networks
               for key, directory in experiment.models(system).items()}
+    if not models:
+        raise Undrawable("no system has a network")
     probes = gather("probes.tsv", models)
     if not probes:
         raise Undrawable("no fold has two labels to tell apart")

@@ -193,12 +193,12 @@ def package_table() -> Block:
 
 def making_section(experiment: Experiment, configs: Configs) -> Section:
     """Commands, systems, configuration and environment."""
-    systems = [[system.name, system.backbone, system.method, " ".join(system.options)]
+    systems = [[system.name, system.backbone, system.method, " ".join([system.script, *system.options])]
                for system in experiment.systems]
     return Section("How it was made", [
         Block("heading", ["Commands"]), *command_blocks(experiment.exp),
         Block("heading", ["Systems"]),
-        Block.table([["system", "backbone", "method", "options of steps/finetune.py"], *systems]),
+        Block.table([["system", "backbone", "method", "made with"], *systems]),
         Block("heading", ["Configuration"]), *configuration_blocks(configs),
         Block("heading", ["Environment"]), environment_table(configs),
         Block("details", [package_table()], "Packages that made this report")])

@@ -10,11 +10,12 @@ import recipe_environment
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 
 from local.experiment.experiment import Experiment, Setting, add_experiment_options, open_experiment
-from local.experiment.systems import System
+from local.experiment.systems import System, read_systems
 from local.results.blocks import Block, as_text
 from local.results.predictions import Predictions, read_predictions
 from local.results.published import PROPOSED, TABLE_2, TABLE_3, is_the_papers
@@ -30,8 +31,8 @@ HEADING = ["system", "backbone", "method", "WF1 pooled", "CI95", "WF1 folds", "U
 DEFINITION = ("""\
 WF1 is the F1 of each class weighted by its share of the utterances (scikit-learn's average='weighted'), UA the mean
 recall of the classes, WA the share of correct utterances, all in percent. 'pooled' scores the test utterances of all
-folds together, 'folds' is the mean over the folds; every test speaker is unseen, and the epoch is picked on another
-speaker. With several seeds: mean and standard deviation.""", f"""\
+folds together, 'folds' is the mean over the folds; every test speaker is unseen, and the epoch of a network is picked on
+another speaker. With several seeds: mean and standard deviation.""", f"""\
 CI95 is a 95 % interval of the pooled WF1: percentiles of {RESAMPLES} bootstrap resamples, random seed {RANDOM_SEED}.
 Resampled are utterances, with replacement within each speaker, so that every speaker keeps the same number of them. An
 utterance is drawn with its predictions of all seeds, and a resample is scored as the mean over the seeds. It says how
@@ -160,14 +161,27 @@ def table_3(systems: list[SystemResults]) -> Block:
     return Block.table(rows)
 
 
+def beaten_networks(systems: list[SystemResults]) -> list[Block]:
+    """A sentence for each system without a network that some networks are below, if there are such."""
+    table = read_systems()
+    networks = [each for each in systems if each.system in table and table[each.system].has_network]
+    sentences = []
+    for opponent in (each for each in systems if each.system in table and each not in networks):
+        below = [each.system for each in networks if fmean(each.wf1) < fmean(opponent.wf1)]
+        if below:
+            sentences.append(f"{opponent.system}, which has no network, is above {', '.join(below)}.")
+    return [Block.paragraph(*sentences)] if sentences else []
+
+
 def blocks_of(table: ResultsTable) -> list[Block]:
     """What RESULTS says, for its text and for the report."""
-    definition = Block.paragraph(*DEFINITION)
+    after_table = [*beaten_networks(table.systems), Block.paragraph(*DEFINITION)]
     if not is_the_papers(table.setting.dataset):
-        return [Block.table([HEADING, *map(row_of, table.systems)]), definition]
+        return [Block.table([HEADING, *map(row_of, table.systems)]), *after_table]
     heading = [*HEADING, "paper, Table 2"]
     rows = [[*row_of(each), TABLE_2.get(each.system, "")] for each in table.systems]
-    return [Block.table([heading, *rows]), Block.paragraph("Table 3 of the paper"), table_3(table.systems), definition]
+    return [Block.table([heading, *rows]), Block.paragraph("Table 3 of the paper"), table_3(table.systems),
+            *after_table]
 
 
 def main() -> None:

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections import Counter
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +47,11 @@ def stamp_blocks(experiment: Experiment, configs: Configs) -> list[Block]:
     """The checksums of data and lists of each fold, and how many models were trained on just that."""
     rows: list[list[str]] = []
     changed: list[str] = []
-    norms = [config["options"].get("feature_norm", "none") for config in configs.values()]
+    norms = [config["options"]["feature_norm"] for config in configs.values() if "feature_norm" in config["options"]]
     for fold in experiment.folds:
-        stamp = stamp_data(experiment.data, f"folds/{fold}", norms[0])
+        stamp = stamp_data(experiment.data, f"folds/{fold}", next(iter(norms), "none"))
         models = [config for directory, config in configs.items() if Path(directory).name == fold]
-        same = sum(config.get("data") == asdict(stamp) for config in models)
+        same = sum(not stamp.changes_since(config.get("data", {})) for config in models)
         rows.append([fold, stamp.of_data, stamp.lists, f"{same} of {len(models)}"])
         changed += [fold] * (same < len(models))
     warning = Block("warning", [f"Models of {', '.join(changed)} were trained on other data than {experiment.data} "

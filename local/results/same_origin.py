@@ -76,7 +76,8 @@ def _of_the_data(results: FoldResults) -> dict[str, Any]:
 def _of_the_system(results: FoldResults) -> dict[str, Any]:
     """What folds and seeds of a system have in common."""
     return {"options or precision": results.trained.options_digest,
-            "data of the pre-training": results.trained.pretraining.get("data_stamp")}
+            "data of the pre-training": results.trained.pretraining.get("data_stamp"),
+            "functionals": results.trained.options.get("functionals")}
 
 
 def _of_the_seed(results: FoldResults) -> dict[str, Any]:

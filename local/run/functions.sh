@@ -58,6 +58,7 @@ check_options() {
   else
     [ -z "$pretrain_seeds" ] || die "--pretrain-seeds $pretrain_seeds: none of --systems starts from a pre-training"
   fi
+  with_functionals=$(local/experiment/list_systems.py --systems "$systems" functionals)
 
   # Configuration files
   conf=conf

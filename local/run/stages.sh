@@ -58,6 +58,7 @@ markers_from() {
     case $number in
       0) [ "$corpus" != mini ] || echo "--marker=$mini_root/.done" ;;
       1) printf -- '--marker=%s/.source.json\n' "${data_dirs[@]}" ;;
+      2) printf -- '--marker=%s\n' "${data_dirs[@]/%//.done.2}" "$emotion_data/.done.2.functionals" ;;
       *) printf -- "--marker=%s/.done.$number\n" "${data_dirs[@]}" ;;
     esac
   done
@@ -95,8 +96,8 @@ begin_if() {
   marker=$4
   mkdir -p "${marker%/*}"
   case ${marker##*/} in
-    .source.json) rm -f "${marker%/*}"/.done.[23] ;;
-    .done.2) rm -f "${marker%/*}/.done.3" ;;
+    .source.json) rm -f "${marker%/*}"/.done.[23]* ;;
+    .done.2) rm -f "${marker%/*}"/.done.{2.functionals,3} ;;
   esac
   rm -f "$marker"
 }

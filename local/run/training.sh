@@ -56,22 +56,36 @@ pretrain() {
 
 # finetune SYSTEMS: train and score what is not there of each fold of each system and seed.
 finetune() {
-  local num_tasks
+  local num_tasks failed=false
   num_tasks=$(local/experiment/plan_finetuning.py --systems "$1" --seeds "$seeds" --pretrain-seeds "$pretrain_seeds" \
     --finetune-config "$finetune_config" --device "$device" "$emotion_data" "$exp_dir" "$exp_dir/tasks")
-  log "$num_tasks trainings to do, what is done is kept; logs in $exp_dir/log/finetune.*.log"
-  [ "$num_tasks" -gt 0 ] || return 0
-  if [ "$device" = cuda ]; then  # where a training takes about as long as starting a process
-    local shares=$((ngpu * num_nodes * jobs_per_gpu))
-    shares=$((shares < num_tasks ? shares : num_tasks))
-    rm -f "$exp_dir"/log/finetune.*.log
-    $cuda_cmd "${finetune_resources[@]}" JOB=1:"$shares" "$exp_dir/log/finetune_share.JOB.log" \
-      steps/finetune_tasks.py --job JOB --num-jobs "$shares" "$exp_dir/tasks" "$exp_dir/log" ||
-      report_failed_tasks "$num_tasks"
+  log "$num_tasks trainings to do, what is done is kept; logs in $exp_dir/log/{finetune,train_classical}.*.log"
+  # shellcheck disable=SC2086 # a command and its options
+  train_in_shares train_classical "$nj" $train_cmd --max-jobs-run "$nj" || failed=true
+  if [ "$device" = cuda ]; then
+    # shellcheck disable=SC2086 # a command and its options
+    train_in_shares finetune $((ngpu * num_nodes * jobs_per_gpu)) $cuda_cmd "${finetune_resources[@]}" || failed=true
   else
-    $cuda_cmd "${finetune_resources[@]}" JOB=1:"$num_tasks" "$exp_dir/log/finetune.JOB.log" \
-      steps/finetune.py --config "$exp_dir/tasks/finetune.JOB.conf" || report_failed_tasks "$num_tasks"
+    num_tasks=$(count_tasks finetune)
+    [ "$num_tasks" -eq 0 ] || $cuda_cmd "${finetune_resources[@]}" JOB=1:"$num_tasks" "$exp_dir/log/finetune.JOB.log" \
+      steps/finetune.py --config "$exp_dir/tasks/finetune.JOB.conf" || failed=true
   fi
+  ! $failed || report_failed_tasks
+}
+
+# count_tasks SCRIPT: how many trainings by a script of steps/ are planned.
+count_tasks() { find "$exp_dir/tasks" -name "$1.*.conf" | wc -l; }
+
+# train_in_shares SCRIPT SHARES RUNNER...: do the trainings by a script of steps/ in so many processes, where one training
+# takes about as long as starting a process.
+train_in_shares() {
+  local shares num_tasks
+  num_tasks=$(count_tasks "$1")
+  [ "$num_tasks" -gt 0 ] || return 0
+  shares=$(($2 < num_tasks ? $2 : num_tasks))
+  rm -f "$exp_dir/log/$1".*.log
+  "${@:3}" JOB=1:"$shares" "$exp_dir/log/$1_share.JOB.log" \
+    steps/finetune_tasks.py --script "$1" --job JOB --num-jobs "$shares" "$exp_dir/tasks" "$exp_dir/log"
 }
 
 failed_parts=
@@ -108,14 +122,17 @@ failure_reason() {
   echo "$(grep -Ev '^(# (Accounting:|Finished at|Ended \().*|#? *)$' "$1" | tail -n 1)$code"
 }
 
-# report_failed_tasks N: say which trainings failed, why, and how to do them again; ten of them here, all in a file.
+# report_failed_tasks: say which trainings failed, why, and how to do them again; ten of them here, all in a file.
 report_failed_tasks() {
-  local n dir log failed=$exp_dir/log/failed count
-  for n in $(seq "$1"); do
-    dir=$(sed -n 's/^--dir=//p' "$exp_dir/tasks/finetune.$n.conf")
-    log=$exp_dir/log/finetune.$n.log
-    [ -f "$dir/RESULT" ] || echo "run.sh: failed: $dir: $(failure_reason "$log"); log $log; alone, once mended:" \
-      "steps/finetune.py --config $(printf %q "$exp_dir/tasks/finetune.$n.conf")"
+  local script n task dir log failed=$exp_dir/log/failed count
+  for script in train_classical finetune; do
+    for n in $(seq "$(count_tasks "$script")"); do
+      task=$exp_dir/tasks/$script.$n.conf
+      dir=$(sed -n 's/^--dir=//p' "$task")
+      log=$exp_dir/log/$script.$n.log
+      [ -f "$dir/RESULT" ] || echo "run.sh: failed: $dir: $(failure_reason "$log"); log $log; alone, once mended:" \
+        "steps/$script.py --config $(printf %q "$task")"
+    done
   done > "$failed"
   count=$(wc -l < "$failed")
   head -n 10 "$failed" >&2

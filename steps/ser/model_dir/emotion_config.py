@@ -35,9 +35,13 @@ def load_emotion_config(model_dir: str | Path) -> dict[str, Any]:
     Raises
     ------
     UserError
-        The file is missing, damaged, not that of an emotion model, or holds an option that this version does not have.
+        The file is missing, damaged, not that of an emotion model with a network, or holds an option that this version
+        does not have.
     """
     config = load_config(model_dir)
+    if "classifier" in config["options"]:
+        raise UserError(f"{model_dir}: is of classifier {reprlib.repr(config['options']['classifier'])}, which has no "
+                        "network; steps/train_classical.py trains and scores it, and nothing else is kept of it")
     try:
         _check_structure(config)
         _check_options(config)

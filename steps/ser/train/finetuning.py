@@ -18,6 +18,7 @@ from ser.infer.choices import FINETUNING, options_digest
 from ser.infer.posteriors import posteriors
 from ser.model_dir.checkpoint import load_config, load_tensors
 from ser.model_dir.data_stamp import stamp_data
+from ser.model_dir.emotion_config import load_emotion_config
 from ser.model_dir.finetune_config import FinetuneConfig
 from ser.model_dir.record import (
     MadeFrom,
@@ -90,7 +91,7 @@ def finished_task(model_dir: str | Path) -> Task:
     UserError
         The training is not finished, or the data is no longer what it was.
     """
-    config = load_config(model_dir)
+    config = load_emotion_config(model_dir)
     options = config["options"]
     if not (Path(model_dir) / "RESULT").exists():
         raise UserError(f"{model_dir}/RESULT: not there; train the model first (run.sh: stage 5)")
