@@ -1,6 +1,7 @@
 """What the scripts that read results have in common: some systems and seeds of an experiment directory."""
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +31,7 @@ class Setting:
     @property
     def heading(self) -> str:
         """What was run, in a line."""
-        return f"{self.dataset}, {self.protocol}, {len(self.folds)} folds, seeds {' '.join(self.seeds)}"
+        return f"{self.dataset}, {self.protocol}, {len(self.folds)} folds, {seed_words(self.seeds)}"
 
     @property
     def warning(self) -> str | None:
@@ -82,6 +83,11 @@ def parse_seeds(words: str) -> list[str]:
     if not seeds or not all(seed.isdecimal() for seed in seeds):
         raise UserError(f"--seeds {words!r}: expected numbers, such as \"0 1 2\"")
     return list(dict.fromkeys(str(int(seed)) for seed in seeds))
+
+
+def seed_words(seeds: Sequence[str | int]) -> str:
+    """Seeds as a text names them: `seed 0` or `seeds 0 1 2`."""
+    return f"seed{'s' if len(seeds) > 1 else ''} {' '.join(map(str, seeds))}"
 
 
 def open_experiment(args: argparse.Namespace) -> Experiment:

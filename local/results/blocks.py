@@ -65,7 +65,8 @@ def _text_of(block: Block) -> str:
         return "".join(term.ljust(column) + text.replace("\n", "\n" + " " * column) + "\n"
                        for term, text in block.content)
     if block.kind == "list":
-        return "".join(textwrap.fill(item, 118, subsequent_indent="  ") + "\n" for item in block.content)
+        return "".join(textwrap.fill(item, 118, subsequent_indent="  ", break_on_hyphens=False) + "\n"
+                       for item in block.content)
     if block.kind == "warning":
         return f"*** {block.content[0]} ***\n"
     return "".join(f"{text}\n" for text in block.content)
