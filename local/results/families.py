@@ -87,7 +87,7 @@ def describe_family(family: str, options: Mapping[str, Mapping[str, Any]]) -> st
     >>> print(describe_family("VGG5", {"a": {"ad_after": "none", "crop": 200}, "b": {"ad_after": "last", "crop": 200}}))
     VGG5: no option differs between these rows but ad-after (last in b). The same in all: crop 200.
     """
-    names = dict.fromkeys(name for one in options.values() for name in one)
+    names = sorted({name for one in options.values() for name in one}, key=_place)
     base, *others = options.values()
     differing = [name for name in names if any(one.get(name) != base.get(name) for one in others)]
     clauses = []
@@ -101,6 +101,11 @@ def describe_family(family: str, options: Mapping[str, Mapping[str, Any]]) -> st
     but = f" but {' and '.join(clauses)}" if clauses else ""
     shared = ", ".join(f"{_dashed(name)} {_word(base[name])}" for name in names if name not in differing)
     return f"{family}: no option differs between these rows{but}. The same in all: {shared}."
+
+
+def _place(name: str) -> tuple[bool, bool, bool, str]:
+    """What the rows are about comes first, on what they were trained last."""
+    return name != "pretraining", name != "ad_after", name in ("precision", "device"), name
 
 
 def _dashed(name: str) -> str:

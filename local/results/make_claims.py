@@ -20,7 +20,15 @@ import numpy as np
 from local.experiment.experiment import Experiment, Setting, add_experiment_options, open_experiment
 from local.experiment.systems import System
 from local.results.blocks import Block, as_text
-from local.results.compare import Comparison, compare, details_text, difference_text, p_text, speakers_text
+from local.results.compare import (
+    Comparison,
+    compare,
+    details_text,
+    difference_text,
+    p_text,
+    range_text,
+    speakers_text,
+)
 from local.results.families import families_in, family_of, find_pairs, is_network
 from local.results.predictions import read_predictions
 from local.results.same_origin import require_one_origin
@@ -86,17 +94,20 @@ class Claim:
 
     @property
     def headline(self) -> str:
-        """The answer, with what holds over speakers."""
+        """The answer with its figures in a line or two."""
         result = self.comparison
-        adjusted = f", adjusted {p_text(self.p_adjusted).removeprefix('p ').removeprefix('= ')}"
-        return (f"{self.verdict}: {difference_text(self.first, self.second, result)} ({speakers_text(result)}"
-                f"{adjusted if result.interval_speakers else ''}).")
+        over_speakers = f"{counted(len(result.by_speaker), 'speaker')}, too few for a test"
+        if result.interval_speakers:
+            over_speakers = f"95 % interval {range_text(result.interval_speakers)}, adjusted {p_text(self.p_adjusted)}"
+        return f"{self.verdict}: {result.difference:+.2f} points of weighted F1, {over_speakers}."
 
     @property
-    def details(self) -> str:
-        """What else is known."""
-        text = details_text(self.comparison)
-        return f"{text[0].upper()}{text[1:]}."
+    def sentence(self) -> str:
+        """The answer, with all that local/results/compare.py says."""
+        result = self.comparison
+        adjusted = f", adjusted {p_text(self.p_adjusted)}" if result.interval_speakers else ""
+        return (f"{self.verdict}: {difference_text(self.first, self.second, result)}; "
+                f"{speakers_text(result)}{adjusted}; {details_text(result)}.")
 
 
 @dataclass(frozen=True)
@@ -132,7 +143,15 @@ def blocks_of(table: ClaimsTable) -> list[Block]:
     """What CLAIMS says."""
     if not table.claims:
         return [Block.paragraph(NOTHING)]
-    return [Block("list", [f"{claim.headline} {claim.details}" for claim in table.claims]), Block.paragraph(DEFINITION)]
+    return [Block("list", [claim.sentence for claim in table.claims]), Block.paragraph(DEFINITION)]
+
+
+def page_blocks_of(table: ClaimsTable) -> list[Block]:
+    """The same for the report: the answers, and the rest when it is asked for."""
+    if not table.claims:
+        return blocks_of(table)
+    return [Block("list", [claim.headline for claim in table.claims]),
+            Block("details", blocks_of(table), "Each comparison in full")]
 
 
 def main() -> None:

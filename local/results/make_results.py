@@ -25,23 +25,22 @@ from local.results.tables import mean_and_spread
 from options import OptionParser, run
 from ser.base.files import write_text
 from ser.infer.results_file import NAME, Choices, Counts, result_line, write_results
-from ser.stats import significance
 from ser.stats.metrics import confusion_matrix
+from ser.stats.significance import MIN_SPEAKERS, RANDOM_SEED, RESAMPLES, score_interval, speaker_score_interval
 
 HEADING = ["system", "backbone", "method", "WF1 pooled", "CI95", "CI95 speakers", "WF1 folds", "UA", "WA"]
+SPARE = (1, 2)  # on a telephone the name of the system says them
 DEFINITION = ("""\
 WF1 is the F1 of each class weighted by its share of the utterances (scikit-learn's average='weighted'), UA the mean
 recall of the classes, WA the share of correct utterances, all in percent. 'pooled' scores the test utterances of all
 folds together, 'folds' is the mean over the folds; every test speaker is unseen, and the epoch is picked on another
 speaker. With several seeds: mean and standard deviation.""", f"""\
-CI95 is a 95 % interval of the pooled WF1: percentiles of {significance.RESAMPLES} bootstrap resamples, random
-seed {significance.RANDOM_SEED}.
+CI95 is a 95 % interval of the pooled WF1: percentiles of {RESAMPLES} bootstrap resamples, random seed {RANDOM_SEED}.
 Resampled are utterances, with replacement within each speaker, so that every speaker keeps the same number of them. An
 utterance is drawn with its predictions of all seeds, and a resample is scored as the mean over the seeds. It says how
 the figure of these trained models would vary with other utterances of the same speakers, NOT with other speakers.""",
 f"""\
-CI95 speakers says that: speakers are drawn, each with all utterances; - stands for fewer than
-{significance.MIN_SPEAKERS} speakers.
+CI95 speakers says that: speakers are drawn, each with all utterances; - stands for fewer than {MIN_SPEAKERS} speakers.
 The intervals of two systems may overlap and one still be the better: CLAIMS compares them on the same speakers.""")
 
 
@@ -134,7 +133,7 @@ def pool(predictions: Predictions, number: int, folds: list[str]) -> PooledResul
     return PooledResults(
         trained=replace(results[folds[0]].trained, device="+".join(devices)),
         pooled=Counts.of(np.sum(confusions, axis=0), classes),
-        interval=list(significance.score_interval(references, hypotheses[None], predictions.speakers)),
+        interval=list(score_interval(references, hypotheses[None], predictions.speakers)),
         folds={fold: FoldScore(wf1, results[fold].data_stamp) for fold, wf1 in zip(folds, wf1_of_folds, strict=True)},
         mean_of_folds=float(np.mean(wf1_of_folds)))
 
@@ -168,8 +167,8 @@ def gather(system: System, experiment: Experiment) -> tuple[SystemResults, dict[
     scored = predictions.references, predictions.hypotheses, predictions.speakers
     results = SystemResults(
         system.name, system.backbone, system.method, family_of(system), what_was_trained(runs[0].trained),
-        wf1=[each.pooled.scores.wf1 for each in runs], interval=list(significance.score_interval(*scored)),
-        interval_speakers=significance.speaker_score_interval(*scored),
+        wf1=[each.pooled.scores.wf1 for each in runs], interval=list(score_interval(*scored)),
+        interval_speakers=speaker_score_interval(*scored),
         wf1_folds=[each.mean_of_folds for each in runs], ua=[each.pooled.scores.ua for each in runs],
         wa=[each.pooled.scores.wa for each in runs])
     return results, {name: scores.utterances for name, scores in runs[0].pooled.by_class.items()}
@@ -204,14 +203,14 @@ def table_3(systems: list[SystemResults]) -> Block:
 
 def blocks_of(table: ResultsTable) -> list[Block]:
     """What RESULTS says, for its text and for the report."""
-    families = family_block(table.systems)
-    definition = Block.paragraph(*DEFINITION)
-    if not is_the_papers(table.setting.dataset):
-        return [*families, Block.table([HEADING, *map(row_of, table.systems)]), definition]
-    heading = [*HEADING, "paper, Table 2"]
-    rows = [[*row_of(each), TABLE_2.get(each.system, "")] for each in table.systems]
-    return [*families, Block.table([heading, *rows]), Block.paragraph("Table 3 of the paper"), table_3(table.systems),
-            definition]
+    heading, rows = HEADING, [row_of(each) for each in table.systems]
+    of_the_paper: list[Block] = []
+    if is_the_papers(table.setting.dataset):
+        heading = [*HEADING, "paper, Table 2"]
+        rows = [[*row, TABLE_2.get(each.system, "")] for row, each in zip(rows, table.systems, strict=True)]
+        of_the_paper = [Block.paragraph("Table 3 of the paper"), table_3(table.systems)]
+    return [*family_block(table.systems), Block.table([heading, *rows], spare_columns=SPARE), *of_the_paper,
+            Block.paragraph(*DEFINITION)]
 
 
 def main() -> None:
