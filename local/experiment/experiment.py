@@ -1,7 +1,7 @@
 """What the scripts that read results have in common: some systems and seeds of an experiment directory."""
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,7 +44,7 @@ class Setting:
             extractors = ", one pre-trained extractor"
         else:
             extractors = f", {' or '.join(map(str, counts))} pre-trained extractors"
-        return f"{self.dataset}, {self.protocol}, {len(self.folds)} folds, seeds {' '.join(self.seeds)}{extractors}"
+        return f"{self.dataset}, {self.protocol}, {len(self.folds)} folds, {seed_words(self.seeds)}{extractors}"
 
     @property
     def warning(self) -> str | None:
@@ -126,6 +126,11 @@ def pretrainings(systems: Iterable[System], pretrain_seeds: Iterable[str]) -> di
     """`{(name of System.pretrained, seed): name below EXP}` of the pre-trained models that systems start from."""
     return {(system.pretrained, seed): of_seed(system.pretrained, seed) for system in systems if system.pretrained
             for seed in pretrain_seeds}
+
+
+def seed_words(seeds: Sequence[str | int]) -> str:
+    """Seeds as a text names them: `seed 0` or `seeds 0 1 2`."""
+    return f"seed{'s' if len(seeds) > 1 else ''} {' '.join(map(str, seeds))}"
 
 
 def open_experiment(args: argparse.Namespace) -> Experiment:

@@ -5,7 +5,7 @@
 
     0 to 3  the markers of the corpora and data directories (--marker FILE, several times)
     4, 5    model directories: EXP/pretrain_…, EXP/SYSTEM/FOLD; one without the config.json of a training is left alone
-    6       RESULT, results.json of the systems and of EXP, RESULTS
+    6       RESULT, results.json of the systems and of EXP, RESULTS, CLAIMS
     7       what was measured of each fold; EXP/analysis, EXP/report.html
     8       the model directories of --ablations, EXP/ABLATIONS
 
@@ -24,10 +24,10 @@ from options import OptionParser, natural, run
 from ser.model_dir.record import clear_model_dir
 
 MODEL_MARKER = "config.json"
-RESULTS = ("RESULT", "RESULTS", "results.json")
+RESULTS = ("RESULT", "RESULTS", "results.json", "CLAIMS", "claims.json")
 ANALYSIS_OF_FOLD = ("probes.tsv", "silhouette.tsv", "embeddings.npz", "masks.png")
 ANALYSIS = ("PROBES", "probes.json", "probes.tsv", "silhouette.tsv", "figure1.png", "figure1.pdf", "figure1.tsv",
-            "confusions.png", "confusions.tsv", "speakers.png", "speakers.tsv", "curves.png")
+            "confusions.png", "confusions.tsv", "speakers.png", "speakers.tsv", "curves.png", "wf1.svg")
 ABLATIONS = ("ABLATIONS", "ablations.json")
 
 

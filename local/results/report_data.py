@@ -7,6 +7,7 @@ from typing import Any
 
 from local.experiment.experiment import Experiment
 from local.results.blocks import Block
+from local.results.tables import counted
 from ser.base.errors import UserError
 from ser.data.data_dir import read_table
 from ser.data.folds import read_fold
@@ -74,7 +75,7 @@ def held_out_words(pretrained_dir: str, identity: str) -> str:
 
 
 def pretraining_blocks(configs: Configs) -> list[Block]:
-    """The pre-trained models that fine-tuning started from, how well they know speakers, and how many start from each."""
+    """The pre-trained models that fine-tuning started from, how well they know speakers, how many start from each."""
     starts = [(config["options"]["pretrained_dir"], config["pretraining"]) for config in configs.values()
               if config["options"].get("pretrained_dir")]
     count = Counter((directory, start["dataset"], start["num_speakers"], start["identity"])
@@ -106,8 +107,8 @@ def data_blocks(experiment: Experiment, configs: Configs) -> list[Block]:
     files = [data / name for name in ("wav.scp", "utt2spk", "utt2emo", "utt2num_frames")]
     files = [path for path in (*files, Path(experiment.exp, "RESULTS")) if path.is_file()]
     return [
-        Block.paragraph(f"{experiment.data}: {experiment.dataset}, {len(utt2spk)} utterances of "
-                        f"{len(set(utt2spk.values()))} speakers{hours}."),
+        Block.paragraph(f"{experiment.data}: {experiment.dataset}, {counted(len(utt2spk), 'utterance')} of "
+                        f"{counted(len(set(utt2spk.values())), 'speaker')}{hours}."),
         Block("heading", ["Utterances by speaker and class"]), speaker_table(utt2spk, utt2emo),
         Block("heading", ["Folds"]), fold_table(experiment, utt2spk),
         Block("heading", ["Checksums"]), Block.table([["file", "sha256"], *([path, sha256(path)] for path in files)]),

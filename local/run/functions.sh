@@ -84,21 +84,25 @@ audio_summary() {
   local data file
   for data in "$emotion_data" ${models_to_pretrain:+"$speaker_data"}; do
     file=$data/utt2audio_problem
-    [ ! -s "$file" ] || echo "Doubtful audio:    $(wc -l < "$file") utterances are silent, clipped or constant: $(printf %q "$file")"
+    [ ! -s "$file" ] || echo "Doubtful audio:    silent, clipped or constant: $(wc -l < "$file"), named in $(printf %q "$file")"
     file=$data/duplicates
-    [ ! -s "$file" ] || echo "Copies:            $(($(wc -w < "$file") - $(wc -l < "$file"))) utterances are copies of" \
-      "others (--duplicates $duplicates): $(printf %q "$file")"
+    [ ! -s "$file" ] || echo "Copies:            of other utterances (--duplicates $duplicates):" \
+      "$(($(wc -w < "$file") - $(wc -l < "$file"))), named in $(printf %q "$file")"
   done
 }
 
-# summary: the table, where everything is, as a shell takes it, and what to do next.
+# summary: the answer, the table, where everything is, as a shell takes it, and what to do next.
 summary() {
   local exp data
   printf -v exp %q "$exp_dir"
   printf -v data %q "$emotion_data"
+  echo
+  awk -v RS= 'NR == 2' "$exp_dir/CLAIMS"  # the paragraph after the heading
+  echo
   cat "$exp_dir/RESULTS"
   cat <<TXT
 
+Comparisons:       $exp/CLAIMS
 Table:             $exp/RESULTS
 Result lines:      grep WF1 $exp/*/*/RESULT
 Per utterance:     $exp/<system>/<fold>/score/per_utt (utt ref hyp p1 …, classes in score/classes)
@@ -109,7 +113,7 @@ TXT
   if [ "$stop_stage" -ge 7 ]; then
     cat <<TXT
 What AD does:      $exp/analysis/PROBES, figure1.png, confusions.png, speakers.png, curves.png
-TensorBoard:       tensorboard --logdir $exp/analysis/tensorboard
+TensorBoard:       .venv/bin/tensorboard --logdir $exp/analysis/tensorboard
 Report:            $exp/report.html (all of it on one page)
 TXT
   fi
@@ -118,12 +122,12 @@ TXT
   fi
   if [ "$corpus" = mini ]; then
     cat <<TXT
-These corpora are synthetic: the table shows that the recipe works, not what the systems are worth. Next:
+Next:
   ./run.sh --corpus iemocap --iemocap DIR --voxceleb1 DIR --exp-dir exp/iemocap
   ./run.sh --corpus cremad --cremad DIR --librispeech DIR --exp-dir exp/cremad   (corpora that are free to have)
   ./run.sh --ser-data DIR --pretrain-data DIR --exp-dir exp/mine   (Kaldi data directories of your own)
 TXT
-  else
-    echo "Next: the spread over seeds, with --seeds \"0 1 2\" after the same options; what is done is kept."
+  elif [ "$(wc -w <<< "$seeds")" -eq 1 ]; then
+    echo "Next, the spread over seeds; what is done is kept: ./run.sh$(without_stage "${arguments[@]}") --seeds \"0 1 2\""
   fi
 }
