@@ -15,8 +15,8 @@ Writes DATA/folds/<fold>/{train,valid,test}, DATA/folds/list and DATA/folds/prot
                     each speaker's utterances validates
 
 Copies of a recording, which steps/make_fbank.sh finds, are never in two parts: with `--duplicates drop` all but the
-first of them are left out, with `keep` those of train and valid that are also in a later part; the protocol is called
-loso+copies then, where there are copies. What cannot work is an error, what works and means little a warning;
+first of them are left out, with `keep` those of train and valid that are also in a later part; where there are copies,
+the protocol is called loso+copies then. What cannot work is an error, what works and means little a warning;
 `--check true` ends after these and needs no features.
 """
 
