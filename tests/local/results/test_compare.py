@@ -114,7 +114,8 @@ def test_the_other_way_round_is_the_same_with_other_signs(place, call):
     assert (one[1], one[2], other[2], one[8], one[11]) == (other[1], "above", "below", other[8], other[11])
     assert int(one[12]) + int(other[12]) == 6
     for low, high, error in ((6, 7, 0.02), (9, 10, 1.5)):  # the speakers drawn are the same, the utterances are not
-        assert [float(one[low]), float(one[high])] == pytest.approx([-float(other[high]), -float(other[low])], abs=error)
+        mirrored = [-float(other[high]), -float(other[low])]
+        assert [float(one[low]), float(one[high])] == pytest.approx(mirrored, abs=error)
     assert other[13].startswith(", and in 0 of 3 seeds (-")
 
 
