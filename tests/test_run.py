@@ -28,6 +28,14 @@ def test_the_table(finished):
     assert len(lines) == 25 and all("synthetic-iemocap-impro-4 5fold" in line for line in lines)
 
 
+def test_the_closing_summary_begins_with_the_answer(finished):
+    said = (finished / "stdout").read_text()
+    summary = said[said.index("make_claims.py: made"):].split("\n\n")
+    answer = (finished / "exp" / "CLAIMS").read_text().split("\n\n")[1]
+    assert summary[1] == answer and len(re.findall("^(Pre-training|AD) ", answer, re.MULTILINE)) == 3
+    assert said.count("SYNTHETIC") == 1 and "exp/pretrain_*.log" in said
+
+
 def test_pooled_score_is_scikit_learns_over_all_utterances(finished):
     for system in SYSTEMS:
         rows = [row.split() for path in sorted((finished / "exp" / system).glob("fold_*/score/per_utt"))
@@ -58,13 +66,15 @@ def analysed(finished, tmp_path_factory):
 def test_analysis_and_report(analysed):
     exp, result = analysed
     assert {path.name for path in (exp / "analysis").iterdir()} >= {
-        "PROBES", "probes.tsv", "silhouette.tsv", "figure1.png", "figure1.pdf", "figure1.tsv", "confusions.png",
+        "wf1.svg", "PROBES", "probes.tsv", "silhouette.tsv", "figure1.png", "figure1.pdf", "figure1.tsv", "confusions.png",
         "speakers.png", "curves.png", "tensorboard"}
     for system in ("vgg5_baseline", "vgg5_ad"):
         assert len(list(exp.glob(f"{system}/fold_*/analysis/probes.tsv"))) == 5
         assert len(list(exp.glob(f"{system}/fold_*/analysis/masks.png"))) == (system == "vgg5_ad")
     page = (exp / "report.html").read_text()
     assert "SYNTHETIC" in page and page.count("data:image/png;base64,") == 5
+    assert page.count("data:image/svg+xml;base64,") == 1
+    assert "pretrain_" not in result.stdout.split("Data, logs:")[1]  # neither of them has one
     line, = (line for line in result.stdout.splitlines() if line.startswith("Report:"))
     assert shlex.split(line)[1] == f"{exp}/report.html"  # as a shell takes it
     command, = (exp / "commands").read_text().splitlines()

@@ -12,6 +12,7 @@ FILES = {
     "data/.source.json", "data/.done.2", *(f"{model}/{name}" for model in (*MODELS, ABLATION)
                                            for name in ("config.json", "RESULT", "log/epochs.tsv")),
     "resnet18_pretrain/RESULT", "resnet18_pretrain_seed2/RESULT", "vgg5_baseline/RESULT", "RESULTS", "results.json",
+    "CLAIMS", "claims.json", "analysis/wf1.svg",
     "resnet18_pretrain/fold_1/analysis/probes.tsv", "analysis/PROBES", "report.html", "ABLATIONS",
 }
 OF_USER = {"analysis/notes.txt", "resnet18_pretrain/fold_1.old/RESULT", "resnet18_pretrain/notes.txt",
@@ -23,8 +24,9 @@ def below(*folders):
     return {name for name in FILES if name.startswith(tuple(f"{folder}/" for folder in folders))}
 
 
-SEED_0, RESULTS = below("resnet18_pretrain/fold_1"), {"resnet18_pretrain/RESULT", "RESULTS", "results.json"}
-ANALYSIS = {"resnet18_pretrain/fold_1/analysis/probes.tsv", "analysis/PROBES", "report.html"}
+SEED_0 = below("resnet18_pretrain/fold_1")
+RESULTS = {"resnet18_pretrain/RESULT", "RESULTS", "results.json", "CLAIMS", "claims.json"}
+ANALYSIS = {"resnet18_pretrain/fold_1/analysis/probes.tsv", "analysis/PROBES", "analysis/wf1.svg", "report.html"}
 GONE = {
     (2, 3): {"data/.done.2"},
     (1, 4): {"data/.source.json", "data/.done.2", *below("pretrain_resnet18")},

@@ -97,7 +97,8 @@ def test_the_report_says_which_part_is_missing_and_why(constant, outcome):
     log = exp / "vgg5_ad" / "fold_s2" / "log" / "epochs.tsv"
     log.unlink()
     run("local/results/make_results.py", "--systems", SYSTEMS, data, exp)
-    expected = {"make_probes": (0, "no probes.json: no fold has two labels to tell apart"),
+    expected = {"make_claims": (0, "made"), "make_wf1": (0, "made"),
+                "make_probes": (0, "no probes.json: no fold has two labels to tell apart"),
                 "make_figure1": (0, r"no figure1.png: (a) random extractor: all 48 embeddings are the same"),
                 "make_confusions": (0, "made"), "make_curves": (1, "epochs.tsv: not there; train the model first"),
                 "make_report": (0, "made")}
@@ -112,8 +113,8 @@ def test_the_report_says_which_part_is_missing_and_why(constant, outcome):
              f"analysis/curves.png: make_curves.py: {log}: not there; train the model first (run.sh: stages 4 and 5)"]
     for line in lines:
         assert f"<li>{line}</li>" in left_out
-    assert page.count("<img") == 2  # confusions.png and speakers.png
-    assert "figure1.png" not in left_out.split("Not in this report")[1]
+    assert page.count("<img") == 3  # wf1.svg, confusions.png and speakers.png
+    assert "Not in this report: ablations.json. Made with:" in left_out
     outcome("all embeddings are the same", "7 analysis", 0, lines[0])
     outcome("three utterances: nothing to probe", "7 analysis", 0, lines[1])
 
