@@ -75,7 +75,7 @@ def held_out_words(pretrained_dir: str, identity: str) -> str:
 
 
 def pretraining_blocks(configs: Configs) -> list[Block]:
-    """The pre-trained models that fine-tuning started from, how well they know speakers, how many start from each."""
+    """The pre-trained models that fine-tuning started from, how well they know speakers, and how many use each."""
     starts = [(config["options"]["pretrained_dir"], config["pretraining"]) for config in configs.values()
               if config["options"].get("pretrained_dir")]
     count = Counter((directory, start["dataset"], start["num_speakers"], start["identity"])

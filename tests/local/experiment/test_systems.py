@@ -8,6 +8,7 @@ import torch
 import finetune
 from conftest import run
 from local.experiment import systems
+from local.experiment.experiment import parse_pretrain_seeds
 from ser.base.errors import UserError
 from ser.data.feature_bank import FeatureBank
 from ser.data.fold_data import FoldData
@@ -92,13 +93,41 @@ def test_the_options_of_the_line_are_data_too():
 
 
 @pytest.mark.parametrize("words, said", [
-    (("--systems", "vgg5_ad resnet18_pretrain_ad resnet18_frozen", "pretraining"), "resnet18\n"),
-    (("--systems", "vgg5_ad", "pretraining"), "\n"),
+    (("--systems", "vgg5_ad resnet18_pretrain_ad resnet18_frozen", "pretraining"), "resnet18 0 pretrain_resnet18\n"),
+    (("--systems", "resnet18_frozen", "--seeds", "1 0 2", "pretraining"),
+     "resnet18 1 pretrain_resnet18_seed1\nresnet18 0 pretrain_resnet18\nresnet18 2 pretrain_resnet18_seed2\n"),
+    (("--systems", "resnet18_frozen", "--seeds", "1 0 2", "--pretrain-seeds", "07 7 4", "pretraining"),
+     "resnet18 7 pretrain_resnet18_seed7\nresnet18 4 pretrain_resnet18_seed4\n"),
+    (("--systems", "vgg5_ad", "pretraining"), ""),
     (("--systems", "vgg5_baseline vgg5_ad vgg5_ad_an vgg5_ad_se", "--seeds", "2 0", "attention", "{}", "exp"),
      "exp/vgg5_ad_seed2/fold_s1\nexp/vgg5_ad_se_seed2/fold_s1\n"),
 ])
 def test_what_run_sh_asks_of_the_systems(words, said, tiny):
     assert run("local/experiment/list_systems.py", *(word.replace("{}", str(tiny)) for word in words)).stdout == said
+
+
+@pytest.mark.parametrize("words, seeds, found", [
+    ("", ["0", "3"], {"0": "0", "3": "3"}), ("5", ["0", "3"], {"0": "5", "3": "5"}),
+    ("01 1", ["0", "3"], {"0": "1", "3": "1"}), ("2 1", ["0", "3"], {"0": "2", "3": "1"}),
+    ("1 2 3", ["0", "3"], "'1 2 3': expected one number for all of --seeds '0 3', or one for each of these 2"),
+    ("1 2", ["0", "3", "4"], "'1 2': expected one number for all of --seeds '0 3 4', or one for each of these 3"),
+    ("one", ["0"], "'one': expected numbers, such as"), ("-1", ["0"], "'-1': expected numbers, such as"),
+])
+def test_pretrain_seeds_are_one_for_all_or_one_for_each(words, seeds, found):
+    if isinstance(found, dict):
+        assert parse_pretrain_seeds(words, seeds) == found
+    else:
+        with pytest.raises(UserError, match=f"^--pretrain-seeds {found}"):
+            parse_pretrain_seeds(words, seeds)
+
+
+def test_a_seed_of_the_pretraining_changes_the_directory_below_exp_alone():
+    options = ("--backbone=resnet18", "--pretrained-dir=EXP/pretrain_resnet18")
+    system = systems.System("x", "ResNet18", "Pre-train", options)
+    assert system.options_for("e") == ["--backbone=resnet18", "--pretrained-dir=e/pretrain_resnet18"]
+    assert system.options_for("e", "12")[1] == "--pretrained-dir=e/pretrain_resnet18_seed12"
+    own = systems.System("x", "ResNet18", "Pre-train", ("--pretrained-dir=/my/model",))
+    assert own.options_for("e", 12) == ["--pretrained-dir=/my/model"] and own.pretrained is None
 
 
 def test_attention_is_asked_of_models():

@@ -6,7 +6,8 @@ import pytest
 
 from conftest import run
 
-MODELS = "pretrain_resnet18", "resnet18_pretrain/fold_1", "resnet18_pretrain_seed2/fold_1", "vgg5_baseline/fold_1"
+MODELS = ("pretrain_resnet18", "pretrain_resnet18_seed2", "resnet18_pretrain/fold_1", "resnet18_pretrain_seed2/fold_1",
+          "vgg5_baseline/fold_1")
 ABLATION = "resnet18_ad_an/fold_1"
 FILES = {
     "data/.source.json", "data/.done.2", *(f"{model}/{name}" for model in (*MODELS, ABLATION)
@@ -52,6 +53,21 @@ def test_just_these_stages_of_this_system_and_seed(stages, tmp_path):
         "resnet18_pretrain", "--ablations", "resnet18_ad_an", *markers, tmp_path)
     assert FILES - files_in(tmp_path) == GONE[stages]
     assert OF_USER <= files_in(tmp_path)
+
+
+@pytest.mark.parametrize("words, gone", [
+    (("--seeds", "2"), below("pretrain_resnet18_seed2")),
+    (("--seeds", "0 2"), below("pretrain_resnet18", "pretrain_resnet18_seed2")),
+    (("--seeds", "0 2", "--pretrain-seeds", "0"), below("pretrain_resnet18")),
+    (("--seeds", "0 7", "--pretrain-seeds", "2 2"), below("pretrain_resnet18_seed2")),
+])
+def test_the_pretrainings_of_just_these_seeds(words, gone, tmp_path):
+    for name in FILES:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(CONFIG)
+    run("local/experiment/undo_stages.py", "--stage", "4", "--stop-stage", "4", "--systems",
+        "resnet18_pretrain resnet18_frozen vgg5_ad", *words, tmp_path)
+    assert FILES - files_in(tmp_path) == gone
 
 
 def test_a_config_of_something_else_is_refused(tmp_path, outcome):

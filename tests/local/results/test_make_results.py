@@ -105,7 +105,7 @@ def test_pooled_data_are_those_of_scikit_learn(made):
 def test_the_table_says_what_its_data_say(made):
     exp, table, said = made("nemo-4")
     data = json.loads((exp / "results.json").read_text())
-    assert data["setting"] == {"dataset": "nemo-4", "protocol": "loso", "seeds": ["0", "1"],
+    assert data["setting"] == {"dataset": "nemo-4", "protocol": "loso", "seeds": ["0", "1"], "extractors": {},
                                "folds": [f"fold_s{number}" for number in range(6)]}
     assert data["utterances"] == dict.fromkeys(CLASSES, 45)
     assert [each["system"] for each in data["systems"]] == list(SYSTEMS)

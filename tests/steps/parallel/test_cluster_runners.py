@@ -365,7 +365,7 @@ def test_the_recipe_gives_the_results_of_a_local_run(cluster, finished, tmp_path
     assert (tmp_path / "exp" / system / "RESULT").read_text().replace(str(tmp_path), str(finished)) == (
         finished / "exp" / system / "RESULT").read_text()
     assert (tmp_path / "exp/log/q/finetune.sh").exists()
-    assert (tmp_path / "exp/q/pretrain_resnet18.sh").exists() == (cluster.backend == "slurm")
+    assert (tmp_path / "exp/log/q/pretrain.sh").exists() == (cluster.backend == "slurm")
 
 
 def test_pretraining_over_two_nodes_trains_what_one_process_does(tiny, tmp_path):

@@ -78,6 +78,9 @@ def test_precision_pretraining_and_features_are_in_the_digest_and_nothing_else_i
             "fbank.conf": "# the paper's\n--num-mel-bins=41  # filters\n", "vad.conf": ""}}):
         assert named(**same).options_digest == usual
     assert named(pretraining=start).phrase.endswith(" pretrain vox 9 spk 3f9c2a")
+    of_seed = named(pretraining={**start, "seed": 3, "identity": "2" * 64})
+    assert of_seed.phrase.endswith(" pretrain vox 9 spk 3f9c2a seed 3")
+    assert of_seed.options_digest == named(pretraining={**start, "seed": 0}).options_digest
 
 
 def test_a_configuration_of_features_that_is_not_the_recipes_is_named_line_by_line():
