@@ -35,21 +35,22 @@ require_gpus() {
 
 # finetune SYSTEMS: train and score what is not there of each fold of each system and seed.
 finetune() {
-  local num_tasks
+  local num_tasks shares
   num_tasks=$(local/experiment/plan_finetuning.py --systems "$1" --seeds "$seeds" --finetune-config "$finetune_config" \
     --device "$device" "$emotion_data" "$exp_dir" "$exp_dir/tasks")
   log "$num_tasks trainings to do, what is done is kept; logs in $exp_dir/log/finetune.*.log"
   [ "$num_tasks" -gt 0 ] || return 0
-  if [ "$device" = cuda ]; then  # where a training takes about as long as starting a process
-    local shares=$((ngpu * num_nodes * jobs_per_gpu))
+  if [ "$device" = cpu ] && [ "$cmd_backend" != local ]; then
+    $cuda_cmd "${finetune_resources[@]}" JOB=1:"$num_tasks" "$exp_dir/log/finetune.JOB.log" \
+      steps/finetune.py --config "$exp_dir/tasks/finetune.JOB.conf" || report_failed_tasks "$num_tasks"
+  else  # a small training takes about as long as starting a process
+    shares=$nj
+    [ "$device" = cpu ] || shares=$((ngpu * num_nodes * jobs_per_gpu))
     shares=$((shares < num_tasks ? shares : num_tasks))
     rm -f "$exp_dir"/log/finetune.*.log
     $cuda_cmd "${finetune_resources[@]}" JOB=1:"$shares" "$exp_dir/log/finetune_share.JOB.log" \
       steps/finetune_tasks.py --job JOB --num-jobs "$shares" "$exp_dir/tasks" "$exp_dir/log" ||
       report_failed_tasks "$num_tasks"
-  else
-    $cuda_cmd "${finetune_resources[@]}" JOB=1:"$num_tasks" "$exp_dir/log/finetune.JOB.log" \
-      steps/finetune.py --config "$exp_dir/tasks/finetune.JOB.conf" || report_failed_tasks "$num_tasks"
   fi
 }
 
