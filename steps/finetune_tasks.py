@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Do a share of the trainings that local/experiment/plan_finetuning.py listed, one after another in one process.
 
-On a GPU a training takes seconds, and so does starting a process; those without a network take as long anywhere. Each
-training has a log of its own, LOGS/SCRIPT.N.log. One that fails takes no other down; the exit status is then 1. One
-that finds no memory on the GPU is tried once more at the end, when the other shares on that GPU are done or wait, too.
+A small training takes seconds, and so does starting a process. Each training has a log of its own, LOGS/SCRIPT.N.log.
+One that fails takes no other down; the exit status is then 1. One that finds no memory on the GPU is tried once more at
+the end, when the other shares on that GPU are done or wait, too.
 """
 
 import recipe_environment
@@ -15,6 +15,7 @@ import importlib
 import re
 import shlex
 import time
+import traceback
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,10 +24,10 @@ from typing import IO
 
 import torch
 
-from options import OptionParser, run, share
+from options import OptionParser, dealt_share, run
 from parallel.job_log import end_log, start_log
 from ser.base.errors import UserError
-from ser.base.log import log, progress
+from ser.base.log import log
 
 _FULL = re.compile("CUDA out of memory|CUDA error: out of memory|CU(BLAS|DNN)_STATUS_ALLOC_FAILED")
 
@@ -42,8 +43,11 @@ def logged(path: Path, command: Sequence[str]) -> Iterator[None]:
             try:
                 yield
                 status = 0
-            except (UserError, OSError, RuntimeError) as error:
+            except (UserError, OSError) as error:
                 print(f"{Path(command[0]).name}: {error}", file=file)
+                raise
+            except Exception:  # no fault of the user's
+                traceback.print_exc(file=file)
                 raise
     finally:
         end_log(log, status, time.monotonic() - started, threads=1)
@@ -80,28 +84,26 @@ class Worker:
 
     def do_all(self, paths: Sequence[Path]) -> int:
         """Do the trainings of some configuration files; return how many have failed."""
-        outcomes = {path: self._do(path) for path in progress(paths, unit="training")}
+        outcomes = {path: self._do(path, f"{number} of {len(paths)}") for number, path in enumerate(paths, 1)}
         without_memory = [path for path, outcome in outcomes.items() if outcome == "no memory"]
         for path in without_memory:
             outcomes[path] = self._do_alone(path)
         return sum(outcome != "done" for outcome in outcomes.values())
 
-    def _do(self, path: Path) -> str:
-        """Return `done`, `failed` or `no memory`."""
+    def _do(self, path: Path, which: str) -> str:
+        """Return `done`, `failed` or `no memory`, and say it of a training; `which` says how far the share is."""
         command = self._command(path)
         try:
             with logged(self.logs / f"{path.stem}.log", command):
                 options, task = self.script.parse(command[1:])
                 device, precision = self._prepared(options)
                 self.script.train_and_score(options, task, device, precision)
-        except (UserError, OSError, RuntimeError) as error:
+        except Exception as error:  # whatever it is, the other trainings go on
             outcome = "no memory" if is_out_of_memory(error) else "failed"
-            if outcome == "failed" and isinstance(error, RuntimeError):  # no fault of the user's
-                raise
-            log(f"{outcome}: {shlex.join(command)}: {error}")
+            log(f"{which} {outcome}: {shlex.join(command)}: {error}")
         else:
             outcome = "done"
-            log(f"done: {shlex.join(command)}")
+            log(f"{which} done: {shlex.join(command)}")
         if outcome == "no memory":  # after the error, which holds on to what it met
             gc.collect()
             if torch.cuda.is_initialized():
@@ -113,9 +115,8 @@ class Worker:
         assert self._lock  # since the first time
         fcntl.flock(self._lock, fcntl.LOCK_UN)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
-        log(f"once more, alone: {shlex.join(self._command(path))}")
         try:
-            return self._do(path)
+            return self._do(path, "once more, alone,")
         finally:
             fcntl.flock(self._lock, fcntl.LOCK_UN)
 
@@ -144,7 +145,7 @@ def main() -> int:
     args = parser.parse_args()
     paths = sorted(args.tasks.glob(f"{args.script}.*.conf"), key=lambda path: int(path.name.split(".")[1]))
     script = importlib.import_module(args.script)
-    failed = Worker(script, args.tasks, args.logs).do_all(share(paths, args.job, args.num_jobs))
+    failed = Worker(script, args.tasks, args.logs).do_all(dealt_share(paths, args.job, args.num_jobs))
     return 1 if failed else 0
 
 

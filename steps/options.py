@@ -60,11 +60,21 @@ def write_conf(path: str | Path, words: Sequence[str]) -> None:
 
 def share(items: Sequence[Item], job: int, num_jobs: int) -> Sequence[Item]:
     """The `job`-th of `num_jobs` contiguous shares (counting from 1), whose sizes differ by at most one."""
-    if not 1 <= job <= num_jobs:
-        raise UserError(f"--job {job} --num-jobs {num_jobs}: expected a job from 1 to the number of jobs")
+    _require_job(job, num_jobs)
     start = len(items) * (job - 1) // num_jobs
     end = len(items) * job // num_jobs
     return items[start:end]
+
+
+def dealt_share(items: Sequence[Item], job: int, num_jobs: int) -> Sequence[Item]:
+    """The `job`-th of `num_jobs` shares of what is dealt like cards: neighbours, which are alike, go to several."""
+    _require_job(job, num_jobs)
+    return items[job - 1 :: num_jobs]
+
+
+def _require_job(job: int, num_jobs: int) -> None:
+    if not 1 <= job <= num_jobs:
+        raise UserError(f"--job {job} --num-jobs {num_jobs}: expected a job from 1 to the number of jobs")
 
 
 class OptionParser(argparse.ArgumentParser):

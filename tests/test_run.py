@@ -66,8 +66,8 @@ def analysed(finished, tmp_path_factory):
 def test_analysis_and_report(analysed):
     exp, result = analysed
     assert {path.name for path in (exp / "analysis").iterdir()} >= {
-        "wf1.svg", "PROBES", "probes.tsv", "silhouette.tsv", "figure1.png", "figure1.pdf", "figure1.tsv", "confusions.png",
-        "speakers.png", "curves.png", "tensorboard"}
+        "wf1.svg", "PROBES", "probes.tsv", "silhouette.tsv", "figure1.png", "figure1.pdf", "figure1.tsv",
+        "confusions.png", "speakers.png", "curves.png", "tensorboard"}
     for system in ("vgg5_baseline", "vgg5_ad"):
         assert len(list(exp.glob(f"{system}/fold_*/analysis/probes.tsv"))) == 5
         assert len(list(exp.glob(f"{system}/fold_*/analysis/masks.png"))) == (system == "vgg5_ad")

@@ -62,13 +62,15 @@ finetune() {
   log "$num_tasks trainings to do, what is done is kept; logs in $exp_dir/log/{finetune,train_classical}.*.log"
   # shellcheck disable=SC2086 # a command and its options
   train_in_shares train_classical "$nj" $train_cmd --max-jobs-run "$nj" || failed=true
-  if [ "$device" = cuda ]; then
-    # shellcheck disable=SC2086 # a command and its options
-    train_in_shares finetune $((ngpu * num_nodes * jobs_per_gpu)) $cuda_cmd "${finetune_resources[@]}" || failed=true
-  else
-    num_tasks=$(count_tasks finetune)
-    [ "$num_tasks" -eq 0 ] || $cuda_cmd "${finetune_resources[@]}" JOB=1:"$num_tasks" "$exp_dir/log/finetune.JOB.log" \
+  num_tasks=$(count_tasks finetune)
+  if [ "$num_tasks" -gt 0 ] && [ "$device" = cpu ] && [ "$cmd_backend" != local ]; then
+    $cuda_cmd "${finetune_resources[@]}" JOB=1:"$num_tasks" "$exp_dir/log/finetune.JOB.log" \
       steps/finetune.py --config "$exp_dir/tasks/finetune.JOB.conf" || failed=true
+  else
+    local shares=$nj
+    [ "$device" = cpu ] || shares=$((ngpu * num_nodes * jobs_per_gpu))
+    # shellcheck disable=SC2086 # a command and its options
+    train_in_shares finetune "$shares" $cuda_cmd "${finetune_resources[@]}" || failed=true
   fi
   ! $failed || report_failed_tasks
 }

@@ -52,7 +52,8 @@ class Files:
     def write_script(self, request, task_variable):
         """The program of a task: the environment, the command through run.py, the status."""
         task = "$task"
-        runner = [os.path.join(HERE, "run.py"), "--num-threads", request.options.get("num-threads") or "1"]
+        threads = request.options.get("num-threads") or "1"
+        runner = [os.path.join(HERE, "run.py"), "--progress", "false", "--num-threads", threads]
         index = [f'{request.name}="{task}"'] if request.name else []
         command = " ".join([shlex.join(runner), *index, shlex.join([request.log, *request.command])])
         statuses = shlex.quote(os.path.abspath(self.statuses))
@@ -101,6 +102,7 @@ class Watch:
         self.submission = submission
         self.waiting = set(request.indices)
         self.failures = job_log.Failures(request)
+        self.progress = job_log.Progress(request)
         self.lost = set()  # those that ended without a status
         self.gone_since = {}  # task index to when the scheduler first did not know it
         self.next_poll = 0.0
@@ -119,6 +121,8 @@ class Watch:
             except Unreachable as error:
                 self._say_sometimes(f"the scheduler does not answer, trying again: {error}")
             self.next_poll = time.monotonic() + (GRACE_SECONDS if self.gone_since else POLL_SECONDS)
+        if self.waiting:
+            self.progress.show_time(self._ended(), len(self.failures.reasons), min(self.waiting))
 
     def _read_statuses(self):
         for index, status in self.files.read_statuses().items():
@@ -181,8 +185,10 @@ class Watch:
         self.waiting.discard(index)
         if reason:
             self.failures.add(index, reason, bool(self.waiting))
-        total = len(self.request.indices)
-        job_log.show_progress(total - len(self.waiting), total, len(self.failures.reasons))
+        self.progress.show_end(self._ended(), len(self.failures.reasons))
+
+    def _ended(self):
+        return len(self.request.indices) - len(self.waiting)
 
     def _reason_in_log(self, index):
         """Why run.py called the task a failure: the end of its log says it."""

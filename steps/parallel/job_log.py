@@ -4,11 +4,14 @@ The lines are those that Kaldi's tools and users look for in logs of run.pl, que
 """
 
 import os
+import re
 import shlex
 import signal
 import socket
 import sys
 import time
+
+CLEAR = "\r\033[K"  # of a terminal's line, that of Progress
 
 
 def program():
@@ -16,8 +19,7 @@ def program():
 
 
 def say(message):
-    clear = "\r\033[K" if sys.stderr.isatty() else ""  # the line of show_progress
-    print(f"{clear}{program()}: {message}", file=sys.stderr, flush=True)
+    print(f"{CLEAR if sys.stderr.isatty() else ''}{program()}: {message}", file=sys.stderr, flush=True)
 
 
 def start_log(path, command):
@@ -115,12 +117,62 @@ def last_lines(path, count, size=8192):
     return [line.rstrip("\r").rpartition("\r")[2] for line in text.rstrip("\n").split("\n")[-count:]]
 
 
-def show_progress(ended, total, failed):
-    """Count the jobs of a long array: on one line of a terminal, in a log with a line for every tenth."""
-    text = f"{program()}: {ended} / {total} jobs ended" + (f", {failed} failed" if failed else "")
-    if total < 10:
-        return
-    if sys.stderr.isatty():
-        print(f"\r{text}", end="\n" if ended == total else "", file=sys.stderr, flush=True)
-    elif ended * 10 // total > (ended - 1) * 10 // total:
-        print(text, file=sys.stderr, flush=True)
+class Progress:
+    """Says how far a request is: on a terminal in one line that is written anew, in a log with a line now and then.
+
+    An array of ten and more has a line in the log for every tenth. Whatever takes long has one after ten seconds, and
+    the next after twice as long each time, with the last words of the oldest job.
+    """
+
+    TERMINAL_SECONDS = 1.0
+    LOG_SECONDS = 10.0
+    LONG_ARRAY = 10
+
+    def __init__(self, request, wanted=True):
+        self.request = request
+        self.wanted = wanted
+        self.total = len(request.indices)
+        self.on_terminal = sys.stderr.isatty()
+        self.started = time.monotonic()
+        self.pause = self.TERMINAL_SECONDS if self.on_terminal else self.LOG_SECONDS
+        self.next_time = self.started + self.pause
+
+    def show_end(self, ended, failed):
+        """A job has ended."""
+        count = self._count(ended, failed)
+        if self.on_terminal:
+            self._rewrite(count if self.total >= self.LONG_ARRAY else "")
+            if ended == self.total >= self.LONG_ARRAY:
+                self._say("")
+        elif self.total >= self.LONG_ARRAY and ended * 10 // self.total > (ended - 1) * 10 // self.total:
+            self._say(count)
+
+    def show_time(self, ended, failed, oldest):
+        """Time has passed; `oldest` is the index of the job that has run longest."""
+        now = time.monotonic()
+        if now < self.next_time:
+            return
+        minutes, seconds = divmod(int(now - self.started), 60)
+        text = f"{self._count(ended, failed)} after {minutes}:{seconds:02}{self._last_words(oldest)}"
+        if self.on_terminal:
+            self._rewrite(text[:os.get_terminal_size(sys.stderr.fileno()).columns - 1])
+        else:
+            self._say(text)
+            self.pause *= 2
+        self.next_time = now + self.pause
+
+    def _count(self, ended, failed):
+        return f"{program()}: {ended} / {self.total} jobs ended" + (f", {failed} failed" if failed else "")
+
+    def _last_words(self, index):
+        path = self.request.log_of(index)
+        line = "".join(last_lines(path, 1))
+        line = re.sub(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ", "", line)  # as ser.base.log writes it
+        return "" if not line or line.startswith("#") else f", {os.path.basename(path)}: {line}"
+
+    def _rewrite(self, text):
+        self._say(f"{CLEAR}{text}", end="")
+
+    def _say(self, text, end="\n"):
+        if self.wanted:
+            print(text, end=end, file=sys.stderr, flush=True)

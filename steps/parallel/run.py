@@ -10,6 +10,7 @@ Options, before or after the range:
   --max-jobs-run N   at most N jobs at a time (default: as many as the usable cores have room for)
   --gpu N            devices of a job, its own through CUDA_VISIBLE_DEVICES (default: 0)
   --jobs-per-gpu N   jobs that share a device, or a set of --gpu devices (default: 1)
+  --progress BOOL    say on the way how far the jobs are (default: true)
   --mem 4G, --time T, --config FILE  accepted for the cluster runners' sake; nothing is limited here
 
 The word JOB in LOG and COMMAND becomes the task index; COMMAND passes through no shell. A job that fails is named
@@ -29,7 +30,10 @@ import job_log
 import kaldi_convention as kaldi
 from process_groups import Guardian, signal_group, stop_signals
 
-OPTIONS = kaldi.OPTIONS | {"jobs-per-gpu": kaldi.Option(kaldi.COUNT, "a number above 0", 1)}
+OPTIONS = kaldi.OPTIONS | {
+    "jobs-per-gpu": kaldi.Option(kaldi.COUNT, "a number above 0", 1),
+    "progress": kaldi.Option("true|false", "true or false", "true"),
+}
 
 Job = namedtuple("Job", "index process log devices started")
 
@@ -73,6 +77,7 @@ class Runner:
         self.running = []
         self.ended = 0
         self.failures = job_log.Failures(request)
+        self.progress = job_log.Progress(request, request.options["progress"] == "true")
         self.stopped_by = None  # the signal that ended the jobs
 
     def run(self):
@@ -85,12 +90,15 @@ class Runner:
             while waiting or self.running:
                 while waiting and len(self.running) < self.limit:
                     self._start(waiting.pop(0))
-                if self.running and (number := signal.sigwait(awaited)) in stops:
-                    self.stopped_by = self.stopped_by or number
+                received = signal.sigtimedwait(awaited, self.progress.TERMINAL_SECONDS) if self.running else None
+                if received and received.si_signo in stops:
+                    self.stopped_by = self.stopped_by or signal.Signals(received.si_signo)
                     waiting.clear()
                     self.guardian.end_all()
                 for job in [job for job in self.running if has_ended(job)]:
                     self._finish(job)
+                if self.running:
+                    self.progress.show_time(self.ended, len(self.failures.reasons), self.running[0].index)
 
     def _start(self, index):
         # Environment, with the devices that the fewest jobs use
@@ -127,10 +135,10 @@ class Runner:
     def _record(self, index, log, started, status):
         job_log.end_log(log, status, time.time() - started, self.threads)
         self.ended += 1
-        total = len(self.request.indices)
         if status:
-            self.failures.add(index, job_log.reason_of(status), self.ended < total and self.stopped_by is None)
-        job_log.show_progress(self.ended, total, len(self.failures.reasons))
+            others_go_on = self.ended < len(self.request.indices) and self.stopped_by is None
+            self.failures.add(index, job_log.reason_of(status), others_go_on)
+        self.progress.show_end(self.ended, len(self.failures.reasons))
 
 
 def has_ended(job):

@@ -44,8 +44,8 @@ def test_tried_once_more_at_the_end(share, tmp_path, capsys):
     log = (tmp_path / "log" / "finetune.2.log").read_text()
     assert "# Ended (code 0)" in log and "memory" not in log
     said = capsys.readouterr().err
-    assert "no memory: steps/finetune.py --config " in said and "the GPU's memory is full" in said
-    assert said.count("once more, alone: ") == 2
+    assert "2 of 4 no memory: steps/finetune.py --config " in said and "the GPU's memory is full" in said
+    assert said.count("once more, alone, done: ") == 2
 
 
 def test_twice_without_memory_is_failed(share, tmp_path):
@@ -59,9 +59,12 @@ def test_other_failures_are_not_tried_again(share):
     assert (failed, tried) == (2, [1, 2, 3, 4])
 
 
-def test_an_error_of_ours_is_no_failed_training(share):
-    with pytest.raises(RuntimeError, match="shape"):
-        share({1: [RuntimeError("shape")]})
+def test_an_error_of_ours_is_in_the_log_of_its_training_as_python_says_it(share, tmp_path, capsys):
+    failed, tried = share({1: [RuntimeError("shape")], 2: [KeyError("valid")]})
+    assert (failed, tried) == (2, [1, 2, 3, 4])
+    log = (tmp_path / "log" / "finetune.1.log").read_text()
+    assert "Traceback (most recent call last)" in log and "\nRuntimeError: shape\n# Accounting: " in log
+    assert "2 of 4 failed: steps/finetune.py --config " in capsys.readouterr().err
 
 
 def test_alone_is_when_no_other_process_trains_on_the_gpu(share, tmp_path):

@@ -1,18 +1,25 @@
 """steps/parallel/run.py as its users meet it: a program in front of other programs."""
 
+import fcntl
+import itertools
 import json
 import os
+import pty
 import re
 import shlex
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
 import pytest
+
+from parallel import job_log, kaldi_convention
 
 ROOT = Path(__file__).resolve().parents[3]
 RUN = ROOT / "steps/parallel/run.py"
@@ -200,6 +207,39 @@ def test_a_long_array_says_how_far_it_is(tmp_path):
     done = run(tmp_path, "JOB=1:20", "x.JOB.log", "true")
     assert done.stderr.splitlines() == [f"run.py: {ended} / 20 jobs ended" for ended in range(2, 21, 2)]
     assert run(tmp_path, "JOB=1:4", "x.JOB.log", "true").stderr == ""
+    assert run(tmp_path, "--progress", "false", "JOB=1:20", "x.JOB.log", "true").stderr == ""
+
+
+def test_a_terminal_shows_what_the_oldest_job_said_last(tmp_path):
+    script = "echo 2026-11-26 08:19:21 '(pretrain.py) epoch 2/9'; until [ -e go ]; do sleep 0.05; done"
+    ours, its = pty.openpty()
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 70, 0, 0))
+    with subprocess.Popen([RUN, "JOB=1:2", "x.JOB.log", "bash", "-c", script], cwd=tmp_path, env=environment(),
+                          stderr=its) as runner:
+        shown = b""
+        while b"epoch" not in shown:  # the jobs wait for a file that comes after this
+            shown += os.read(ours, 1000)
+        (tmp_path / "go").touch()
+        assert runner.wait(timeout=20) == 0
+    os.set_blocking(ours, False)
+    shown += os.read(ours, 1000)
+    os.close(ours), os.close(its)
+    lines = shown.decode().split("\r\033[K")
+    assert re.fullmatch(r"run.py: 0 / 2 jobs ended after 0:0\d, x.1.log: \(pretrain.py\) epoch 2/9", lines[1])
+    assert lines[-1] == "" and max(map(len, lines)) < 70 and b"\n" not in shown
+
+
+def test_a_log_says_how_far_a_few_long_jobs_are_ever_more_seldom(tmp_path, monkeypatch, capsys):
+    clock = itertools.count()
+    monkeypatch.setattr(job_log.time, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr(sys, "argv", ["run.py"])
+    (tmp_path / "x.2.log").write_text("# cmd\n#\nepoch 1\n")
+    progress = job_log.Progress(kaldi_convention.parse(["JOB=1:2", f"{tmp_path}/x.JOB.log", "true"],
+                                                       lambda _: kaldi_convention.OPTIONS))
+    for _ in range(100):
+        progress.show_time(1, 0, 2)
+    assert capsys.readouterr().err.splitlines() == [
+        f"run.py: 1 / 2 jobs ended after {time}, x.2.log: epoch 1" for time in ("0:10", "0:30", "1:10")]
 
 
 @pytest.mark.parametrize("command, code, reason", [

@@ -194,8 +194,11 @@ def test_tasks_in_one_process_are_those_of_one_each(tiny, tmp_path):
         write_text(tmp_path / "tasks" / f"finetune.{number}.conf", "\n".join(lines) + "\n")
     place = ("steps/finetune_tasks.py", tmp_path / "tasks", tmp_path / "log", "--num-jobs", "2")
     first, second = (run(*place, "--job", job, check=False) for job in ("1", "2"))
-    assert (first.returncode, second.returncode) == (1, 0)
-    assert re.search(r"failed: steps/finetune.py --config .*/finetune.2.conf: .*fold_nobody/train: no", first.stderr)
+    assert (first.returncode, second.returncode) == (0, 1)
+    assert re.findall(r"(\d of 2 done): steps/finetune.py --config .*/finetune.(\d).conf", first.stderr) == [
+        ("1 of 2 done", "1"), ("2 of 2 done", "3")]
+    assert re.search(r"1 of 2 failed: steps/finetune.py --config .*/finetune.2.conf: .*fold_nobody/train: no",
+                     second.stderr)
     logs = {number: (tmp_path / "log" / f"finetune.{number}.log").read_text() for number in (1, 2, 3, 4)}
     assert re.search(r"\nfinetune.py: .*fold_nobody.*\n# Accounting: .*\n.*\n# Ended \(code 1\)", logs[2])
     assert all("%WF1" in logs[number] and "# Ended (code 0)" in logs[number] for number in (1, 3, 4))
