@@ -237,17 +237,19 @@ def _load_extractor(model: EmotionModel, task: Task, pretrained_dir: str) -> dic
     if pretrained["features"].get("fbank.conf") != feature_configuration(task.data_dir).get("fbank.conf"):
         raise UserError(f"{pretrained_dir}: pre-trained on features of another conf/fbank.conf than {task.data_dir}; "
                         "extract both with the same one (run.sh: --stage 2)")
-    # Its weights: all of an extractor but AD modules and adapters.
+    # Its weights: all of an extractor but AD modules, their poolings and adapters. Another kind of pooling starts anew.
     tensors, _ = load_tensors(f"{pretrained_dir}/best.safetensors")
     extractor = {name.removeprefix("extractor."): tensor for name, tensor in tensors.items()
                  if name.startswith("extractor.")}
+    if pretrained["options"].get("pooling", "mean") != task.model.pooling:  # a version before had no other
+        extractor = {name: tensor for name, tensor in extractor.items() if not name.startswith("pools.")}
     try:
         missing, unexpected = model.extractor.load_state_dict(extractor, strict=False)
     except RuntimeError:  # a tensor of another shape
         raise UserError(f"{pretrained_dir}: takes features of dimension {pretrained['dimension']}, those of "
                         f"{task.data_dir} have {len(model.extractor.get_buffer('feature_mean'))}; "
                         "pre-train again on such features") from None
-    if unexpected or any(not name.startswith("ad.") and ".adapter." not in name for name in missing):
+    if unexpected or any(not name.startswith(("ad.", "pools.")) and ".adapter." not in name for name in missing):
         raise UserError(f"{pretrained_dir}/best.safetensors: does not fit the extractor {task.model.backbone}")
     return {**{key: pretrained[key] for key in ("identity", "dataset", "num_speakers")},
             "options_digest": pretrained.get("options_digest")}  # one of a version before has none

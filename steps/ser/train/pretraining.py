@@ -25,6 +25,7 @@ from ser.model_dir.data_stamp import stamp_data
 from ser.model_dir.record import MadeFrom, begin_model_dir, feature_configuration, is_done, require_own
 from ser.nn.backbones import BACKBONES
 from ser.nn.models import SpeakerModel
+from ser.nn.pooling import POOLINGS
 from ser.train.distributed import broadcast
 from ser.train.schedules import warmup_cosine
 from ser.train.trainer import Plan, Trainer
@@ -35,6 +36,7 @@ class PretrainConfig:
     """The schedule of the pre-training, of which the paper prints nothing."""
 
     backbone: str = option("resnet18", "feature extractor", choices=tuple(BACKBONES))
+    pooling: str = option("mean", "pooling of the last map, as in steps/finetune.py", choices=tuple(POOLINGS))
     epochs: int = option(24, "epochs")
     batch_size: int = option(64, "utterances per step, of all processes together")
     lr: float = option(0.001, "Adam's highest learning rate")
@@ -104,7 +106,7 @@ def pretrain(model_dir: str | Path, data_dir: str | Path, config: PretrainConfig
 
     # Model.
     torch.manual_seed(seed)
-    model = SpeakerModel(config.backbone, bank.dimension, len(training_speakers))
+    model = SpeakerModel(config.backbone, bank.dimension, len(training_speakers), config.pooling)
     place(model, device)
     if config.feature_norm == "corpus":
         model.extractor.set_feature_statistics(*corpus_statistics(bank, train))

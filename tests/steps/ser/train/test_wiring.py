@@ -197,6 +197,26 @@ def test_a_pretrained_extractor_is_the_start_with_its_statistics_and_nothing_els
     assert not torch.equal(theirs["classifier.weight"][:2], ours["classifier.weight"])
 
 
+@pytest.fixture(scope="module")
+def pretrained_attentively(tiny, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("exp") / "pretrain_vgg5"
+    pretrain(directory, tiny, PretrainConfig(backbone="vgg5", epochs=1, crop=20, pooling="attentive"), seed=5, **HOW)
+    return str(directory)
+
+
+def test_a_pooling_is_taken_over_from_one_of_its_kind_and_starts_anew_from_another(untrained, pretrained,
+                                                                                  pretrained_attentively):
+    theirs, _ = load_tensors(f"{pretrained_attentively}/best.safetensors")
+    name, convolution = "extractor.pools.conv5.score.weight", "extractor.layers.conv3.conv.conv.weight"
+    options = {"pooling": "attentive", "ad_after": "conv3,last"}
+    same_kind = untrained(pretrained_dir=pretrained_attentively, model=options).model.state_dict()
+    assert torch.equal(same_kind[name], theirs[name]) and "extractor.pools.conv3.score.weight" in same_kind
+    anew = untrained(pretrained_dir=pretrained, model=options).model.state_dict()
+    assert torch.equal(anew[name], untrained(model=options).model.state_dict()[name])
+    none = untrained(pretrained_dir=pretrained_attentively, model={"pooling": "stats"}).model.state_dict()
+    assert not any(".pools." in name for name in none) and torch.equal(none[convolution], theirs[convolution])
+
+
 @pytest.mark.parametrize("options, said", [
     ({"model": {"backbone": "resnet18"}}, "pre-trained with backbone=vgg5, fine-tuning asks for resnet18"),
     ({"config": {"feature_norm": "none"}}, "pre-trained with feature_norm=utterance-mean, fine-tuning asks for none")])
@@ -232,7 +252,7 @@ def same(weights, others):
 # option: another value, and the options with which it matters
 EMOTION_OPTIONS = {
     "backbone": ("resnet18", {}), "ad_after": ("none", {}), "attention": ("se", {}), "attention_dim": (4, {}),
-    "ad_head": ("shared", {}), "train_extractor": ("none", {"pretrained": True}), "adversary_weight": (0.5, {}),
+    "pooling": ("attentive", {}), "ad_head": ("shared", {}), "train_extractor": ("none", {"pretrained": True}), "adversary_weight": (0.5, {}),
     "epochs": (3, {"select": "last"}), "batch_size": (9, {}), "lr": (0.02, {}),
     "extractor_lr_factor": (0.5, {"pretrained": True}), "scratch_lr_factor": (0.5, {}), "lr_milestones": ("1", {}),
     "lr_decay": (0.5, {"select": "last"}), "ad_weight": (0.7, {}), "ad_loss": ("plus", {}), "crop": (21, {}),
@@ -296,7 +316,7 @@ def test_pre_training_takes_two_speakers_and_not_one(speakers, tiny, tmp_path):
 
 
 PRETRAIN_OPTIONS = {"backbone": "resnet18", "epochs": 2, "batch_size": 20, "lr": 0.01, "warmup": 0.9, "crop": 21,
-                    "feature_norm": "utterance"}
+                    "feature_norm": "utterance", "pooling": "time"}
 
 
 def test_every_option_of_pre_training_changes_the_network(tiny, tmp_path):
