@@ -101,8 +101,8 @@ def test_a_pretraining_says_the_same_in_both_files_wherever_it_is(tiny, tmp_path
     line = (tmp_path / "a" / "RESULT").read_text()
     assert line == (f"%IDACC {results.accuracy:.2f} [ best of 1 epochs on {results.utterances} held-out utterances, "
                     "4 speakers, seed 0, source-2 identification, backbone vgg5 pooling mean 41mel feature-norm "
-                    f"utterance-mean crop 40 epochs 1 batch-size 16 lr 0.002, fp32 cpu, options {config['options_digest']} ] "
-                    f"{tmp_path}/a\n")
+                    "utterance-mean crop 40 epochs 1 batch-size 16 lr 0.002, fp32 cpu, options "
+                    f"{config['options_digest']} ] {tmp_path}/a\n")
     assert results.data_stamp == config["options"]["data_stamp"] and results.trained.pretraining == {}
     assert results.trained.options_digest == config["options_digest"]
     assert asdict(results.trained)["options"] == {name: config["options"][name] for name in results.trained.options}

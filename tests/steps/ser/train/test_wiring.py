@@ -252,7 +252,8 @@ def same(weights, others):
 # option: another value, and the options with which it matters
 EMOTION_OPTIONS = {
     "backbone": ("resnet18", {}), "ad_after": ("none", {}), "attention": ("se", {}), "attention_dim": (4, {}),
-    "pooling": ("attentive", {}), "ad_head": ("shared", {}), "train_extractor": ("none", {"pretrained": True}), "adversary_weight": (0.5, {}),
+    "pooling": ("attentive", {}), "ad_head": ("shared", {}),
+    "train_extractor": ("none", {"pretrained": True}), "adversary_weight": (0.5, {}),
     "epochs": (3, {"select": "last"}), "batch_size": (9, {}), "lr": (0.02, {}),
     "extractor_lr_factor": (0.5, {"pretrained": True}), "scratch_lr_factor": (0.5, {}), "lr_milestones": ("1", {}),
     "lr_decay": (0.5, {"select": "last"}), "ad_weight": (0.7, {}), "ad_loss": ("plus", {}), "crop": (21, {}),
