@@ -11,6 +11,7 @@ from ser.nn.adversary import SpeakerAdversary
 from ser.nn.attention import ATTENTIONS
 from ser.nn.backbones import BACKBONES
 from ser.nn.disentanglement import AttributeDisentanglement
+from ser.nn.margin_softmax import CosineClassifier
 from ser.nn.padding import mask_frames
 from ser.nn.pooling import POOLINGS
 
@@ -176,15 +177,30 @@ def _frequencies_after(layers: nn.ModuleDict, dimension: int) -> dict[str, int]:
 
 
 class SpeakerModel(nn.Module):
-    """Extractor and a linear speaker classifier, trained with cross entropy (section 2)."""
+    """Extractor and a speaker classifier (section 2): linear, or cosines for an angular margin.
 
-    def __init__(self, backbone: str, dimension: int, num_speakers: int, pooling: str = "mean"):
+    Parameters
+    ----------
+    backbone : str
+        Key of BACKBONES.
+    dimension : int
+        Features per frame.
+    num_speakers : int
+    pooling : str
+        Key of POOLINGS.
+    is_cosine : bool
+        Whether the classifier is a CosineClassifier.
+    """
+
+    def __init__(self, backbone: str, dimension: int, num_speakers: int, pooling: str = "mean",
+                 is_cosine: bool = False):
         super().__init__()
         self.extractor = Extractor(backbone, dimension, pooling)
-        self.classifier = nn.Linear(self.extractor.outputs, num_speakers)
+        classifier = CosineClassifier if is_cosine else nn.Linear
+        self.classifier = classifier(self.extractor.outputs, num_speakers)
 
     def forward(self, features: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
-        """Map `[B, T, dimension]` to speaker logits `[B, num_speakers]`."""
+        """Map `[B, T, dimension]` to speaker logits or cosines `[B, num_speakers]`."""
         embedding, _ = self.extractor(features, lengths)  # [B, outputs]
         return self.classifier(embedding)
 
