@@ -55,17 +55,18 @@ in common, such as a microphone, helps to tell speakers."""),
         ("IN(F)", "equation 1; R = F - IN(F); F+ and F-: equation 3"),
     ]),
     Block("definitions", [
-        ("mean", "pooled over time and frequency as in the network: all that its heads see. R differs from F by the "
-                 "constant\nbeta and reads alike; IN(F) is beta in every utterance, so it tells nothing."),
-        ("mean+std", "mean and deviation over time of each channel and frequency: what the map holds beyond its mean. "
+        ("network", "pooled as in the network (--pooling): all that its heads see. By the mean over time and frequency "
+                    "R differs\nfrom F by the constant beta and reads alike, and IN(F) is beta in every utterance, so "
+                    "it tells nothing."),
+        ("mean+std", "mean and deviation over time of each channel and frequency: what the map holds beyond that. "
                      "F+ and F- both\ncontain IN(F), so they share what can be read from it."),
     ]),
 ]
 DASH = "-: not measured, since the utterances have fewer than two labels, or no two utterances have the same one."
 RULE = """\
-Disentangled means: emotion reads better from F+ than from F-, and speaker better from F- than from F+ (pooling 'mean').
-'Better' is said for p < 0.05 in a paired t-test over folds and seeds, else 'about as well'. Folds have utterances in
-common, so the test is lenient; how much better, the figures tell."""
+Disentangled means: emotion reads better from F+ than from F-, and speaker better from F- than from F+ (pooling
+'network'). 'Better' is said for p < 0.05 in a paired t-test over folds and seeds, else 'about as well'. Folds have
+utterances in common, so the test is lenient; how much better, the figures tell."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +171,7 @@ def compare(plus: list[float], minus: list[float]) -> str | None:
 def judge(rows: list[SpaceRow], system: str) -> Verdict:
     """Compare F+ and F- of a fine-tuned system."""
     spaces = {row.space: row for row in rows
-              if (row.system, row.moment, row.pooling) == (system, "after", "mean")}
+              if (row.system, row.moment, row.pooling) == (system, "after", "network")}
     readings = {}
     for target in TARGETS:
         plus = spaces["F+"].accuracy[target]

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 FINETUNING = (EmotionModelConfig, FinetuneConfig)
 _FEATURES = {"fbank.conf": FbankConfig, "vad.conf": VadConfig}
-# What a reader always wants to know, in this order; the dimension of the features comes after the backbone and AD.
-_ALWAYS = ("backbone", "ad_after", "feature_norm", "crop", "epochs", "select")
+# What a reader always wants to know, in this order; the dimension of the features comes after the network.
+_ALWAYS = ("backbone", "ad_after", "pooling", "feature_norm", "crop", "epochs", "select")
 
 
 def options_digest(options: Mapping[str, Any], kinds: "Kinds", features: Mapping[str, str], precision: str,

@@ -14,9 +14,9 @@ class FinetuneConfig:
     epochs: int = option(50, "epochs")
     batch_size: int = option(128, "utterances per step")
     lr: float = option(0.01, "Adam's learning rate of the classifier and the heads of L_AD")
-    extractor_lr_factor: float = option(0.01, "learning rate of a pre-trained extractor with its AD modules, as a "
-                                        "factor on --lr")
-    scratch_lr_factor: float = option(0.01, "the same for an extractor that starts at random")
+    extractor_lr_factor: float = option(0.01, "learning rate of the extractor without its AD modules, pre-trained or "
+                                        "not, as a factor on --lr")
+    ad_lr_factor: float = option(0.01, "the same for AD modules with their attention")
     lr_milestones: str = option("21,31,41", "epochs from which on the learning rate is multiplied by --lr-decay")
     lr_decay: float = option(0.1, "see --lr-milestones")
     ad_weight: float = option(0.5, "lambda, the weight of L_AD")
@@ -24,7 +24,10 @@ class FinetuneConfig:
     crop: int = option(300, "frames of a training crop")
     feature_norm: str = option("utterance-mean", "feature normalization", choices=tuple(PER_UTTERANCE))
     class_weights: str = option("none", "weights of the emotion losses", choices=("none", "balanced"))
-    augment: str = option("none", "training examples that are made from others", choices=("none", "copypaste"))
+    label_smoothing: float = option(0.0, "share of a target that goes to all emotions alike, in both emotion losses")
+    weight_decay: float = option(0.0, "decoupled weight decay of all parameters, as a factor on the learning rate")
+    augment: str = option("none", "what changes training crops at random: none, or some of specaugment, noise, speed, "
+                          "warp and copypaste with commas between, the first one first")
     neutral_class: str = option("neu", "label of neutral utterances, for --augment copypaste")
     select: str = option("best", "epoch that is scored: best on the validation speaker, or last",
                          choices=("best", "last"))
@@ -32,8 +35,12 @@ class FinetuneConfig:
     def __post_init__(self) -> None:
         if min(self.epochs, self.batch_size, self.crop) < 1:
             raise ValueError("epochs, batch-size and crop must be 1 or more")
-        if not min(self.lr, self.extractor_lr_factor, self.scratch_lr_factor) >= 0:
+        if not min(self.lr, self.extractor_lr_factor, self.ad_lr_factor) >= 0:
             raise ValueError("lr and its factors must not lie below 0")
+        if not self.weight_decay >= 0:
+            raise ValueError(f"weight-decay must be 0 or more, not {self.weight_decay}")
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"label-smoothing must be 0 or more and below 1, not {self.label_smoothing}")
         if not all(word.isdecimal() for word in self.lr_milestones.split(",")):
             raise ValueError(f"lr-milestones must be epochs with commas between, not {self.lr_milestones!r}")
 

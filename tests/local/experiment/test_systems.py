@@ -71,13 +71,13 @@ def described(name):
 def test_result_lines_tell_the_systems_apart():
     lines = {name: described(name).phrase for name in TABLE}
     assert len(set(lines.values())) == len(TABLE) and not any("," in line for line in lines.values())
-    usual = "41mel feature-norm utterance-mean crop 40 epochs 3 select best"
+    usual = "pooling mean 41mel feature-norm utterance-mean crop 40 epochs 3 select best"
     tail = "batch-size 16 lr-milestones 9"
     start = "pretrain vox 9 spk 3f9c2a"
     assert lines["resnet18_pretrain_ad"] == f"backbone resnet18 ad-after last {usual} {tail} {start}"
     assert lines["vgg5_baseline"] == f"backbone vgg5 ad-after none {usual} {tail}"
     assert lines["vgg5_ad_lambda0.1"] == f"backbone vgg5 ad-after last {usual} {tail} ad-weight 0.1"
-    assert lines["vgg5_ad_all"].startswith("backbone vgg5 ad-after conv1+conv2+conv3+conv4+conv5 41mel ")
+    assert lines["vgg5_ad_all"].startswith("backbone vgg5 ad-after conv1+conv2+conv3+conv4+conv5 pooling mean 41mel ")
     assert lines["resnet18_adapters"] == (f"backbone resnet18 ad-after none {usual} train-extractor adapters "
                                           f"batch-size 16 extractor-lr-factor 0.1 lr-milestones 9 {start}")
     assert described("vgg5_ad").words.startswith(f"{lines['vgg5_ad']}, bf16 cpu, options ")

@@ -93,7 +93,7 @@ def complete(data, exp, fold, config):
 
 def write_probes(folder, folds):
     """PROBES and its data, of one system with one space."""
-    row = SpaceRow("vgg5_ad", "after", "F+", "mean", {target: [60.0, 63.0] for target in TARGETS},
+    row = SpaceRow("vgg5_ad", "after", "F+", "network", {target: [60.0, 63.0] for target in TARGETS},
                    {label: [0.1, 0.2] for label in LABELS})
     readings = {target: Reading(61.5, 60.0, None) for target in TARGETS}
     table = ProbesTable(Setting("synthetic-tests-4", "loso", folds, ["7"]), dict.fromkeys(TARGETS, 25.0), [row],

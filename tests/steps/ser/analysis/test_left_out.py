@@ -134,7 +134,7 @@ def test_what_has_too_few_labels_is_left_out_of_the_probes(capsys):
 
 
 def test_a_table_with_gaps():
-    one = {"system": "s", "moment": "after", "space": "F+", "pooling": "mean"}
+    one = {"system": "s", "moment": "after", "space": "F+", "pooling": "network"}
     rows = [make_probes.SpaceRow(**{**one, "space": space}, silhouette={"emotion": [], "speaker": [0.5]},
                                  accuracy={"emotion": [], "speaker": [50.0, 51.0], "unseen-speaker": []})
             for space in ("F+", "F-")]
@@ -142,7 +142,7 @@ def test_a_table_with_gaps():
     assert set(verdict.readings) == {"speaker"}
     assert make_probes.sentence(verdict).startswith("s, after fine-tuning: NOT MEASURED: speaker reads about as well")
     table = make_probes.ProbesTable(None, {"speaker": 25.0}, rows, [verdict])
-    cells = make_probes.table_of(table, "mean").content
+    cells = make_probes.table_of(table, "network").content
     assert cells[1][3:6] == ["-", "25.00", "-"] and cells[2][3:] == ["-", "50.50 ± 0.71", "-", "-", "0.50"]
     assert make_probes.DASH in json.dumps([block.content for block in make_probes.blocks_of(table)])
 

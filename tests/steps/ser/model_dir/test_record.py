@@ -12,8 +12,8 @@ from ser.data.data_dir import read_table
 from ser.model_dir.record import clear_model_dir
 from stages import files_of, moved
 
-TRAINING = (*SHORT, "--epochs", "2", "--scratch-lr-factor", "1", "--backbone", "vgg5", "--ad-after", "last",
-            "--num-threads", "1", "--fold", "fold_s1")
+TRAINING = (*SHORT, "--epochs", "2", "--extractor-lr-factor", "1", "--ad-lr-factor", "1", "--backbone", "vgg5",
+            "--ad-after", "last", "--num-threads", "1", "--fold", "fold_s1")
 REMADE = "it is made again from the start"
 
 

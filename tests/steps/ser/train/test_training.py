@@ -149,10 +149,10 @@ def test_nothing_of_the_test_speaker_touches_the_weights(norm, tiny, tmp_path):
 
 
 def test_the_best_epoch_of_the_validation_speaker_is_kept(tiny, tmp_path):
-    finetune(tiny, tmp_path / "m", "--epochs", "6", "--backbone", "vgg5", "--scratch-lr-factor", "1")
+    finetune(tiny, tmp_path / "m", "--epochs", "6", "--backbone", "vgg5", "--extractor-lr-factor", "1")
     rows = [line.split("\t") for line in (tmp_path / "m" / "log" / "epochs.tsv").read_text().splitlines()[1:]]
     best = max(range(6), key=lambda epoch: (float(rows[epoch][3]), -epoch)) + 1
-    finetune(tiny, tmp_path / "short", "--epochs", str(best), "--backbone", "vgg5", "--scratch-lr-factor", "1")
+    finetune(tiny, tmp_path / "short", "--epochs", str(best), "--backbone", "vgg5", "--extractor-lr-factor", "1")
     assert (tmp_path / "m" / "best.safetensors").read_bytes() == (tmp_path / "short" / "last.safetensors").read_bytes()
 
 
