@@ -93,10 +93,10 @@ class Speed(Augmentation):
 
 
 class Warp(Augmentation):
-    """Vocal tract length perturbation (Jaitly and Hinton 2013): the frequency axis scaled by 0.9 to 1.1.
+    """Vocal tract length perturbation (Jaitly and Hinton 2013): frequencies multiplied by 0.9 to 1.1.
 
-    The scale holds up to four fifths of the axis, from where a line leads to its end. The axis is that of the mel
-    filters, where the paper warps the hertz of their centres.
+    The dimensions are taken for mel filters from 20 Hz to 8 kHz, as those of conf/fbank.conf; each is read at the place
+    of its frequency times the factor, and no further than the last.
     """
 
     def crops(self, positions: torch.Tensor, size: int, generator: torch.Generator,
@@ -104,11 +104,12 @@ class Warp(Augmentation):
         """Gather crops of other vocal tracts."""
         crops = self.source.crops(positions, size, generator, part)
         factors = _factors(positions, generator, part, self.device)[:, None]  # [B, 1]
-        last = crops.shape[2] - 1
-        filters = torch.arange(last + 1, device=self.device)
-        knee = 0.8 * last / factors.clamp(min=1)
-        after_knee = last - (last - factors * knee) * (last - filters) / (last - knee)
-        return _interpolated(crops, torch.where(filters <= knee, factors * filters, after_knee), dim=2)
+        dimension = crops.shape[2]
+        lowest, highest = 1127 * math.log1p(20 / 700), 1127 * math.log1p(8000 / 700)  # mel, as Kaldi computes it
+        width = (highest - lowest) / (dimension + 1)  # from one filter's centre to the next
+        centres = lowest + width * torch.arange(1, dimension + 1, device=self.device)
+        warped = 1127 * torch.log1p(factors * torch.expm1(centres / 1127))  # [B, dimension]
+        return _interpolated(crops, ((warped - lowest) / width - 1).clamp(0, dimension - 1), dim=2)
 
 
 AUGMENTATIONS: dict[str, Callable[[CropSource], CropSource]] = {

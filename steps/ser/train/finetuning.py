@@ -33,7 +33,7 @@ from ser.nn.models import EmotionModel, EmotionModelConfig
 from ser.stats.metrics import confusion_matrix, scores_of
 from ser.train.augmentation import augmented, check_augment
 from ser.train.copypaste import CopyPaste
-from ser.train.schedules import step_decay
+from ser.train.schedules import step_decay, warmup_cosine
 from ser.train.trainer import Plan, Trainer
 
 
@@ -179,11 +179,14 @@ def finetune(task: Task, *, device: torch.device, precision: str, restart: bool,
                     options_digest=options_digest(made_from.options, FINETUNING, features, precision, pretraining))
 
     # Training.
-    plan = Plan(epochs=config.epochs, batch_size=config.batch_size, crop=config.crop, seed=task.seed,
+    schedule = step_decay(config.milestones, config.lr_decay)
+    if config.lr_schedule == "cosine":
+        schedule = warmup_cosine(warmup=0.05)
+    plan = Plan(epochs=config.epochs_for(len(train)), batch_size=config.batch_size, crop=config.crop, seed=task.seed,
                 learning_rates={"": config.lr, "extractor.": config.lr * config.extractor_lr_factor,
                                 "extractor.ad.": config.lr * config.ad_lr_factor},
-                schedule=step_decay(config.milestones, config.lr_decay), precision=precision, fast=fast,
-                save_every=save_every, weight_decay=config.weight_decay)
+                schedule=schedule, precision=precision, fast=fast, save_every=save_every,
+                weight_decay=config.weight_decay)
     trainer = Trainer(model=model, bank=crop_source, positions=train, loss=loss, validate=validate, plan=plan,
                       model_dir=task.model_dir, identity=made_from.identity(precision))
     trainer.run()
