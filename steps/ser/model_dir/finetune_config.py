@@ -13,7 +13,7 @@ class FinetuneConfig:
     """Training as section 4.2 prints it; conf/finetune.conf holds what it leaves open."""
 
     epochs: int = option(50, "epochs")
-    min_steps: int = option(0, "on a small corpus so many more epochs that at least this many steps are made")
+    min_steps: int = option(0, "on a small corpus more epochs, so that at least this many steps are made")
     batch_size: int = option(128, "utterances per step")
     lr: float = option(0.01, "Adam's learning rate of the classifier and the heads of L_AD")
     extractor_lr_factor: float = option(0.01, "learning rate of the extractor without its AD modules, pre-trained or "
@@ -58,6 +58,6 @@ class FinetuneConfig:
         return [int(word) for word in self.lr_milestones.split(",")]
 
     def epochs_for(self, num_utterances: int) -> int:
-        """Epochs over a training part of that size: more than `epochs` where those make fewer than `min_steps` steps."""
+        """More epochs than `epochs` over so many utterances where those make fewer than `min_steps` steps."""
         steps_per_epoch = math.ceil(num_utterances / self.batch_size)
         return max(self.epochs, math.ceil(self.min_steps / steps_per_epoch))
