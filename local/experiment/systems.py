@@ -39,13 +39,18 @@ class System:
         return any(word.startswith("--ad-after=") for word in self.options) and "--attention=none" not in self.options
 
     def options_for(self, exp: str) -> list[str]:
-        """Options of steps/finetune.py for an experiment directory."""
-        return [word.replace("=EXP/", f"={exp}/") for word in self.options]
+        """Options of steps/finetune.py for an experiment directory; configurations lie in the recipe's folder."""
+        return [word.replace("=EXP/", f"={exp}/").replace("--config=conf/", f"--config={_root()}/conf/")
+                for word in self.options]
 
     def directory(self, exp: str, seed: str | int) -> str:
         """Where the folds of a seed are; seed 0 has the plain name."""
         suffix = f"_seed{int(seed)}" if int(seed) else ""
         return f"{exp}/{self.name}{suffix}"
+
+
+def _root() -> Path:
+    return Path(os.environ.get("SER_ROOT", "."))
 
 
 def changed(options: Iterable[str], changes: Iterable[str]) -> tuple[str, ...]:
@@ -61,7 +66,7 @@ def read_systems() -> dict[str, System]:
     UserError
         A line has too few words, a name that another line has, or changes a system that is not there.
     """
-    conf = Path(os.environ.get("SER_ROOT", ".")) / "conf"
+    conf = _root() / "conf"
     systems: dict[str, System] = {}
     for _, (name, backbone, method, *options) in _lines(conf / "systems.conf", "backbone", systems):
         systems[name] = System(name, backbone, method, tuple(options))
