@@ -55,9 +55,11 @@ class System:
         return any(word.startswith("--ad-after=") for word in self.options) and "--attention=none" not in self.options
 
     def options_for(self, exp: str, pretrain_seed: str | int = 0) -> list[str]:
-        """Options of its script for an experiment directory, starting from the pre-trained model of a seed."""
+        """Options of its script for an experiment directory, starting from the pre-trained model of a seed;
+        configurations lie in the recipe's folder."""
         words = [of_seed(word, pretrain_seed) if word.startswith(_PRETRAINED) else word for word in self.options]
-        return [word.replace("=EXP/", f"={exp}/") for word in words]
+        return [word.replace("=EXP/", f"={exp}/").replace("--config=conf/", f"--config={_root()}/conf/")
+                for word in words]
 
     def directory(self, exp: str, seed: str | int) -> str:
         """Where the folds of a seed are."""
@@ -67,6 +69,10 @@ class System:
 def of_seed(name: str, seed: str | int) -> str:
     """The name of what is made with a seed; seed 0 has the plain name."""
     return f"{name}_seed{int(seed)}" if int(seed) else name
+
+
+def _root() -> Path:
+    return Path(os.environ.get("SER_ROOT", "."))
 
 
 def changed(options: Iterable[str], changes: Iterable[str]) -> tuple[str, ...]:
@@ -83,7 +89,7 @@ def read_systems() -> dict[str, System]:
         A line has too few words, a name that another line has, names another script, or changes a system that is
         not there.
     """
-    conf = Path(os.environ.get("SER_ROOT", ".")) / "conf"
+    conf = _root() / "conf"
     systems: dict[str, System] = {}
     for place, (name, backbone, method, *options) in _lines(conf / "systems.conf", "backbone", systems):
         script = NETWORK_SCRIPT

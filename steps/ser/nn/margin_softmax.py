@@ -52,7 +52,8 @@ def angular_margin_loss(cosines: torch.Tensor, targets: torch.Tensor, margin: fl
     torch.Tensor
         Scalar.
     """
+    is_target = targets[:, None] == torch.arange(cosines.shape[1], device=cosines.device)  # [B, num_classes]
     largest = math.cos(_SMALLEST_ANGLE)
-    angles = cosines.gather(1, targets[:, None]).clamp(-largest, largest).acos()  # theta_y: [B, 1]
+    angles = cosines.clamp(-largest, largest).acos()
     with_margin = (angles + margin).clamp(max=math.pi).cos()
-    return cross_entropy(_SCALE * cosines.scatter(1, targets[:, None], with_margin), targets)
+    return cross_entropy(_SCALE * torch.where(is_target, with_margin, cosines), targets)

@@ -1,6 +1,6 @@
 """The tables of systems, and what the systems of the paper's references do beside the paper's own."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -16,6 +16,7 @@ from ser.infer.choices import choices_of
 from ser.infer.evaluation import score
 from ser.model_dir.checkpoint import load_config, load_tensors
 from ser.model_dir.emotion_model import load_emotion_model
+from ser.model_dir.finetune_config import FinetuneConfig
 from ser.nn.losses import overall_loss, speaker_loss
 from ser.nn.models import EmotionModel, EmotionModelConfig
 from ser.train.copypaste import SHARE, CopyPaste
@@ -58,6 +59,44 @@ def test_every_system_is_a_network(name):
     modules = 0 if task.model.ad_after == "none" else len(task.model.ad_after.split(","))
     assert logits.shape == (2, 4) and len(dual) == modules
     assert (adversary is not None) == (name == "resnet18_adversary")
+
+
+# What a row is about, by the families of rows between which nothing else differs.
+FAMILIES = {
+    "the paper's": ("resnet18_baseline", "resnet18_pretrain", "resnet18_pretrain_ad", "vgg5_baseline", "vgg5_ad"),
+    "strong": ("resnet18_strong_baseline", "resnet18_strong", "resnet18_strong_ad", "vgg5_strong", "vgg5_strong_ad"),
+}
+
+
+def configured(name, finetune_config="conf/finetune.conf"):
+    """A Task as local/experiment/plan_finetuning.py makes it."""
+    return finetune.parse([f"--config={finetune_config}", *TABLE[name].options_for("exp"), "--data=data",
+                           "--fold=fold_s1", "--dir=dir"])[1]
+
+
+@pytest.mark.parametrize("finetune_config", ["conf/finetune.conf", "conf/mini/finetune.conf"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_in_a_family_nothing_differs_but_what_the_row_is_about(family, finetune_config):
+    tasks = [configured(name, finetune_config) for name in FAMILIES[family]]
+    assert [(task.model.backbone, bool(task.pretrained_dir), task.model.ad_after) for task in tasks] == [
+        ("resnet18", False, "none"), ("resnet18", True, "none"), ("resnet18", True, "last"), ("vgg5", False, "none"),
+        ("vgg5", False, "last")]
+    rest = [(replace(task.model, backbone="", ad_after=""), task.config) for task in tasks]
+    assert all(each == rest[0] for each in rest)
+
+
+def test_the_papers_family_has_the_rates_and_the_batch_of_section_4_2():
+    config = configured("resnet18_baseline").config
+    assert config == FinetuneConfig(crop=200, feature_norm="utterance")
+    assert (config.lr, config.extractor_lr_factor, config.ad_lr_factor, config.batch_size) == (0.01, 0.01, 0.01, 128)
+
+
+def test_a_configuration_of_a_system_comes_after_that_of_the_experiment(tmp_path, monkeypatch):
+    (tmp_path / "mine.conf").write_text("--batch-size=7\n--epochs=6\n--lr-milestones=2\n")
+    monkeypatch.chdir(tmp_path)  # it is found from anywhere
+    strong, usual = (configured(name, tmp_path / "mine.conf").config for name in ("vgg5_strong", "vgg5_baseline"))
+    assert (usual.batch_size, usual.epochs, usual.augment) == (7, 6, "none")
+    assert (strong.batch_size, strong.epochs, strong.augment) == (32, 6, "specaugment,noise")
 
 
 def described(name):
@@ -279,19 +318,20 @@ def copypaste():
     lengths = [20 + number % 21 for number in range(len(utts))]
     frames = torch.cat([torch.stack([torch.full((length,), float(number)), torch.arange(float(length))], 1)
                         for number, length in enumerate(lengths)])
-    return CopyPaste(FeatureBank(utts, lengths, frames.numpy()), data, "neu"), data, utts
+    bank = FeatureBank(utts, lengths, frames.numpy())
+    return CopyPaste(bank, bank, data, "neu"), data, utts
 
 
 def test_joined_crops_come_from_where_they_should(copypaste):
     source, data, utts = copypaste
-    which = source.bank.indices(data.parts["train"]).repeat(40)
+    which = source.source.indices(data.parts["train"]).repeat(40)
     crops = source.crops(which, 11, torch.Generator().manual_seed(0))
     assert crops.shape == (len(which), 11, 2)
     joined, pairs, places = 0, set(), set()
     for position, crop in zip(which.tolist(), crops, strict=True):
         halves = [crop[:5], crop[5:]]
         for half in halves:
-            length = int(source.bank.lengths[int(half[0, 0])])
+            length = int(source.source.lengths[int(half[0, 0])])
             assert (half[:, 0] == half[0, 0]).all() and (half[1:, 1] == (half[:-1, 1] + 1) % length).all()
         owners = [int(half[0, 0]) for half in halves]
         assert position in owners
@@ -311,7 +351,7 @@ def test_joined_crops_come_from_where_they_should(copypaste):
 
 def test_joined_crops_follow_the_generator_and_come_in_parts(copypaste):
     source, data, _ = copypaste
-    which = source.bank.indices(data.parts["train"])
+    which = source.source.indices(data.parts["train"])
     whole, again, other = (source.crops(which, 12, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
     assert torch.equal(whole, again) and not torch.equal(whole, other)
     for rank in range(2):
