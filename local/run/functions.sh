@@ -124,7 +124,7 @@ These corpora are synthetic: the table shows that the recipe works, not what the
 TXT
   else
     echo "Next: the spread over seeds, with --seeds \"0 1 2\" after the same options; what is done is kept."
-    [ -z "$models_to_pretrain" ] ||
+    [ -z "$models_to_pretrain" ] || [ "$pretrain_seeds" ] ||
       echo "Each seed has a pre-training of its own; --pretrain-seeds 0 has them all start from that of seed 0."
   fi
 }
