@@ -1,6 +1,7 @@
 """run.sh with a pre-trained model for each seed: which are made, what starts from which, and what is done again."""
 
 import re
+import shlex
 import shutil
 import subprocess
 import time
@@ -96,3 +97,43 @@ def test_other_pretrain_seeds_make_just_what_starts_from_another_model_again(pla
     assert starts_from(exp / "resnet18_frozen_seed3" / "fold_s1", exp / "pretrain_resnet18")
     assert ", seeds 0 3, one pre-trained extractor\n" in (exp / "RESULTS").read_text()
     assert "0 trainings to do" in run_recipe(place, "--pretrain-seeds", "0 0").stdout
+
+
+MODELS = "resnet18 0 pretrain_resnet18\nresnet18 3 pretrain_resnet18_seed3"
+LAUNCH = "steps/launch_distributed.py --nproc-per-node 2"
+PLANS = {  # models, options of run.sh: what the runner is asked for, and what starts the jobs
+    "several on the CPU": (MODELS, "ngpu=0 nj=8 num_threads=4", "--num-threads 4 --max-jobs-run 2", ""),
+    "one after another": (MODELS, "ngpu=0 nj=4 num_threads=8", "--num-threads 8 --max-jobs-run 1", ""),
+    "one on the CPU": (MODELS.split("\n")[0], "ngpu=0 nj=8 num_threads=", "--num-threads 8 --max-jobs-run 1", ""),
+    "one on two GPUs": (MODELS.split("\n")[0], "ngpu=2", "--gpu 2 --num-threads 2", LAUNCH),
+    "several on two GPUs": (MODELS, "ngpu=2", "--gpu 1 --max-jobs-run 2", ""),
+    "several that share": (MODELS, "ngpu=2 jobs_per_gpu=3", "--gpu 1 --max-jobs-run 6 --jobs-per-gpu 3", ""),
+    "several on two nodes": (MODELS, "ngpu=2 num_nodes=2 cmd_backend=slurm", "--gpu 1 --max-jobs-run 4", ""),
+}
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_several_pretrainings_take_a_gpu_each_and_one_takes_all(plan, tmp_path):
+    models, settings, resources, launch = PLANS[plan]
+    code = f"""set -euo pipefail
+      . local/run/functions.sh
+      . local/run/training.sh
+      require_gpus() {{ :; }}  # of which this machine may have none
+      nj=2 num_nodes=1 jobs_per_gpu=1 num_threads= cmd_backend=local cuda_cmd=echo
+      pretrain_config='a b.conf' speaker_data=data exp_dir=$0
+      {settings.replace(' ', '; ')}
+      models_to_pretrain=$1
+      plan_training
+      cat() {{ :; }}
+      pretrain"""
+    result = subprocess.run(["bash", "-c", code, tmp_path, models], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    lines = models.split("\n")
+    assert result.stdout.splitlines()[-1] == (f"{resources} JOB=1:{len(lines)} {tmp_path}/log/pretrain.JOB.log "
+                                              f"bash -x {tmp_path}/tasks/pretrain.JOB.sh")
+    for number, line in enumerate(lines, 1):
+        backbone, seed, name = line.split()
+        threads, device = (resources.split()[1], "cpu") if "ngpu=0" in settings else ("1", "cuda")
+        assert shlex.split((tmp_path / "tasks" / f"pretrain.{number}.sh").read_text()) == [
+            "exec", *launch.split(), "steps/pretrain.py", "--config", "a b.conf", "--backbone", backbone,
+            "--seed", seed, "--device", device, "--num-threads", threads, "data", f"{tmp_path}/{name}"]

@@ -108,8 +108,7 @@ def add_pretrain_seeds(parser: argparse.ArgumentParser) -> None:
 def parse_pretrain_seeds(words: str, seeds: list[str]) -> dict[str, str]:
     """The seed of the pre-trained model that each of the seeds starts from, from one word; raises UserError.
 
-    >>> parse_pretrain_seeds("", ["0", "1"]), parse_pretrain_seeds("7", ["0", "1"])
-    ({'0': '0', '1': '1'}, {'0': '7', '1': '7'})
+    One number holds for all seeds; without any, each seed is that of its own pre-trained model.
     """
     numbers = words.split() or seeds
     if not all(number.isdecimal() for number in numbers):

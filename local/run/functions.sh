@@ -129,5 +129,7 @@ Next:
 TXT
   elif [ "$(wc -w <<< "$seeds")" -eq 1 ]; then
     echo "Next, the spread over seeds; what is done is kept: ./run.sh$(without_stage "${arguments[@]}") --seeds \"0 1 2\""
+    [ -z "$models_to_pretrain" ] || [ "$pretrain_seeds" ] ||
+      echo "Each seed has a pre-training of its own; --pretrain-seeds 0 has them all start from that of seed 0."
   fi
 }

@@ -63,10 +63,11 @@ def test_only_tasks_are_removed(tmp_path, outcome):
     folder = tmp_path / "tasks"
     for kind in ("finetune", "analyse"):
         TaskFolder(folder, kind).add(["--a=1"])
+    (folder / "pretrain.1.sh").touch()  # run.sh's
     TaskFolder(folder, "finetune")
-    assert [path.name for path in folder.iterdir()] == ["analyse.1.conf"]
+    assert {path.name for path in folder.iterdir()} == {"analyse.1.conf", "pretrain.1.sh"}
     (folder / "notes.txt").write_text("the user's")
     with pytest.raises(UserError, match="holds notes.txt, which is no planned task; give another folder") as error:
         TaskFolder(folder, "analyse")
     outcome("tasks into a folder of the user's", "5 training", 1, str(error.value).replace(f"{tmp_path}/", ""))
-    assert {path.name for path in folder.iterdir()} == {"analyse.1.conf", "notes.txt"}
+    assert {path.name for path in folder.iterdir()} == {"analyse.1.conf", "pretrain.1.sh", "notes.txt"}

@@ -21,10 +21,11 @@ from test_compare import CLASSES, write_data, write_run
 
 import options
 from local.experiment.experiment import Setting
-from local.results import make_ablations, make_report, make_results
+from local.results import make_ablations, make_report, make_results, report_data
 from local.results.blocks import as_text
 from local.results.make_probes import LABELS, TARGETS, ProbesTable, Reading, SpaceRow, Verdict, blocks_of
-from ser.infer.results_file import write_results
+from ser.infer.results_file import Choices, PretrainResults, write_results
+from ser.model_dir.checkpoint import save_config
 from ser.model_dir.data_stamp import stamp_data
 
 SYSTEMS = ("vgg5_baseline", "vgg5_ad", "vgg5_ad_se")
@@ -391,3 +392,21 @@ def test_the_browser_sees_what_would_be_wrong(tmp_path):
     assert "/elsewhere.png" in requested and telephone["scroll"] > 390 and laptop["scroll"] <= 1280
     assert telephone["outside"] and telephone["sizes"][0] == 9 and telephone["images"][0][0] == 0
     assert telephone["figures"] == "normal"
+
+
+def test_what_is_known_of_the_pretrained_models(tmp_path):
+    """Two that are as they were, one of another version, one that was made again, and one that is gone."""
+    trained = Choices("vox", "identification", 0, "", {"epochs": 2}, {}, 41, False, "fp32", "cpu", "3f9c2a")
+    for name, eer in (("plain", 5.25), ("no_rate", None), ("changed", 7.0)):
+        write_results(tmp_path / name / "results.json",
+                      PretrainResults(trained, "stamp", 87.5, 40, 9, eer, 780 if eer else 0))
+        save_config(tmp_path / name, {}, identity=f"identity of {name}")
+    starts = {"plain": 3, "no_rate": 1, "changed": 1, "gone": 1}
+    configs = {f"{name}{number}": {"options": {"pretrained_dir": f"{tmp_path}/{name}"}, "pretraining": {
+        "dataset": "vox", "num_speakers": 9, "identity": f"identity of {name}".replace("changed", "what it was")}}
+        for name, count in starts.items() for number in range(count)}
+    block, = report_data.pretraining_blocks({**configs, "random": {"options": {"pretrained_dir": None}}})
+    said = {row[0].rpartition("/")[2]: row[-2:] for row in block.content[1:]}
+    assert said == {"plain": ["IDACC 87.50, EER 5.25 over 780 trials", "3 of 7"],
+                    "no_rate": ["IDACC 87.50, EER none", "1 of 7"], "changed": ["another model by now", "1 of 7"],
+                    "gone": ["not there", "1 of 7"]}

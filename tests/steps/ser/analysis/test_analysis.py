@@ -1,5 +1,6 @@
 """The spaces of a network, the model that fine-tuning starts from, and what analysis makes of a finished directory."""
 
+import json
 import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -185,8 +186,10 @@ def test_a_directory_that_is_not_finished_or_no_longer_fits_is_refused(models, t
 
 def test_another_pretraining_than_the_one_trained_on_is_refused(models, tmp_path):
     shutil.copytree(models / "pretrained", tmp_path / "m", ignore=shutil.ignore_patterns("analysis"))
-    config = tmp_path / "m" / "config.json"
-    config.write_text(config.read_text().replace('"num_speakers": 4', '"num_speakers": 5'))
+    path = tmp_path / "m" / "config.json"
+    config = json.loads(path.read_text())
+    config["pretraining"]["identity"] = "of another one"
+    path.write_text(json.dumps(config))
     result = run(*ANALYSE, "--dir", tmp_path / "m", check=False)
     assert result.returncode == 1 and "pretrain_vgg5 has changed since it was trained" in result.stderr
 

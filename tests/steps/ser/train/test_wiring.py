@@ -65,7 +65,7 @@ def untrained_speaker_model(tiny, tmp_path, monkeypatch):
         trainers = []
 
         def run(self):
-            self.best = 50.0
+            self.best, self.best_weights = 50.0, self._weights()
             trainers.append(self)
 
         monkeypatch.setattr(Trainer, "run", run)
