@@ -109,7 +109,8 @@ def main() -> None:
     experiment = open_experiment(parser.parse_args())
     out = Path(experiment.exp) / "analysis"
     with parts(out / "wf1.svg"):
-        table = read_results(f"{experiment.exp}/{NAME}", ResultsTable, "run local/results/make_results.py (run.sh: stage 6)")
+        table = read_results(f"{experiment.exp}/{NAME}", ResultsTable,
+                             "run local/results/make_results.py (run.sh: stage 6)")
         save(draw(table), out / "wf1.svg")
     print(f"make_wf1.py: made {out}/wf1.svg")
 
