@@ -30,10 +30,10 @@ def test_the_table(finished):
 
 def test_the_closing_summary_begins_with_the_answer(finished):
     said = (finished / "stdout").read_text()
-    summary = said[said.index("make_claims.py: made"):].split("\n\n")
+    summary = said[said.index("make_claims.py: made"):]
     answer = (finished / "exp" / "CLAIMS").read_text().split("\n\n")[1]
-    assert summary[1] == answer and len(re.findall("^(Pre-training|AD) ", answer, re.MULTILINE)) == 3
-    assert said.count("SYNTHETIC") == 1 and "exp/pretrain_*.log" in said
+    assert summary.split("\n\n")[1] == answer and len(re.findall("^(Pre-training|AD) ", answer, re.MULTILINE)) == 3
+    assert summary.count("SYNTHETIC") == 1 and "exp/pretrain_*.log" in summary
 
 
 def test_pooled_score_is_scikit_learns_over_all_utterances(finished):
@@ -89,6 +89,16 @@ def test_ablations_stand_in_the_same_table(analysed):
     assert re.findall(r"^(\w+) +VGG5", table, re.MULTILINE) == names and table in result.stdout
     assert re.findall(r"^(vgg5\w+) ", (exp / "ABLATIONS").read_text(), re.MULTILINE) == names[1:]
     assert "AD(L_AD-)" in (exp / "report.html").read_text()
+
+
+@pytest.mark.parametrize("words", [[], ["--exp-dir", "my exp", "--systems", ""], ["--data-dir", "a'b$c"]])
+def test_a_recorded_command_can_be_pasted(words, tmp_path):
+    code = '. local/run/stages.sh; exp_dir=$1; arguments=("${@:2}"); record_command'
+    run("bash", "-euo", "pipefail", "-c", code, "run.sh", tmp_path, *words)
+    time, command = (tmp_path / "commands").read_text().removesuffix("\n").split("\t")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:+]+", time) and command.startswith("./run.sh")
+    pasted = run("bash", "-c", f"run() {{ printf '<%s>' $# \"$@\"; }}; {command.replace('./run.sh', 'run', 1)}")
+    assert pasted.stdout == "".join(f"<{word}>" for word in (len(words), *words))
 
 
 def test_killed_and_continued_gives_the_same_results(finished, tmp_path):

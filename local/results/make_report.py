@@ -59,13 +59,9 @@ class Source:
     folded: bool = False
     stop_stage: str = ""
 
-    def command(self, exp: str) -> str:
-        """What makes it."""
-        return f"{recorded_command(exp) or './run.sh'}{self.stop_stage}"
-
     def blocks(self, experiment: Experiment) -> list[Block]:
         """What the section shows; raises UserError for a damaged file."""
-        path, command = Path(experiment.exp, self.file), self.command(experiment.exp)
+        path, command = Path(experiment.exp, self.file), command_for(experiment.exp, self.stop_stage)
         if self.table is None:
             return [Block("picture", [read_picture(path, f"make it again with {command}")], self.caption)]
         kind, blocks_of = self.table
@@ -91,11 +87,11 @@ SOURCES = (
     Source("Probes", "analysis/probes.json", table=(make_probes.ProbesTable, make_probes.blocks_of), folded=True),
     Source("Confusion matrices", "analysis/confusions.png",
            "Emotions taken for others, in percent of the reference class: the test utterances of all folds."),
-    Source("Speakers", "analysis/speakers.png", "Weighted F1 of each system on each test speaker."),
+    Source("Speakers", "analysis/speakers.png", "Weighted F1 of each system on each test speaker; the grey line spans "
+           "the systems."),
     Source("Training curves", "analysis/curves.png",
            "Training loss, and weighted F1 of the validation speakers; of a pre-training the identification accuracy."),
 )
-MASKS = Source("Attention masks", "")
 
 
 def fold(blocks: list[Block]) -> list[Block]:
@@ -129,7 +125,7 @@ def source_sections(experiment: Experiment) -> list[Section]:
     """Sections of the sources that are there; raises UserError when there are no results."""
     there = sources_there(experiment)
     if RESULTS not in there:
-        raise UserError(f"{experiment.exp}/{RESULTS.file}: not there; run {RESULTS.command(experiment.exp)}")
+        raise UserError(f"{experiment.exp}/{RESULTS.file}: not there; run {command_for(experiment.exp)}")
     sections: dict[str, list[Block]] = {}
     for source in there:
         sections.setdefault(source.heading, []).extend(source.blocks(experiment))
@@ -144,7 +140,7 @@ def masks_of(experiment: Experiment, system: System) -> dict[tuple[str, str], Pa
 
 def mask_section(experiment: Experiment) -> list[Section]:
     """The attention masks of all models that have them, or no section."""
-    pictures = [Block("picture", [read_picture(path, f"make it again with {MASKS.command(experiment.exp)}")],
+    pictures = [Block("picture", [read_picture(path, f"make it again with {command_for(experiment.exp)}")],
                       f"Attention masks of {system.name}, {fold}, seed {seed}.")
                 for system in experiment.systems for (seed, fold), path in masks_of(experiment, system).items()]
     return [Section("Attention masks", pictures)] if pictures else []
@@ -163,9 +159,9 @@ def missing(experiment: Experiment) -> dict[str, list[str]]:
     """`{command: files that are not there and that it makes}`; without reasons()."""
     there = sources_there(experiment)
     known = reasons(experiment)
-    files = [(source.command(experiment.exp), source.file) for source in SOURCES
+    files = [(command_for(experiment.exp, source.stop_stage), source.file) for source in SOURCES
              if source not in there and source.file not in known]
-    files += [(MASKS.command(experiment.exp), masks) for system in experiment.systems
+    files += [(command_for(experiment.exp), masks) for system in experiment.systems
               if system.has_attention and not system.reference and not masks_of(experiment, system)
               and (masks := f"attention masks of {system.name}") not in known]
     return {command: [file for other, file in files if other == command] for command, _ in files}
@@ -182,6 +178,11 @@ def recorded_command(exp: str) -> str:
     """The last run without the options that say which stages; empty when it is not known."""
     commands = recorded_commands(exp)
     return re.sub(r" --(stop-)?stage [^ ]+", "", commands[-1][1]) if commands else ""
+
+
+def command_for(exp: str, stop_stage: str = "") -> str:
+    """What makes a file of EXP that is not there."""
+    return f"{recorded_command(exp) or './run.sh'}{stop_stage}"
 
 
 def command_blocks(exp: str) -> list[Block]:

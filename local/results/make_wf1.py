@@ -21,7 +21,7 @@ from ser.analysis.figures import MARKERS, palette, save, title_of
 from ser.analysis.left_out import parts
 from ser.infer.results_file import NAME, read_results
 
-WIDTH = 4.2  # inches; text of 9 pt is 11 pixels high on the screen of a telephone
+WIDTH = 3.8  # inches; text of 9 pt is 11 pixels high on the screen of a telephone
 MAJORITY = "majority"  # the system that always says the most frequent class of the training part
 
 

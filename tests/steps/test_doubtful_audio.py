@@ -305,8 +305,8 @@ def test_the_closing_summary_counts_them(copies, tmp_path):
     result = subprocess.run(["bash", "-euc", code + "audio_summary", "bash", data, tmp_path], capture_output=True,
                             text=True, check=True)
     assert result.stdout.splitlines() == [
-        f"Doubtful audio:    2 utterances are silent, clipped or constant: {quoted}/utt2audio_problem",
-        f"Copies:            5 utterances are copies of others (--duplicates keep): {quoted}/duplicates"]
+        f"Doubtful audio:    silent, clipped or constant: 2, named in {quoted}/utt2audio_problem",
+        f"Copies:            of other utterances (--duplicates keep): 5, named in {quoted}/duplicates"]
 
 
 def test_only_what_is_missing_is_said_to_be(tmp_path):

@@ -1,4 +1,5 @@
-"""steps/make_functionals.sh: one vector of each utterance, whatever the number of jobs, and what it says when it cannot."""
+"""steps/make_functionals.sh: one vector of each utterance, whatever the number of jobs, and what it says when it
+cannot."""
 
 import shutil
 

@@ -46,7 +46,8 @@ def directly(samples):
 
 def test_descriptors_are_librosas_and_functionals_numpys():
     rng = np.random.default_rng(1)
-    samples = np.concatenate([vowel(130), np.float32(rng.normal(0, 500, 9000)), vowel(rng.uniform(180, 220, 12000), 0.75)])
+    noise = np.float32(rng.normal(0, 500, 9000))
+    samples = np.concatenate([vowel(130), noise, vowel(rng.uniform(180, 220, 12000), 0.75)])
     voiced = (rng.random(CONFIG.num_frames(len(samples))) < 0.6).astype(np.float32)
     seconds = np.flatnonzero(voiced) / 100
     found = described(samples, voiced)
