@@ -46,6 +46,12 @@ check_options() {
   # Corpora and systems
   infer_corpus
   set_emotion_data
+  if [ -z "$systems" ]; then
+    systems="resnet18_baseline resnet18_pretrain resnet18_pretrain_ad vgg5_baseline vgg5_ad"
+    [ "$corpus" = mini ] ||
+      systems+=" resnet18_strong_baseline resnet18_strong resnet18_strong_ad vgg5_strong vgg5_strong_ad"
+    systems+=" svm_functionals majority"
+  fi
   if [ "$stop_stage" -ge 8 ]; then
     ablations=$(local/experiment/list_systems.py --systems "$systems" --ablations "$ablations" ablations)
   else
