@@ -105,7 +105,8 @@ for data in "${data_dirs[@]}"; do
     end
   fi
 done
-if [ "$with_functionals" ] && begin 2 "functionals of $emotion_data" "$emotion_data/.done.2.functionals" functionals-1; then
+if [ "$with_functionals" ] &&
+  begin 2 "functionals of $emotion_data" "$emotion_data/.done.2.functionals" functionals-1; then
   steps/make_functionals.sh --nj "$nj" --cmd "$train_cmd" "$emotion_data"
   end
 fi
