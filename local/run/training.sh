@@ -76,7 +76,7 @@ finetune() {
 }
 
 # count_tasks SCRIPT: how many trainings by a script of steps/ are planned.
-count_tasks() { find "$exp_dir/tasks" -name "$1.*.conf" | wc -l; }
+count_tasks() { mkdir -p "$exp_dir/tasks" && find "$exp_dir/tasks" -name "$1.*.conf" | wc -l; }
 
 # train_in_shares SCRIPT SHARES RUNNER...: do the trainings by a script of steps/ in so many processes, where one training
 # takes about as long as starting a process.

@@ -160,10 +160,10 @@ def test_the_heading_names_what_the_rows_of_a_family_differ_in(tmp_path):
 
     assert heading(*trained) == (
         "ResNet18: no option differs between these rows but pretraining (voices 20 spk 3b1d55 in resnet18_pretrain, "
-        "resnet18_pretrain_ad) and ad-after (last in resnet18_pretrain_ad). The same in all: crop 200, precision fp32, "
-        "device cpu. VGG5: no option differs between these rows but ad-after (last in vgg5_ad) and crop (300 in "
-        "vgg5_ad) and scratch-lr-factor (its default in vgg5_ad). The same in all: pretraining none, precision fp32, "
-        "device cpu.")
+        "resnet18_pretrain_ad) and ad-after (last in resnet18_pretrain_ad). The same in all: crop 200, device cpu, "
+        "precision fp32. VGG5: no option differs between these rows but ad-after (last in vgg5_ad) and crop (300 in "
+        "vgg5_ad) and scratch-lr-factor (its default in vgg5_ad). The same in all: pretraining none, device cpu, "
+        "precision fp32.")
     assert heading("resnet18_pretrain", "vgg5_ad") == ""
 
 

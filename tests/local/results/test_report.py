@@ -222,7 +222,7 @@ def test_the_tables_of_the_probes_are_folded(finished, report):
     before, *folded = section.split("<details>")
     assert "vgg5_ad, after fine-tuning: NOT DISENTANGLED" in before and "<table" not in before
     assert [re.search("<summary>(.*?)</summary>", each)[1] for each in folded] == [
-        "Pooling &#39;mean&#39;", "Pooling &#39;mean+std&#39;", "What is measured, and how"]
+        "Pooling &#39;network&#39;", "Pooling &#39;mean+std&#39;", "What is measured, and how"]
     assert "<table" in folded[0] and "A probe is a linear classifier" in folded[2]
 
 
@@ -243,7 +243,7 @@ def test_how_it_was_made_and_from_which_data(finished, report):
     page = Page(report(data, exp)[1])
     assert re.search(re.escape(f"2026-11-24T05:00:00+00:00./run.sh --ser-data '{NASTY}' --seeds 0\n"), page.text)
     systems = page.table("system", "backbone", "method", "made with")
-    assert ["vgg5_ad", "VGG5", "AD", "--backbone=vgg5 --ad-after=last"] in systems
+    assert ["vgg5_ad", "VGG5", "AD", "steps/finetune.py --backbone=vgg5 --ad-after=last"] in systems
     assert [row[0] for row in systems] == list(SYSTEMS)
     assert ["note", NASTY] in page.table("option", "value") and "--num-mel-bins=41" in page.text
     assert [row[:3] for row in page.table("models", "commit", "device")] == [["15", "04f0a02", "NVIDIA H100"],

@@ -80,13 +80,14 @@ def test_the_heading_says_from_how_many_extractors_the_seeds_start(of_seeds, sai
     for system, identities in of_seeds.items():
         for name, identity in zip((system, f"{system}_seed1"), identities, strict=True):
             for fold in (exp / name).glob("fold_*"):
-                change(fold, ("trained", "pretraining"), {"identity": identity, "data_stamp": "d", "seed": 0})
+                change(fold, ("trained", "pretraining"), {
+                    "identity": identity, "data_stamp": "d", "seed": 0, "dataset": "voices-9", "num_speakers": 9})
     assert table(exp).returncode == 0
     assert (exp / "RESULTS").read_text().startswith(f"tests-4, loso, 3 folds, seeds 0 1{said}\n")
     counts = {system: len(set(identities)) for system, identities in of_seeds.items()}
     assert json.loads((exp / "results.json").read_text())["setting"]["extractors"] == counts
     run("local/results/make_results.py", "--systems", " ".join(SYSTEMS), exp.parent / "data", exp)
-    assert (exp / "RESULTS").read_text().startswith("tests-4, loso, 3 folds, seeds 0\n")  # nothing to tell apart
+    assert (exp / "RESULTS").read_text().startswith("tests-4, loso, 3 folds, seed 0\n")  # nothing to tell apart
 
 
 def test_a_whole_system_of_other_options_is_what_tables_are_for(exp):
