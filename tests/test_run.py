@@ -145,7 +145,7 @@ def test_another_corpus_into_the_same_directory_is_refused(finished):
 
 def test_a_failed_fold_takes_no_other_down(finished, tmp_path):
     words = ("--exp-dir", tmp_path / "exp", "--systems", "vgg5_ad")
-    victim = finished / "data" / "mini_iemocap" / "folds" / "fold_Ses02M" / "test"
+    victim = finished / "data" / "mini_iemocap_protocol-5fold" / "folds" / "fold_Ses02M" / "test"
     whole = victim.read_text()
     victim.write_text("nobody\n")
     result = recipe(finished, *words, check=False)

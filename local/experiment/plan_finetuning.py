@@ -20,6 +20,7 @@ from local.experiment.experiment import (
 )
 from local.experiment.systems import SCRIPTS
 from local.experiment.tasks import TaskFolder
+from local.experiment.undo_stages import remove_results
 from options import OptionParser, run
 from ser.base.log import log
 from ser.model_dir.record import changes_since
@@ -52,6 +53,8 @@ def main() -> None:
                 changed.setdefault(changes, []).append(directory)
             if changes or not Path(directory, "RESULT").exists():
                 tasks[system.script].add(words)
+    if changed:  # a table of models that are made again would be of other data
+        remove_results(args.exp, experiment.systems, experiment.seeds)
     for changes, directories in changed.items():
         others = f" and {len(directories) - 1} more" if len(directories) > 1 else ""
         log(f"{directories[0]}{others}: changed since made: {changes}; made again from the start")

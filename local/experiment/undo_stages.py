@@ -5,7 +5,7 @@
 
     0 to 3  the markers of the corpora and data directories (--marker FILE, several times)
     4, 5    model directories: EXP/pretrain_…, EXP/SYSTEM/FOLD; one without the config.json of a training is left alone
-    6       RESULT, results.json of the systems and of EXP, RESULTS, CLAIMS
+    4 to 6  RESULT, results.json of the systems and of EXP, RESULTS, CLAIMS
     7       what was measured of each fold; EXP/analysis, EXP/report.html
     8       the model directories of --ablations, EXP/ABLATIONS
 
@@ -21,13 +21,12 @@ from pathlib import Path
 from local.experiment.experiment import add_pretrain_seeds, parse_pretrain_seeds, parse_seeds, pretrainings
 from local.experiment.systems import System, find_systems
 from options import OptionParser, natural, run
-from ser.model_dir.record import clear_model_dir
+from ser.model_dir.record import ANALYSIS, clear_model_dir
 
 MODEL_MARKER = "config.json"
 RESULTS = ("RESULT", "RESULTS", "results.json", "CLAIMS", "claims.json")
-ANALYSIS_OF_FOLD = ("probes.tsv", "silhouette.tsv", "embeddings.npz", "masks.png")
-ANALYSIS = ("PROBES", "probes.json", "probes.tsv", "silhouette.tsv", "figure1.png", "figure1.pdf", "figure1.tsv",
-            "confusions.png", "confusions.tsv", "speakers.png", "speakers.tsv", "curves.png", "wf1.svg")
+ANALYSIS_OF_ALL = ("PROBES", "probes.json", "probes.tsv", "silhouette.tsv", "figure1.png", "figure1.pdf", "figure1.tsv",
+             "confusions.png", "confusions.tsv", "speakers.png", "speakers.tsv", "curves.png", "wf1.svg")
 ABLATIONS = ("ABLATIONS", "ablations.json")
 
 
@@ -53,6 +52,12 @@ def models_of(systems: Iterable[System], seeds: Iterable[str], exp: str) -> list
 def remove_files(folder: Path, names: Iterable[str]) -> None:
     for name in names:
         (folder / name).unlink(missing_ok=True)
+
+
+def remove_results(exp: str, systems: Iterable[System], seeds: Iterable[str]) -> None:
+    """Remove the tables of an experiment directory, and the result files of some systems and seeds."""
+    for folder in (exp, *(system.directory(exp, seed) for system in systems for seed in seeds)):
+        remove_files(Path(folder), RESULTS)
 
 
 def main() -> None:
@@ -86,13 +91,12 @@ def main() -> None:
         remove_files(exp, ABLATIONS)
     for model in models:
         remove_model(model)
-    if 6 in stages:
-        for folder in (exp, *(Path(system.directory(args.exp, seed)) for system in systems for seed in seeds)):
-            remove_files(folder, RESULTS)
+    if {4, 5, 6}.intersection(stages):  # no table without the models that it is of
+        remove_results(args.exp, systems, seeds)
     if 7 in stages:
         for model in models_of(systems, seeds, args.exp):
-            remove_files(model / "analysis", ANALYSIS_OF_FOLD)
-        remove_files(exp / "analysis", ANALYSIS)
+            remove_files(model / "analysis", ANALYSIS)
+        remove_files(exp / "analysis", ANALYSIS_OF_ALL)
         remove_files(exp, ["report.html"])
     print(f"{parser.prog}: stages {args.stage} to {args.stop_stage} of {exp} are undone, with {len(models)} models")
 

@@ -130,9 +130,9 @@ def test_corpus(change, corpus):
 
 
 def test_what_the_recipe_writes_below_a_corpus_is_not_of_it(corpus):
-    assert "source has changed" not in listed(corpus, IEMOCAP, data="source/work/data")
-    (corpus / "source" / "work" / "feats.txt").write_text("x")
-    assert listed(corpus, IEMOCAP, data="source/work/data") == ""
+    assert "source has changed" not in listed(corpus, IEMOCAP, data="source/made/data")
+    (corpus / "source" / "made" / "feats.txt").write_text("x")
+    assert listed(corpus, IEMOCAP, data="source/made/data") == ""
 
 
 def test_other_options(corpus):

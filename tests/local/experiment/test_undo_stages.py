@@ -30,8 +30,8 @@ RESULTS = {"resnet18_pretrain/RESULT", "RESULTS", "results.json", "CLAIMS", "cla
 ANALYSIS = {"resnet18_pretrain/fold_1/analysis/probes.tsv", "analysis/PROBES", "analysis/wf1.svg", "report.html"}
 GONE = {
     (2, 3): {"data/.done.2"},
-    (1, 4): {"data/.source.json", "data/.done.2", *below("pretrain_resnet18")},
-    (5, 5): SEED_0,
+    (1, 4): {"data/.source.json", "data/.done.2", *below("pretrain_resnet18"), *RESULTS},
+    (5, 5): {*SEED_0, *RESULTS},
     (6, 6): RESULTS,
     (7, 7): ANALYSIS,
     (5, 8): {*SEED_0, *RESULTS, *ANALYSIS, *below(ABLATION), "ABLATIONS"},

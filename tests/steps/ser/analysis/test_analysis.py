@@ -219,7 +219,7 @@ def test_probes_on_the_mini_corpora_see_what_ad_does(finished, tmp_path):
         run("steps/finetune.py", *VGG5, *words, "--config", "conf/mini/finetune.conf", "--epochs", "40",
             "--lr-milestones", "20,30,35", "--extractor-lr-factor", "1", "--ad-lr-factor", "1",
             "--select", "last", "--precision", "fp32", "--fold", "fold_Ses01M",
-            "--data", finished / "data" / "mini_iemocap", "--dir", tmp_path / name)
+            "--data", finished / "data" / "mini_iemocap_protocol-5fold", "--dir", tmp_path / name)
         run(*ANALYSE, "--dir", tmp_path / name)
         return {(row["moment"], row["space"]): float(row["accuracy"])
                 for row in read_rows(tmp_path / name / "analysis" / "probes.tsv")
