@@ -8,6 +8,7 @@ import atexit
 import contextlib
 import ctypes
 import functools
+import os
 import re
 import signal
 import sys
@@ -22,6 +23,7 @@ from torch import nn
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
+from ser.base.device import side_stream
 from ser.base.errors import UserError
 from ser.base.processes import is_main, rank, world_size
 
@@ -58,6 +60,13 @@ def begin() -> None:
         sys.exit(1)
 
 
+def train_alone() -> None:
+    """Let the first process, which calls this between begin() and group(), do the work alone; the others end."""
+    if world_size() > 1:
+        _store().compare_set("main", "", "gone")
+        os.environ["WORLD_SIZE"] = "1"
+
+
 @contextlib.contextmanager
 def group(device: torch.device) -> Iterator[None]:
     """Connect the processes for the length of a block.
@@ -77,6 +86,8 @@ def group(device: torch.device) -> Iterator[None]:
     if is_main():
         store.set("main", "goes on")
     on_cuda = device.type == "cuda"
+    # With a thread that watches for errors of NCCL, torch cannot capture a graph; the launcher watches the processes.
+    os.environ.setdefault("TORCH_NCCL_ASYNC_ERROR_HANDLING", "0")
     try:
         dist.init_process_group("nccl" if on_cuda else "gloo", store=store, rank=rank(), world_size=world_size(),
                                 timeout=TIMEOUT,
@@ -111,12 +122,16 @@ def broadcast(value: Any) -> Any:
     return values[0]
 
 
-def average(tensor: torch.Tensor) -> torch.Tensor:
-    """Mean of a tensor over the processes, in every process."""
+def total(tensor: torch.Tensor) -> torch.Tensor:
+    """Sum of a tensor over the processes, in every process."""
     if world_size() > 1:
         dist.all_reduce(tensor)
-        tensor = tensor / world_size()
     return tensor
+
+
+def average(tensor: torch.Tensor) -> torch.Tensor:
+    """Mean of a tensor over the processes, in every process."""
+    return total(tensor) / world_size()
 
 
 def share(size: int) -> tuple[slice, float]:
@@ -141,7 +156,7 @@ def share(size: int) -> tuple[slice, float]:
 
 
 def synchronize(model: nn.Module, size: int) -> None:
-    """Let the batch normalization of a distributed model take the statistics of all processes for a batch of `size`
+    """Let synchronized batch normalization on a CPU take the statistics of all processes for a batch of `size`
     utterances, unless every process has the whole of it.
 
     On GPUs torch's nn.SyncBatchNorm takes them in any case. Of a batch that every process has, they are the batch's own
@@ -150,6 +165,13 @@ def synchronize(model: nn.Module, size: int) -> None:
     for module in model.modules():
         if isinstance(module, SynchronizedBatchNorm2d):
             module.synchronized = size >= world_size()
+
+
+def share_buffers(model: nn.Module) -> None:
+    """Give every process the first one's buffers, such as the running statistics of batch normalization."""
+    if world_size() > 1:
+        for buffer in model.buffers():
+            dist.broadcast(buffer, src=0)
 
 
 class _Sum(torch.autograd.Function):
@@ -202,17 +224,29 @@ class SynchronizedBatchNorm2d(nn.BatchNorm2d):
         return torch.addcmul(self.bias, centred, scale).permute(0, 3, 1, 2).to(dtype)
 
 
-def distribute(model: nn.Module) -> nn.Module:
-    """The network to train: `model`, its gradients averaged over the processes and its batch normalization
-    synchronized. Both share their parameters and buffers, and those of `model` keep their names."""
+def distribute(model: nn.Module, sync_batch_norm: bool) -> nn.Module:
+    """The network to train: `model`, its gradients averaged over the processes.
+
+    Both share their parameters and buffers, and those of `model` keep their names. On GPUs it is made, and makes its
+    steps, on one side stream, as torch asks of a network whose steps become CUDA graphs.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+    sync_batch_norm : bool
+        Whether batch normalization takes the statistics of all processes' batches together; else each process takes
+        those of its own batch, and the running ones that count are the first process's.
+    """
     if world_size() == 1:
         return model
-    if next(model.parameters()).is_cuda:
+    on_cuda = next(model.parameters()).is_cuda
+    if sync_batch_norm and on_cuda:
         nn.SyncBatchNorm.convert_sync_batchnorm(model)  # in place
-    else:
+    elif sync_batch_norm:
         for module in model.modules():
             if type(module) is nn.BatchNorm2d:
                 module.__class__ = SynchronizedBatchNorm2d
     # Of a convolution of one channel, whose two memory layouts are the same bytes in the same order.
     warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
-    return DistributedDataParallel(model)
+    with torch.cuda.stream(side_stream() if on_cuda else None):
+        return DistributedDataParallel(model, forward_sync_buffers=False, gradient_as_bucket_view=True)

@@ -15,6 +15,7 @@ from conftest import ROOT, run
 from ser.base.device import claim_first_free
 from ser.model_dir.checkpoint import load_tensors
 
+AS_ONE = ("--global-batch", "true", "--sync-batch-norm", "true")
 LAUNCH = ("steps/launch_distributed.py", "--nproc-per-node", "2")
 PRETRAIN = ("--backbone", "vgg5", "--crop", "40", "--num-threads", "1", "--precision", "fp32", "--device", "cpu")
 
@@ -51,7 +52,7 @@ def assert_same_training(directory, reference, tolerance):
 def test_two_processes_train_what_one_trains(tiny, tmp_path):
     """44 utterances: three steps of 7 + 6 and one of 3 + 2. Adam makes a step, up to 1e-3, of a gradient that is
     rounding alone; the test in float64 is the strict one."""
-    words = ("steps/pretrain.py", *PRETRAIN, "--epochs", "1", "--batch-size", "13", tiny)
+    words = ("steps/pretrain.py", *PRETRAIN, "--epochs", "1", "--batch-size", "13", *AS_ONE, tiny)
     run(*words, tmp_path / "one")
     run(*LAUNCH, *words, tmp_path / "two")
     assert_same_training(tmp_path / "two", tmp_path / "one", 5e-4)
@@ -65,7 +66,7 @@ def test_killed_and_continued_by_one_process_in_float64(tiny, tmp_path, write_sc
     """A step of 22 + 21 utterances and one of a single utterance; float64 hides no wrong factor behind rounding."""
     script = write_script("pretrain64.py", "torch.set_default_dtype(torch.float64)\n"
                           "torch.Tensor.float = torch.Tensor.double\nfrom pretrain import main")
-    words = (script, *PRETRAIN, "--epochs", "6", "--batch-size", "43", "--save-every", "0", tiny)
+    words = (script, *PRETRAIN, "--epochs", "6", "--batch-size", "43", "--save-every", "0", *AS_ONE, tiny)
     run(*words, tmp_path / "one")
     with start(*LAUNCH, *words, tmp_path / "two", stderr=subprocess.PIPE) as launcher:
         for line in launcher.stderr:
@@ -88,7 +89,7 @@ def main():
         with torch.no_grad():
             reference[0].weight.uniform_(), reference[0].bias.normal_()
         model.load_state_dict(reference.state_dict())
-        distributed.distribute(model)
+        distributed.distribute(model, sync_batch_norm=True)
         distributed.synchronize(model, len(x))
         part, weight = distributed.share(len(x))
         assert weight == len(x[part]) * 2 / 5 and len(x[part]) == 3 - rank()
