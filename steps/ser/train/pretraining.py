@@ -35,7 +35,6 @@ from ser.train.distributed import broadcast, total
 from ser.train.schedules import warmup_cosine
 from ser.train.trainer import Plan, Trainer
 
-
 # Crops that several GPUs must have to train on: with fewer, meeting takes them longer than they save.
 WORTH_SEVERAL = 200_000
 
