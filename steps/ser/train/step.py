@@ -106,7 +106,7 @@ class _Replayed:
         collects = gc.isenabled()
         gc.disable()  # what is freed while a graph is captured would spoil it
         try:
-            with torch.cuda.graph(graph, pool=self.pool, capture_error_mode="thread_local"):
+            with torch.cuda.graph(graph, pool=self.pool, stream=side_stream(), capture_error_mode="thread_local"):
                 self.output = self.function(*self.inputs)
         finally:
             if collects:
