@@ -12,7 +12,6 @@ import os
 import re
 import signal
 import sys
-import warnings
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -21,9 +20,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 from torch.distributed.rendezvous import rendezvous
-from torch.nn.parallel import DistributedDataParallel
 
-from ser.base.device import side_stream
 from ser.base.errors import UserError
 from ser.base.processes import is_main, rank, world_size
 
@@ -224,29 +221,40 @@ class SynchronizedBatchNorm2d(nn.BatchNorm2d):
         return torch.addcmul(self.bias, centred, scale).permute(0, 3, 1, 2).to(dtype)
 
 
-def distribute(model: nn.Module, sync_batch_norm: bool) -> nn.Module:
-    """The network to train: `model`, its gradients averaged over the processes.
-
-    Both share their parameters and buffers, and those of `model` keep their names. On GPUs it is made, and makes its
-    steps, on one side stream, as torch asks of a network whose steps become CUDA graphs.
+def distribute(model: nn.Module, sync_batch_norm: bool) -> None:
+    """Prepare a model, in place, to be trained by all processes: from the first one's weights.
 
     Parameters
     ----------
     model : torch.nn.Module
+        Its parameters and buffers keep their names.
     sync_batch_norm : bool
         Whether batch normalization takes the statistics of all processes' batches together; else each process takes
         those of its own batch, and the running ones that count are the first process's.
     """
     if world_size() == 1:
-        return model
-    on_cuda = next(model.parameters()).is_cuda
-    if sync_batch_norm and on_cuda:
+        return
+    with torch.no_grad():
+        for tensor in (*model.parameters(), *model.buffers()):
+            dist.broadcast(tensor, src=0)
+    if sync_batch_norm and next(model.parameters()).is_cuda:
         nn.SyncBatchNorm.convert_sync_batchnorm(model)  # in place
     elif sync_batch_norm:
         for module in model.modules():
             if type(module) is nn.BatchNorm2d:
                 module.__class__ = SynchronizedBatchNorm2d
-    # Of a convolution of one channel, whose two memory layouts are the same bytes in the same order.
-    warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
-    with torch.cuda.stream(side_stream() if on_cuda else None):
-        return DistributedDataParallel(model, forward_sync_buffers=False, gradient_as_bucket_view=True)
+
+
+def average_gradients(model: nn.Module) -> None:
+    """Replace each gradient by its mean over the processes.
+
+    The networks have one to two million parameters in some sixty tensors, so they are exchanged in one piece after the
+    backward pass. DistributedDataParallel overlaps exchange and backward pass, at the price of several kernels for each
+    tensor, which here take longer than what the overlap saves (BENCHMARKS.md).
+    """
+    if world_size() == 1:
+        return
+    memory = [gradient.as_strided((gradient.numel(),), (1,)) for gradient in
+              (parameter.grad for parameter in model.parameters()) if gradient is not None]
+    flat = average(torch.cat(memory))
+    torch._foreach_copy_(memory, list(flat.split([len(each) for each in memory])))

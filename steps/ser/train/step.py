@@ -7,12 +7,9 @@ from typing import Any
 import torch
 
 from ser.base.device import side_stream
-from ser.base.processes import world_size
+from ser.train.distributed import average_gradients
 
-# Steps of a batch size before it is captured: what is allocated once must be there by then, and the first ten steps of
-# several processes are measured by torch, which a graph does not allow.
-_WARM_UP = 3
-_WARM_UP_OF_SEVERAL = 11
+_WARM_UP = 3  # steps of a batch size before it is captured: what is allocated once must be there by then
 
 Loss = Callable[[torch.nn.Module, torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -21,8 +18,8 @@ class TrainingStep:
     """A step on a batch.
 
     On a GPU a step is some hundreds of short kernels, whose launches take longer than their work. Captured, each batch
-    size becomes a CUDA graph at its fourth step (of several processes, whose exchange of gradients is in it, at its
-    twelfth), which is replayed from then on. All steps count: none is made to warm up alone.
+    size becomes a CUDA graph at its fourth step, the exchange of gradients with it, which is replayed from then on. All
+    steps count: none is made to warm up alone.
 
     Parameters
     ----------
@@ -61,6 +58,7 @@ class TrainingStep:
             loss = weight * self.loss(self.network, features, positions)
         self.network.zero_grad()
         loss.backward()
+        average_gradients(self.network)
         self.optimizer.step()
         return loss.detach()
 
@@ -89,7 +87,7 @@ class _Replayed:
         for own, given in zip(self.inputs, inputs, strict=True):
             own.copy_(given)
         self.calls += 1
-        if self.calls <= (_WARM_UP if world_size() == 1 else _WARM_UP_OF_SEVERAL):
+        if self.calls <= _WARM_UP:
             stream = side_stream()
             stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(stream):

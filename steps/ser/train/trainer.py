@@ -160,8 +160,8 @@ class Trainer:
         self._remove_leftovers()
         if distributed.broadcast(self.state_path.exists()):
             self._load_state()
-        network = distributed.distribute(self.model, self.plan.sync_batch_norm)
-        self.step = TrainingStep(network, self.loss, self.optimizer, self.plan.precision, self.captured)
+        distributed.distribute(self.model, self.plan.sync_batch_norm)
+        self.step = TrainingStep(self.model, self.loss, self.optimizer, self.plan.precision, self.captured)
         self.model.train()
         try:
             self._run_epochs()
