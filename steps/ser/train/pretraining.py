@@ -76,7 +76,7 @@ class PretrainConfig:
     def of_processes(self) -> str:
         """How many processes train, where that makes another model; else nothing."""
         is_same = world_size() == 1 or self.global_batch and self.sync_batch_norm
-        return "" if is_same else f", {world_size()} processes"
+        return "" if is_same else f" {world_size()} processes"
 
 
 def is_too_small(data_dir: str | Path, config: PretrainConfig) -> bool:
