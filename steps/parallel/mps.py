@@ -33,8 +33,9 @@ def shared_gpus(gpus, guardian):
     with tempfile.TemporaryDirectory(prefix="mps-", ignore_cleanup_errors=True) as folder:
         settings = {"CUDA_MPS_PIPE_DIRECTORY": folder, "CUDA_MPS_LOG_DIRECTORY": folder}
         environment = {**os.environ, **settings, "CUDA_VISIBLE_DEVICES": ",".join(gpus)}
-        service = subprocess.Popen([CONTROL, "-f"], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                   stderr=subprocess.DEVNULL, start_new_session=True, preexec_fn=guardian.adopt_me)
+        service = subprocess.Popen([CONTROL, "-f"], env=environment, stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+                                   preexec_fn=guardian.adopt_me)
         try:
             yield settings if _works(environment) else {}
         finally:
