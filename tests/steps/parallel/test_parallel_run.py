@@ -345,7 +345,8 @@ echo ended >> "$FOLDER/control"
 """
 
 
-def run_with_service(cwd, env, probe, *words):
+def run_with_service(cwd, env, probe, *words, status=0,
+                     job="echo SET $CUDA_VISIBLE_DEVICES ${CUDA_MPS_PIPE_DIRECTORY-none}"):
     """Run jobs beside a stand-in of the multi-process service; return what it was told and the jobs' settings."""
     programs = {"nvidia-cuda-mps-control": CONTROL, "nvidia-smi": "#!/bin/sh\necho 0, GPU-a; echo 1, GPU-b\n"}
     for name, program in programs.items():
@@ -353,10 +354,10 @@ def run_with_service(cwd, env, probe, *words):
         (cwd / "bin" / name).chmod(0o755)
     code = (f"import sys; sys.path.insert(0, {str(RUN.parent)!r}); import mps, run; mps.PROBE = {probe!r}; "
             "sys.exit(run.main())")
-    done = subprocess.run([sys.executable, "-c", code, "--gpu", "1", *words, "x.JOB.log", "bash", "-c",
-                           "echo SET $CUDA_VISIBLE_DEVICES ${CUDA_MPS_PIPE_DIRECTORY-none}"], cwd=cwd,
+    done = subprocess.run([sys.executable, "-c", code, "--gpu", "1", *words, "x.JOB.log", "bash", "-c", job], cwd=cwd,
                           env=env | {"FOLDER": str(cwd), "CUDA_VISIBLE_DEVICES": "0,1"}, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == status, done.stderr
+    assert "Traceback" not in done.stderr
     told = (cwd / "control").read_text().splitlines() if (cwd / "control").exists() else []
     return told, [re.search("^SET (.*)", path.read_text(), re.M)[1] for path in sorted(cwd.glob("x.*.log"))]
 
@@ -372,6 +373,12 @@ def test_jobs_that_share_a_gpu_have_a_multi_process_service(tmp_path, three_gpus
 def test_a_service_that_does_not_work_is_left_out(tmp_path, three_gpus):
     told, jobs = run_with_service(tmp_path, three_gpus, "raise SystemExit(1)", "--jobs-per-gpu", "2", "JOB=1:2")
     assert told[1:] == ["quit", "ended"] and sorted(jobs) == ["GPU-a none", "GPU-b none"]
+
+
+def test_a_stopped_runner_ends_the_service_too(tmp_path, three_gpus):
+    told, jobs = run_with_service(tmp_path, three_gpus, "pass", "--jobs-per-gpu", "2", "JOB=1:2", status=143,
+                                  job="echo SET $CUDA_VISIBLE_DEVICES in; [ JOB = 2 ] || kill $PPID; sleep 100")
+    assert told[1:] == ["quit", "ended"] and len(jobs) == 2
 
 
 @pytest.mark.parametrize("alone", [True, False])
