@@ -4,15 +4,17 @@
 Reads DATA/feats.scp, vad.scp, utt2spk and identification/{train,valid}; writes a model directory with
 config.json, best.safetensors, last.safetensors, log/epochs.tsv and RESULT (identification accuracy and equal error
 rate on the held-out utterances). Run again after a kill, it continues; run again when done, it does nothing.
-Several GPUs, also of several nodes, train one model when steps/launch_distributed.py starts it.
+Several GPUs, also of several nodes, train one model when steps/launch_distributed.py starts it; where there is little
+to train, one does.
 """
 
 import recipe_environment
 
 from options import OptionParser, run
 from ser.base.log import log
+from ser.base.processes import world_size
 from ser.train import distributed
-from ser.train.pretraining import PretrainConfig, pretrain
+from ser.train.pretraining import WORTH_SEVERAL, PretrainConfig, is_too_small, pretrain
 from training_options import add_training_options, log_device_and_precision, pick_device_and_precision
 
 
@@ -25,6 +27,10 @@ def main() -> None:
     distributed.begin()
     args = parser.parse_args()
     config = parser.fields_of(PretrainConfig, args)
+    if args.device != "cpu" and world_size() > 1 and is_too_small(args.data, config):
+        log(f"--epochs times the utterances of {args.data}/identification/train are fewer than {WORTH_SEVERAL}: on "
+            "several GPUs they take longer than on one, which is taken")
+        distributed.train_alone()
     device, precision = pick_device_and_precision(args)
     log_device_and_precision(args, device, precision)
     with distributed.group(device):

@@ -20,7 +20,7 @@ def add_training_options(parser: OptionParser) -> None:
     parser.add_argument("--precision", default="auto", choices=PRECISIONS,
                         help="of training and validation; auto is bf16 where the processor has it (default: auto)")
     parser.add_argument("--fast", type=str2bool, default=True, metavar="true|false",
-                        help="on one GPU, train with CUDA graphs and convolutions in blocks, which differ from torch's "
+                        help="on GPUs, train with CUDA graphs and convolutions in blocks, which differ from torch's "
                         "by rounding (default: true)")
     parser.add_argument("--num-threads", type=natural, default=0,
                         help="CPU threads; 0 leaves torch's choice (default: 0)")
@@ -49,8 +49,7 @@ def log_device_and_precision(args: Namespace, device: torch.device, precision: s
     """Say in one line where and how is trained."""
     reason = ""
     if device.type == "cuda":
-        fast = args.fast and world_size() == 1
-        how = "fast: CUDA graphs, convolutions in blocks" if fast else "not fast: torch alone"
+        how = "fast: CUDA graphs, convolutions in blocks" if args.fast else "not fast: torch alone"
         reason = f" ({how}, training may use TF32 where it computes in float32)"
     elif args.precision == "auto" and precision == "fp32":
         reason = " (which does not multiply bf16)"

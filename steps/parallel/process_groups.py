@@ -34,7 +34,8 @@ class Guardian:
         os.write(self.writer, b"+%d\n" % os.getpid())
 
     def release(self, group):
-        os.write(self.writer, b"-%d\n" % group)
+        if self.writer is not None:
+            os.write(self.writer, b"-%d\n" % group)
 
     def end_all(self):
         if self.writer is not None:

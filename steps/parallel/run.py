@@ -9,7 +9,8 @@ Options, before or after the range:
   --num-threads N    threads of a job, its OMP_NUM_THREADS (default: 1)
   --max-jobs-run N   at most N jobs at a time (default: as many as the usable cores have room for)
   --gpu N            devices of a job, its own through CUDA_VISIBLE_DEVICES (default: 0)
-  --jobs-per-gpu N   jobs that share a device, or a set of --gpu devices (default: 1)
+  --jobs-per-gpu N   jobs that share a device, or a set of --gpu devices (default: 1); side by side where CUDA's
+                     multi-process service works, which is started and stopped here, else in turns
   --progress BOOL    say on the way how far the jobs are (default: true)
   --mem 4G, --time T, --config FILE  accepted for the cluster runners' sake; nothing is limited here
 
@@ -19,6 +20,7 @@ not, 128 + signal after TERM, INT or HUP, which end the jobs too. Whatever a job
 every job when this runner is killed, is ended.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -28,6 +30,7 @@ from collections import namedtuple
 
 import job_log
 import kaldi_convention as kaldi
+import mps
 from process_groups import Guardian, signal_group, stop_signals
 
 OPTIONS = kaldi.OPTIONS | {
@@ -58,6 +61,8 @@ def share_out(options):
         if len(gpus) < size:
             raise kaldi.UsageError(f"--gpu {size}: this machine shows {len(gpus)} GPUs (CUDA_VISIBLE_DEVICES, "
                                    "nvidia-smi); leave --gpu out or use a machine that has them")
+        if options["jobs-per-gpu"] > 1 and mps.is_there():
+            gpus = mps.uuids(gpus)
         device_sets = [",".join(gpus[i:i + size]) for i in range(0, len(gpus) - size + 1, size)]
         limit = len(device_sets) * options["jobs-per-gpu"]
     else:
@@ -86,7 +91,7 @@ class Runner:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         self.jobs_mask = signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
         waiting = list(self.request.indices)
-        with Guardian() as self.guardian:
+        with Guardian() as self.guardian, self._gpus_shared() as self.environment:
             while waiting or self.running:
                 while waiting and len(self.running) < self.limit:
                     self._start(waiting.pop(0))
@@ -100,10 +105,16 @@ class Runner:
                 if self.running:
                     self.progress.show_time(self.ended, len(self.failures.reasons), self.running[0].index)
 
+    def _gpus_shared(self):
+        """A block in which jobs that share devices do so side by side, with what is to be set in their environment."""
+        if not self.device_sets[0] or self.request.options["jobs-per-gpu"] == 1:
+            return contextlib.nullcontext({})
+        return mps.shared_gpus(",".join(self.device_sets).split(","), self.guardian)
+
     def _start(self, index):
         # Environment, with the devices that the fewest jobs use
         command = self.request.command_of(index)
-        environment = dict(os.environ, OMP_NUM_THREADS=str(self.threads))
+        environment = {**os.environ, **self.environment, "OMP_NUM_THREADS": str(self.threads)}
         in_use = [job.devices for job in self.running]
         devices = min(self.device_sets, key=in_use.count)
         if devices:

@@ -6,8 +6,9 @@
     tests/bench/run.py features loading      # some of it
     tests/bench/run.py features --data data/iemocap
 
-What is measured, and how, is told at the top of features.py, loading.py, training.py, prediction.py and table2.py. The
-last one, and half of training.py, need a GPU and are left out where there is none. Both sides of a row are of one run.
+What is measured, and how, is told at the top of features.py, loading.py, training.py, prediction.py, pretraining.py and
+table2.py. The last two, and half of training.py, need a GPU and are left out where there is none. Both sides of a
+row are of one run.
 """
 
 import recipe_environment
@@ -22,12 +23,13 @@ import torch
 import features
 import loading
 import prediction
+import pretraining
 import table2
 import training
 from table import cpu, gpu, print_table
 
 BENCHMARKS = {"features": features.rows, "loading": loading.rows, "training": training.rows,
-              "prediction": prediction.rows, "table2": table2.rows}
+              "prediction": prediction.rows, "pretraining": pretraining.rows, "table2": table2.rows}
 
 
 def main():

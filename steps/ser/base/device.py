@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import functools
 import os
 import tempfile
 import warnings
@@ -132,6 +133,15 @@ def pick_precision(name: str, device: torch.device) -> str:
 def place(network: torch.nn.Module, device: str | torch.device) -> None:
     """Bring a network to a device, in place, in the layout in which convolutions are fastest: channels last."""
     network.to(torch.device(device), memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+@functools.cache
+def side_stream() -> torch.cuda.Stream:
+    """A CUDA stream beside the default one, on which steps are made before they become graphs.
+
+    One for all trainings of a process, because torch keeps some memory for each that has multiplied matrices.
+    """
+    return torch.cuda.Stream()
 
 
 def send(tensor: torch.Tensor, device: str | torch.device) -> torch.Tensor:

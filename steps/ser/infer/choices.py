@@ -78,6 +78,9 @@ def choices_of(config: Mapping[str, Any], kinds: "Kinds" = FINETUNING, protocol:
                                 f"{_digest_of_pretraining(pretraining)}")
         if pretraining.get("seed"):
             words["pretraining"] += f" seed {pretraining['seed']}"
+    processes = config.get("environment", {}).get("processes", 1)
+    if processes > 1 and not (options["global_batch"] and options["sync_batch_norm"]):
+        words["processes"] = f"{processes} processes"
     for name, kind in _FEATURES.items():
         for option, value in _unusual(kind, _feature_options(name, features.get(name, ""))).items():
             words[f"{name} {option}"] = f"{option.replace('_', '-')} {_word(value)}"

@@ -8,10 +8,10 @@ import atexit
 import contextlib
 import ctypes
 import functools
+import os
 import re
 import signal
 import sys
-import warnings
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -20,7 +20,6 @@ import torch
 import torch.distributed as dist
 from torch import nn
 from torch.distributed.rendezvous import rendezvous
-from torch.nn.parallel import DistributedDataParallel
 
 from ser.base.errors import UserError
 from ser.base.processes import is_main, rank, world_size
@@ -58,6 +57,13 @@ def begin() -> None:
         sys.exit(1)
 
 
+def train_alone() -> None:
+    """Let the first process, which calls this between begin() and group(), do the work alone; the others end."""
+    if world_size() > 1:
+        _store().compare_set("main", "", "gone")
+        os.environ["WORLD_SIZE"] = "1"
+
+
 @contextlib.contextmanager
 def group(device: torch.device) -> Iterator[None]:
     """Connect the processes for the length of a block.
@@ -77,6 +83,8 @@ def group(device: torch.device) -> Iterator[None]:
     if is_main():
         store.set("main", "goes on")
     on_cuda = device.type == "cuda"
+    # With a thread that watches for errors of NCCL, torch cannot capture a graph; the launcher watches the processes.
+    os.environ.setdefault("TORCH_NCCL_ASYNC_ERROR_HANDLING", "0")
     try:
         dist.init_process_group("nccl" if on_cuda else "gloo", store=store, rank=rank(), world_size=world_size(),
                                 timeout=TIMEOUT,
@@ -111,12 +119,16 @@ def broadcast(value: Any) -> Any:
     return values[0]
 
 
-def average(tensor: torch.Tensor) -> torch.Tensor:
-    """Mean of a tensor over the processes, in every process."""
+def total(tensor: torch.Tensor) -> torch.Tensor:
+    """Sum of a tensor over the processes, in every process."""
     if world_size() > 1:
         dist.all_reduce(tensor)
-        tensor = tensor / world_size()
     return tensor
+
+
+def average(tensor: torch.Tensor) -> torch.Tensor:
+    """Mean of a tensor over the processes, in every process."""
+    return total(tensor) / world_size()
 
 
 def share(size: int) -> tuple[slice, float]:
@@ -141,7 +153,7 @@ def share(size: int) -> tuple[slice, float]:
 
 
 def synchronize(model: nn.Module, size: int) -> None:
-    """Let the batch normalization of a distributed model take the statistics of all processes for a batch of `size`
+    """Let synchronized batch normalization on a CPU take the statistics of all processes for a batch of `size`
     utterances, unless every process has the whole of it.
 
     On GPUs torch's nn.SyncBatchNorm takes them in any case. Of a batch that every process has, they are the batch's own
@@ -150,6 +162,13 @@ def synchronize(model: nn.Module, size: int) -> None:
     for module in model.modules():
         if isinstance(module, SynchronizedBatchNorm2d):
             module.synchronized = size >= world_size()
+
+
+def share_buffers(model: nn.Module) -> None:
+    """Give every process the first one's buffers, such as the running statistics of batch normalization."""
+    if world_size() > 1:
+        for buffer in model.buffers():
+            dist.broadcast(buffer, src=0)
 
 
 class _Sum(torch.autograd.Function):
@@ -202,17 +221,40 @@ class SynchronizedBatchNorm2d(nn.BatchNorm2d):
         return torch.addcmul(self.bias, centred, scale).permute(0, 3, 1, 2).to(dtype)
 
 
-def distribute(model: nn.Module) -> nn.Module:
-    """The network to train: `model`, its gradients averaged over the processes and its batch normalization
-    synchronized. Both share their parameters and buffers, and those of `model` keep their names."""
+def distribute(model: nn.Module, sync_batch_norm: bool) -> None:
+    """Prepare a model, in place, to be trained by all processes: from the first one's weights.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Its parameters and buffers keep their names.
+    sync_batch_norm : bool
+        Whether batch normalization takes the statistics of all processes' batches together; else each process takes
+        those of its own batch, and the running ones that count are the first process's.
+    """
     if world_size() == 1:
-        return model
-    if next(model.parameters()).is_cuda:
+        return
+    with torch.no_grad():
+        for tensor in (*model.parameters(), *model.buffers()):
+            dist.broadcast(tensor, src=0)
+    if sync_batch_norm and next(model.parameters()).is_cuda:
         nn.SyncBatchNorm.convert_sync_batchnorm(model)  # in place
-    else:
+    elif sync_batch_norm:
         for module in model.modules():
             if type(module) is nn.BatchNorm2d:
                 module.__class__ = SynchronizedBatchNorm2d
-    # Of a convolution of one channel, whose two memory layouts are the same bytes in the same order.
-    warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
-    return DistributedDataParallel(model)
+
+
+def average_gradients(model: nn.Module) -> None:
+    """Replace each gradient by its mean over the processes.
+
+    The networks have one to two million parameters in some sixty tensors, so they are exchanged in one piece after the
+    backward pass. DistributedDataParallel overlaps exchange and backward pass, at the price of several kernels for each
+    tensor, which here take longer than what the overlap saves (BENCHMARKS.md).
+    """
+    if world_size() == 1:
+        return
+    memory = [gradient.as_strided((gradient.numel(),), (1,)) for gradient in
+              (parameter.grad for parameter in model.parameters()) if gradient is not None]
+    flat = average(torch.cat(memory))
+    torch._foreach_copy_(memory, list(flat.split([len(each) for each in memory])))

@@ -14,8 +14,8 @@ from ser.base.device import explain_out_of_memory, place
 from ser.base.errors import UserError
 from ser.base.files import write_text
 from ser.base.log import log
-from ser.base.processes import is_main
-from ser.data.data_dir import read_dataset, read_table
+from ser.base.processes import is_main, rank, world_size
+from ser.data.data_dir import read_dataset, read_list, read_table
 from ser.data.feature_bank import load_bank
 from ser.data.folds import read_identification
 from ser.data.normalization import PER_UTTERANCE, corpus_statistics
@@ -31,9 +31,12 @@ from ser.nn.margin_softmax import angular_margin_loss
 from ser.nn.models import SpeakerModel
 from ser.nn.pooling import POOLINGS
 from ser.train.augmentation import augmented, check_augment
-from ser.train.distributed import broadcast
+from ser.train.distributed import broadcast, total
 from ser.train.schedules import warmup_cosine
 from ser.train.trainer import Plan, Trainer
+
+# Crops that several GPUs must have to train on: with fewer, meeting takes them longer than they save.
+WORTH_SEVERAL = 200_000
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,10 @@ class PretrainConfig:
     backbone: str = option("resnet18", "feature extractor", choices=tuple(BACKBONES))
     pooling: str = option("mean", "pooling of the last map, as in steps/finetune.py", choices=tuple(POOLINGS))
     epochs: int = option(24, "epochs")
-    batch_size: int = option(64, "utterances per step, of all processes together")
+    batch_size: int = option(64, "utterances per step of each process (GPU)")
+    global_batch: bool = option(False, "batch-size is of all processes together; else N of them multiply lr by sqrt(N)")
+    sync_batch_norm: bool = option(False, "normalize by the statistics of all processes' batches together, not of each "
+                                   "one's own")
     lr: float = option(0.001, "Adam's highest learning rate")
     warmup: float = option(0.1, "share of the steps over which the learning rate rises, before it falls as a cosine")
     crop: int = option(200, "frames of a training crop")
@@ -66,6 +72,16 @@ class PretrainConfig:
         if not 0 <= self.margin < math.pi / 2:
             raise ValueError(f"margin must be 0 or more and below pi / 2, not {self.margin}")
         check_augment(self.augment, self.feature_norm)
+
+    def of_processes(self) -> str:
+        """How many processes train, where that makes another model; else nothing."""
+        is_same = world_size() == 1 or self.global_batch and self.sync_batch_norm
+        return "" if is_same else f" {world_size()} processes"
+
+
+def is_too_small(data_dir: str | Path, config: PretrainConfig) -> bool:
+    """Whether several GPUs would take longer than one; raises UserError when there is no list of utterances."""
+    return config.epochs * len(read_list(Path(data_dir) / "identification" / "train")) < WORTH_SEVERAL
 
 
 @explain_out_of_memory()
@@ -135,8 +151,11 @@ def pretrain(model_dir: str | Path, data_dir: str | Path, config: PretrainConfig
         return cross_entropy(scores.float(), speakers[positions])
 
     def validate() -> float:
-        correct = posteriors(model, bank, valid, precision).argmax(1) == speakers[valid].cpu()
-        return 100 * correct.float().mean().item()
+        mine = valid[rank()::world_size()]
+        correct = torch.zeros((), device=device)
+        if len(mine):
+            correct += (posteriors(model, bank, mine, precision).argmax(1) == speakers[mine].cpu()).sum().to(device)
+        return 100 * float(total(correct)) / len(valid)
 
     # What the model is made from. Only now is removed what stood in its place.
     features = feature_configuration(data_dir)
@@ -149,10 +168,11 @@ def pretrain(model_dir: str | Path, data_dir: str | Path, config: PretrainConfig
     # Training.
     plan = Plan(epochs=config.epochs, batch_size=config.batch_size, crop=config.crop, seed=seed,
                 learning_rates={"": config.lr}, schedule=warmup_cosine(config.warmup), precision=precision, fast=fast,
-                save_every=save_every, weight_decay=config.weight_decay)
+                save_every=save_every, weight_decay=config.weight_decay, global_batch=config.global_batch,
+                sync_batch_norm=config.sync_batch_norm)
     trainer = Trainer(model=model, bank=augmented(bank, config.augment, {}), positions=train, loss=loss,
                       validate=validate, plan=plan, model_dir=model_dir,
-                      identity=made_from.identity(precision))
+                      identity=made_from.identity(precision) + config.of_processes())
     trainer.run()
 
     # Score.

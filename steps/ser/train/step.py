@@ -1,11 +1,13 @@
 """One optimizer step: forward, loss, backward, Adam; on a GPU replayed as one CUDA graph."""
 
-import functools
 import gc
 from collections.abc import Callable
 from typing import Any
 
 import torch
+
+from ser.base.device import side_stream
+from ser.train.distributed import average_gradients
 
 _WARM_UP = 3  # steps of a batch size before it is captured: what is allocated once must be there by then
 
@@ -16,8 +18,8 @@ class TrainingStep:
     """A step on a batch.
 
     On a GPU a step is some hundreds of short kernels, whose launches take longer than their work. Captured, each batch
-    size becomes a CUDA graph at its fourth step, which is replayed from then on. All steps count: none is made to
-    warm up alone.
+    size becomes a CUDA graph at its fourth step, the exchange of gradients with it, which is replayed from then on. All
+    steps count: none is made to warm up alone.
 
     Parameters
     ----------
@@ -38,24 +40,25 @@ class TrainingStep:
         self.optimizer = optimizer
         self.precision = precision
         self.captured = captured
-        self.graphs: dict[int, _Replayed] = {}
+        self.graphs: dict[tuple[int, float], _Replayed] = {}
         self.pool = torch.cuda.graph_pool_handle() if captured else None
 
     def __call__(self, features: torch.Tensor, positions: torch.Tensor, weight: float = 1.0) -> torch.Tensor:
         """Make a step on `weight` times the loss of a batch; returns that, to be read before the next step."""
         if not self.captured:
             return self._step(features, positions, weight)
-        size = len(features)
-        if size not in self.graphs:
-            self.graphs[size] = _Replayed(lambda features, positions: self._step(features, positions, weight),
+        kind = len(features), weight
+        if kind not in self.graphs:
+            self.graphs[kind] = _Replayed(lambda features, positions: self._step(features, positions, weight),
                                           self.pool, features, positions)
-        return self.graphs[size](features, positions)
+        return self.graphs[kind](features, positions)
 
     def _step(self, features: torch.Tensor, positions: torch.Tensor, weight: float) -> torch.Tensor:
         with torch.autocast(features.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             loss = weight * self.loss(self.network, features, positions)
         self.network.zero_grad()
         loss.backward()
+        average_gradients(self.network)
         self.optimizer.step()
         return loss.detach()
 
@@ -65,12 +68,6 @@ class TrainingStep:
             self.graphs.clear()
             self.network.zero_grad()  # gradients lie in that memory
             torch.cuda.empty_cache()
-
-
-@functools.cache
-def _warm_up_stream() -> torch.cuda.Stream:
-    """One for all trainings of a process, because torch keeps some memory for each that has multiplied matrices."""
-    return torch.cuda.Stream()
 
 
 class _Replayed:
@@ -91,7 +88,7 @@ class _Replayed:
             own.copy_(given)
         self.calls += 1
         if self.calls <= _WARM_UP:
-            stream = _warm_up_stream()
+            stream = side_stream()
             stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(stream):
                 self.output = self.function(*self.inputs)
@@ -107,7 +104,7 @@ class _Replayed:
         collects = gc.isenabled()
         gc.disable()  # what is freed while a graph is captured would spoil it
         try:
-            with torch.cuda.graph(graph, pool=self.pool, capture_error_mode="thread_local"):
+            with torch.cuda.graph(graph, pool=self.pool, stream=side_stream(), capture_error_mode="thread_local"):
                 self.output = self.function(*self.inputs)
         finally:
             if collects:

@@ -4,8 +4,9 @@ Whatever is random in an epoch is drawn from the seed and the epoch's number, so
 from is weights, optimizer and history. A killed run repeats the epoch it was in and ends with the
 same weights.
 
-Several processes (ser.train.distributed) draw the same batches, each works on its share, and the first one
-validates, logs and saves. What they train is what one process would train, up to rounding.
+Several processes (ser.train.distributed) draw the same batches, each works on its share, and the first one logs and
+saves. What they train is what one process would train with batches as large, up to rounding and, unless batch
+normalization is synchronized, up to the statistics of batches.
 """
 
 import math
@@ -42,7 +43,7 @@ class Plan:
     ----------
     epochs : int
     batch_size : int
-        Of all processes together.
+        Of each process, or with `global_batch` of all together.
     crop : int
         Frames of a training crop.
     seed : int
@@ -53,12 +54,16 @@ class Plan:
     precision : str
         `bf16` or `fp32`.
     fast : bool
-        Whether a GPU is to compute the same sooner, up to rounding: by ser.nn.fast and with CUDA graphs. One that
-        several processes train is not.
+        Whether a GPU is to compute the same sooner, up to rounding: by ser.nn.fast and with CUDA graphs.
     save_every : float
         Seconds between two states to resume from.
     weight_decay : float
         Of all parameters, decoupled from the gradient (AdamW; Loshchilov and Hutter 2019).
+    global_batch : bool
+        Whether batch_size is that of all processes together. Else N processes make steps of N batches, at the square
+        root of N times the learning rates: the rule for Adam (Malladi et al. 2022).
+    sync_batch_norm : bool
+        Whether batch normalization takes the statistics of all processes' batches together, not of each one's own.
     """
 
     epochs: int
@@ -71,6 +76,18 @@ class Plan:
     fast: bool
     save_every: float
     weight_decay: float = 0.0
+    global_batch: bool = False
+    sync_batch_norm: bool = False
+
+    @property
+    def total_batch_size(self) -> int:
+        """Utterances of a step, of all processes together."""
+        return self.batch_size if self.global_batch else self.batch_size * world_size()
+
+    @property
+    def rate_factor(self) -> float:
+        """On the learning rates, for the size of the batches."""
+        return math.sqrt(self.total_batch_size / self.batch_size)
 
 
 class Trainer:
@@ -86,7 +103,8 @@ class Trainer:
     loss : callable
         `(model, features [B, crop, dimension], positions [B])` to a scalar, a mean over the batch.
     validate : callable
-        No argument; percent, higher is better. It leaves the model in the mode in which it was.
+        No argument; percent, higher is better. It leaves the model in the mode in which it was. Every process calls
+        it, with the first one's running statistics.
     plan : Plan
     model_dir : str or Path
     identity : str
@@ -95,7 +113,7 @@ class Trainer:
 
     def __init__(self, model: torch.nn.Module, bank: CropSource, positions: torch.Tensor, loss: Loss,
                  validate: Callable[[], float], plan: Plan, model_dir: str | Path, identity: str):
-        fast = plan.fast and bank.device.type == "cuda" and world_size() == 1
+        fast = plan.fast and bank.device.type == "cuda"
         self.model = prepare(model, bank.device) if fast else model
         self.bank = bank
         self.positions = positions
@@ -123,13 +141,13 @@ class Trainer:
         for name, parameter in self.parameters.items():
             prefix = max((key for key in self.plan.learning_rates if name.startswith(key)), key=len)
             groups.setdefault(prefix, []).append(parameter)
-        return [{"params": parameters, "lr": self.plan.learning_rates[prefix]}
+        return [{"params": parameters, "lr": self.plan.learning_rates[prefix] * self.plan.rate_factor}
                 for prefix, parameters in groups.items()]
 
     @property
     def steps_per_epoch(self) -> int:
         """Optimizer steps of an epoch; the last one has the utterances that are left."""
-        return math.ceil(len(self.positions) / self.plan.batch_size)
+        return math.ceil(len(self.positions) / self.plan.total_batch_size)
 
     def run(self) -> None:
         """Train from the beginning or from the saved state; write best and last weights and the history.
@@ -142,8 +160,8 @@ class Trainer:
         self._remove_leftovers()
         if distributed.broadcast(self.state_path.exists()):
             self._load_state()
-        self.step = TrainingStep(distributed.distribute(self.model), self.loss, self.optimizer, self.plan.precision,
-                                 self.captured)
+        distributed.distribute(self.model, self.plan.sync_batch_norm)
+        self.step = TrainingStep(self.model, self.loss, self.optimizer, self.plan.precision, self.captured)
         self.model.train()
         try:
             self._run_epochs()
@@ -161,11 +179,12 @@ class Trainer:
             loss = self._train_epoch(epoch)
             speed = len(self.positions) / (time.monotonic() - started)
             self.epoch = epoch
-            if not is_main():
-                continue
 
             # Validate, and keep the best weights.
+            distributed.share_buffers(self.model)
             score = self.validate()
+            if not is_main():
+                continue
             if score > self.best:
                 self.best = score
                 self.best_weights = self._weights()
@@ -208,7 +227,7 @@ class Trainer:
         plan = self.plan
         generator = torch.Generator().manual_seed(plan.seed * 1_000_003 + epoch)
         order = torch.randperm(len(self.positions), generator=generator).to(self.positions.device)
-        for step, positions in enumerate(self.positions[order].split(plan.batch_size)):
+        for step, positions in enumerate(self.positions[order].split(plan.total_batch_size)):
             done = ((epoch - 1) * self.steps_per_epoch + step) / (plan.epochs * self.steps_per_epoch)
             part, _ = distributed.share(len(positions))
             crops = self.bank.crops(positions, plan.crop, generator, part)

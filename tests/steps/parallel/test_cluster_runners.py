@@ -371,7 +371,8 @@ def test_the_recipe_gives_the_results_of_a_local_run(cluster, finished, tmp_path
 def test_pretraining_over_two_nodes_trains_what_one_process_does(tiny, tmp_path):
     """Up to half a step of Adam, which makes steps of gradients that are rounding alone."""
     words = ["steps/pretrain.py", "--backbone", "vgg5", "--precision", "fp32", "--device", "cpu", "--epochs", "1",
-             "--batch-size", "13", "--crop", "40", "--num-threads", "1", tiny]
+             "--batch-size", "13", "--crop", "40", "--num-threads", "1", "--global-batch", "true", "--sync-batch-norm",
+             "true", tiny]
     run(*words, tmp_path / "alone")
     with running("slurm", tmp_path / "slurm", SLURM_NODES="2") as cluster:
         code, errors = cluster.run(ROOT, "--mem", "2G", "--num-nodes", "2", tmp_path / "x.log",

@@ -337,6 +337,57 @@ def test_shared_gpus_are_filled_evenly(tmp_path, three_gpus):
     assert most_sharing(spans) == (4, 2)
 
 
+CONTROL = """#!/bin/bash
+[ "${1-}" = -f ] || { read -r word; echo "$word" >> "$FOLDER/control"; touch "$CUDA_MPS_PIPE_DIRECTORY/quit"; exit; }
+echo "$CUDA_VISIBLE_DEVICES $CUDA_MPS_PIPE_DIRECTORY" >> "$FOLDER/control"
+until [ -e "$CUDA_MPS_PIPE_DIRECTORY/quit" ]; do sleep 0.05; done
+echo ended >> "$FOLDER/control"
+"""
+
+
+def run_with_service(cwd, env, probe, *words, status=0,
+                     job="echo SET $CUDA_VISIBLE_DEVICES ${CUDA_MPS_PIPE_DIRECTORY-none}"):
+    """Run jobs beside a stand-in of the multi-process service; return what it was told and the jobs' settings."""
+    programs = {"nvidia-cuda-mps-control": CONTROL, "nvidia-smi": "#!/bin/sh\necho 0, GPU-a; echo 1, GPU-b\n"}
+    for name, program in programs.items():
+        (cwd / "bin" / name).write_text(program)
+        (cwd / "bin" / name).chmod(0o755)
+    code = (f"import sys; sys.path.insert(0, {str(RUN.parent)!r}); import mps, run; mps.PROBE = {probe!r}; "
+            "sys.exit(run.main())")
+    done = subprocess.run([sys.executable, "-c", code, "--gpu", "1", *words, "x.JOB.log", "bash", "-c", job], cwd=cwd,
+                          env=env | {"FOLDER": str(cwd), "CUDA_VISIBLE_DEVICES": "0,1"}, capture_output=True, text=True)
+    assert done.returncode == status, done.stderr
+    assert "Traceback" not in done.stderr
+    told = (cwd / "control").read_text().splitlines() if (cwd / "control").exists() else []
+    return told, [re.search("^SET (.*)", path.read_text(), re.M)[1] for path in sorted(cwd.glob("x.*.log"))]
+
+
+def test_jobs_that_share_a_gpu_have_a_multi_process_service(tmp_path, three_gpus):
+    told, jobs = run_with_service(tmp_path, three_gpus, "pass", "--jobs-per-gpu", "2", "JOB=1:4")
+    names, folder = told[0].split()
+    assert names == "GPU-a,GPU-b" and told[1:] == ["quit", "ended"]
+    assert sorted(jobs) == sorted(f"{name} {folder}" for name in ("GPU-a", "GPU-b") for _ in range(2))
+    assert not Path(folder).exists()
+
+
+def test_a_service_that_does_not_work_is_left_out(tmp_path, three_gpus):
+    told, jobs = run_with_service(tmp_path, three_gpus, "raise SystemExit(1)", "--jobs-per-gpu", "2", "JOB=1:2")
+    assert told[1:] == ["quit", "ended"] and sorted(jobs) == ["GPU-a none", "GPU-b none"]
+
+
+def test_a_stopped_runner_ends_the_service_too(tmp_path, three_gpus):
+    told, jobs = run_with_service(tmp_path, three_gpus, "pass", "--jobs-per-gpu", "2", "JOB=1:2", status=143,
+                                  job="echo SET $CUDA_VISIBLE_DEVICES in; [ JOB = 2 ] || kill $PPID; sleep 100")
+    assert told[1:] == ["quit", "ended"] and len(jobs) == 2
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_no_service_for_jobs_alone_or_where_the_user_has_one(alone, tmp_path, three_gpus):
+    env = three_gpus if alone else three_gpus | {"CUDA_MPS_PIPE_DIRECTORY": "/own"}
+    told, jobs = run_with_service(tmp_path, env, "pass", "--jobs-per-gpu", "1" if alone else "2", "JOB=1:2")
+    assert not told and sorted(jobs) == [f"{number} {'none' if alone else '/own'}" for number in (0, 1)]
+
+
 @pytest.mark.parametrize("more", [{}, {"CUDA_VISIBLE_DEVICES": ""}, {"CUDA_VISIBLE_DEVICES": "-1"}])
 def test_gpu_job_without_gpus(tmp_path, more):
     if not more and shutil.which("nvidia-smi"):

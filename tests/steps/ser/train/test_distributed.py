@@ -14,7 +14,10 @@ import torch
 from conftest import ROOT, run
 from ser.base.device import claim_first_free
 from ser.model_dir.checkpoint import load_tensors
+from ser.train import pretraining
+from ser.train.trainer import Plan
 
+AS_ONE = ("--global-batch", "true", "--sync-batch-norm", "true")
 LAUNCH = ("steps/launch_distributed.py", "--nproc-per-node", "2")
 PRETRAIN = ("--backbone", "vgg5", "--crop", "40", "--num-threads", "1", "--precision", "fp32", "--device", "cpu")
 
@@ -51,7 +54,7 @@ def assert_same_training(directory, reference, tolerance):
 def test_two_processes_train_what_one_trains(tiny, tmp_path):
     """44 utterances: three steps of 7 + 6 and one of 3 + 2. Adam makes a step, up to 1e-3, of a gradient that is
     rounding alone; the test in float64 is the strict one."""
-    words = ("steps/pretrain.py", *PRETRAIN, "--epochs", "1", "--batch-size", "13", tiny)
+    words = ("steps/pretrain.py", *PRETRAIN, "--epochs", "1", "--batch-size", "13", *AS_ONE, tiny)
     run(*words, tmp_path / "one")
     run(*LAUNCH, *words, tmp_path / "two")
     assert_same_training(tmp_path / "two", tmp_path / "one", 5e-4)
@@ -65,7 +68,7 @@ def test_killed_and_continued_by_one_process_in_float64(tiny, tmp_path, write_sc
     """A step of 22 + 21 utterances and one of a single utterance; float64 hides no wrong factor behind rounding."""
     script = write_script("pretrain64.py", "torch.set_default_dtype(torch.float64)\n"
                           "torch.Tensor.float = torch.Tensor.double\nfrom pretrain import main")
-    words = (script, *PRETRAIN, "--epochs", "6", "--batch-size", "43", "--save-every", "0", tiny)
+    words = (script, *PRETRAIN, "--epochs", "6", "--batch-size", "43", "--save-every", "0", *AS_ONE, tiny)
     run(*words, tmp_path / "one")
     with start(*LAUNCH, *words, tmp_path / "two", stderr=subprocess.PIPE) as launcher:
         for line in launcher.stderr:
@@ -88,7 +91,7 @@ def main():
         with torch.no_grad():
             reference[0].weight.uniform_(), reference[0].bias.normal_()
         model.load_state_dict(reference.state_dict())
-        distributed.distribute(model)
+        distributed.distribute(model, sync_batch_norm=True)
         distributed.synchronize(model, len(x))
         part, weight = distributed.share(len(x))
         assert weight == len(x[part]) * 2 / 5 and len(x[part]) == 3 - rank()
@@ -122,6 +125,76 @@ def test_batch_normalization_is_torchs_over_all_processes_on_two_nodes(write_scr
                    stderr=subprocess.PIPE, env={**os.environ, **slurm, "SLURM_NODEID": str(node)}) for node in (0, 1)]
     reports = [node.communicate(timeout=60)[1] for node in nodes]
     assert [node.returncode for node in nodes] == [0, 0] and reports == ["", ""], "".join(reports)
+
+
+EACH_ITS_OWN = """
+def main():
+    with distributed.group(torch.device("cpu")):
+        torch.manual_seed(rank())  # the weights of the first process count
+        model = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3, bias=False), torch.nn.BatchNorm2d(4)).double()
+        model.to(memory_format=torch.channels_last)
+        distributed.distribute(model, sync_batch_norm=False)
+        generator = torch.Generator().manual_seed(5)
+        x = torch.randn(6, 1, 7, 7, generator=generator, dtype=torch.float64)
+        factors = torch.randn(6, 4, 5, 5, generator=generator, dtype=torch.float64)
+        torch.manual_seed(0)
+        alone = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3, bias=False), torch.nn.BatchNorm2d(4)).double()
+        close = lambda a, b: torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+        close(model[0].weight, alone[0].weight)
+        part, weight = distributed.share(6)
+        (weight * (model(x[part]) * factors[part]).mean()).backward()
+        distributed.average_gradients(model)
+        sum((alone(x[of::2]) * factors[of::2]).mean() / 2 for of in (0, 1)).backward()
+        for mine, expected in zip(model.parameters(), alone.parameters()):
+            close(mine.grad, expected.grad)
+        first = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3, bias=False), torch.nn.BatchNorm2d(4)).double()
+        first[0].weight.data.copy_(alone[0].weight)
+        first(x[::2])
+        distributed.share_buffers(model)
+        close(model[1].running_mean, first[1].running_mean)
+"""
+
+
+def test_each_process_normalizes_its_own_batch_and_the_first_ones_statistics_count(write_script):
+    run(*LAUNCH, write_script("own.py", EACH_ITS_OWN))
+
+
+def test_a_batch_of_each_process_at_the_rate_for_all_of_them(tiny, tmp_path):
+    """44 utterances: a step of 2 times 16 and one of 2 times 6."""
+    words = ("steps/pretrain.py", *PRETRAIN, "--epochs", "4", "--batch-size", "16", tiny, tmp_path / "m")
+    with start(*LAUNCH, *words, "--save-every", "0", stderr=subprocess.PIPE) as launcher:
+        for line in launcher.stderr:
+            if " epoch 2/4 step 4 " in line:
+                break
+        launcher.kill()
+        launcher.stderr.read()
+    continued = run(*words, check=False)
+    assert continued.returncode == 1
+    assert "state.safetensors: made from other data or options" in continued.stderr
+    assert "continuing after epoch" in run(*LAUNCH, *words).stderr
+    assert " 2 processes, fp32" in (tmp_path / "m" / "RESULT").read_text()
+
+
+def test_rates_grow_with_the_square_root_of_the_batch(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    options = {"epochs": 1, "batch_size": 16, "crop": 8, "seed": 0, "learning_rates": {}, "schedule": None,
+               "precision": "fp32", "fast": True, "save_every": 1}
+    assert (Plan(**options).total_batch_size, Plan(**options).rate_factor) == (64, 2)
+    of_all = Plan(**options, global_batch=True)
+    assert (of_all.total_batch_size, of_all.rate_factor) == (16, 1)
+
+
+def test_where_there_is_little_to_train_the_first_process_does_it_alone(write_script):
+    job = write_script("job.py", "def main():\n    distributed.begin()\n    distributed.train_alone()\n"
+                       "    with distributed.group(torch.device('cpu')):\n"
+                       "        print('alone', rank(), distributed.average(torch.ones(1)).item())")
+    assert run(*LAUNCH, job).stdout == "alone 0 1.0\n"
+
+
+def test_little_is_counted_in_crops(tiny, monkeypatch):
+    monkeypatch.setattr(pretraining, "WORTH_SEVERAL", 44 * 5)
+    assert pretraining.is_too_small(tiny, pretraining.PretrainConfig(epochs=4))
+    assert not pretraining.is_too_small(tiny, pretraining.PretrainConfig(epochs=5))
 
 
 def test_a_batch_script_of_several_nodes_calls_srun(tmp_path):
