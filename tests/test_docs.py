@@ -67,6 +67,18 @@ def test_systems_of_a_page_are_known(page):
     assert [name for name in named if not re.search(rf"^{name} ", known, re.MULTILINE)] == []
 
 
+@pytest.mark.parametrize("page", WRITTEN)
+def test_options_of_a_page_are_known(page):
+    """Options that run.sh, a script, a class of options or a configuration has; --logdir is tensorboard's."""
+    sources = [path.read_text() for folder in ("steps", "local", "conf") for path in (ROOT / folder).rglob("*")
+               if path.suffix in (".py", ".sh", ".conf")]
+    names = [f"--{name}" for name in re.findall(r"^([a-z]+) ", (ROOT / "conf/corpora.conf").read_text(), re.MULTILINE)]
+    known = "\n".join([*sources, (ROOT / "run.sh").read_text(), *names, "--logdir"])
+    options = re.findall(r"(?<![\w-])--([a-z][\w-]+)", text_of(page))
+    assert [option for option in options
+            if not re.search(rf"--{option}\b|^ *{option.replace('-', '_')}(=|: )", known, re.MULTILINE)] == []
+
+
 def said_by_the_recipe():
     """The text of the scripts, in which parts of a message on several lines are one."""
     sources = [path for folder in ("steps", "local") for path in sorted((ROOT / folder).rglob("*"))
