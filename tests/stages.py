@@ -24,7 +24,7 @@ class Stage:
     Attributes
     ----------
     name : str
-        As in the README's table.
+        A stage of docs/running.md by its number, and what it does.
     words : tuple of str
         `{}` stands for the place.
     makes : tuple of str
