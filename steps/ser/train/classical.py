@@ -27,9 +27,10 @@ from ser.data.data_dir import read_dataset, read_table
 from ser.data.fold_data import FoldData
 from ser.infer.evaluation import write_scores
 from ser.infer.results_file import Choices
+from ser.model_dir.checkpoint import load_config
 from ser.model_dir.data_stamp import DataStamp, digest, stamp_data
 from ser.model_dir.finetune_config import FinetuneConfig
-from ser.model_dir.record import MadeFrom, begin_model_dir, is_done, require_own
+from ser.model_dir.record import MadeFrom, begin_model_dir, changes_since, is_done, require_own
 
 FUNCTIONALS = "functionals.scp"
 _GRID = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)  # of C
@@ -187,6 +188,50 @@ def read_functionals(data_dir: str | Path, utts: Sequence[str]) -> np.ndarray:
     return np.stack(vectors).astype(np.float64)
 
 
+def read_vectors(classifier: Classifier, data_dir: str | Path, utts: Sequence[str]) -> np.ndarray:
+    """What a classifier reads of some utterances, `[len(utts), dimension]`; raises UserError."""
+    return read_functionals(data_dir, utts) if classifier.reads_functionals else np.empty((len(utts), 0))
+
+
+def read_examples(task: ClassicalTask, data: FoldData) -> Examples:
+    """The training part of a task's fold; raises UserError."""
+    train = data.parts["train"]
+    return Examples(read_vectors(task.classifier, task.data_dir, train), data.emotions(train).numpy(),
+                    np.array([data.speakers[utt] for utt in train]), len(data.classes))
+
+
+def probabilities_elsewhere(model_dir: str | Path, train_data: str | Path, data_dir: str | Path,
+                            utts: Sequence[str]) -> np.ndarray:
+    """Train a finished model again, of which nothing is kept, and let it score utterances of another data directory.
+
+    Parameters
+    ----------
+    model_dir : str or Path
+    train_data, data_dir : str or Path
+        Where it learns, and where the utterances are.
+    utts : sequence of str
+
+    Returns
+    -------
+    numpy.ndarray
+        `[len(utts), classes]`
+
+    Raises
+    ------
+    UserError
+        The model was trained on something else than what train_data holds now.
+    """
+    options = load_config(model_dir)["options"]
+    task = ClassicalTask(str(model_dir), str(train_data), options["fold"], ClassicalConfig(options["classifier"]),
+                         options["seed"])
+    changes = changes_since(model_dir, task.made_from())
+    if changes:
+        raise UserError(f"{model_dir}: changed since it was made: {', '.join(changes)}; train it again (run.sh: "
+                        "stage 5)")
+    examples = read_examples(task, FoldData.read(train_data, task.fold))
+    return task.classifier.probabilities(examples, read_vectors(task.classifier, data_dir, utts))
+
+
 def checksum_of_functionals(data_dir: str | Path) -> str:
     """Of the content of functionals.scp, whatever its archives are called; empty when it is not there."""
     path = Path(data_dir) / FUNCTIONALS
@@ -228,16 +273,10 @@ def train_classical(task: ClassicalTask, *, device: torch.device, precision: str
 
     # Data.
     data = FoldData.read(task.data_dir, task.fold)
-    train, test = data.parts["train"], data.parts["test"]
-    if task.classifier.reads_functionals:
-        vectors = read_functionals(task.data_dir, train + test)
-    else:
-        vectors = np.empty((len(train) + len(test), 0))
-    examples = Examples(vectors[: len(train)], data.emotions(train).numpy(),
-                        np.array([data.speakers[utt] for utt in train]), len(data.classes))
+    examples = read_examples(task, data)
 
     # What the scores are made from. Only now is removed what stood in their place.
-    dimension = vectors.shape[1]
+    dimension = examples.vectors.shape[1]
     options_digest = digest(asdict(task.config), dimension, precision)[:6]
     dataset = read_dataset(task.data_dir)
     begin_model_dir(task.model_dir, made_from, restart=restart, precision=precision, device=device,
@@ -246,7 +285,8 @@ def train_classical(task: ClassicalTask, *, device: torch.device, precision: str
                     utterances={part: len(utts) for part, utts in data.parts.items()}, options_digest=options_digest)
 
     # Scores.
-    probabilities = task.classifier.probabilities(examples, vectors[len(train) :])
+    vectors = read_vectors(task.classifier, task.data_dir, data.parts["test"])
+    probabilities = task.classifier.probabilities(examples, vectors)
     named = {"classifier": task.config.classifier}
     if task.classifier.reads_functionals:
         named |= {"functionals": checksum_of_functionals(task.data_dir)}
