@@ -44,8 +44,8 @@ def main():
     parser.add_argument("--num-threads", type=natural, default=0,
                         help="CPU threads; 0 leaves torch's choice (default: 0)")
     parser.add_argument("--model", required=True, action="append", help="model directory; may be given several times")
-    parser.add_argument("--train-data", metavar="DIR", help="data directory of a classifier without a network (default: "
-                        "the one trained on)")
+    parser.add_argument("--train-data", metavar="DIR", help="where a classifier without a network learns (default: its "
+                        "own data directory)")
     parser.add_argument("--data", required=True, metavar="DIR", help="data directory of the utterances")
     parser.add_argument("--references", required=True, metavar="FILE", help="the class of each utterance to score")
     parser.add_argument("--label-map", required=True, metavar="FILE", help="the class of each label of the models")

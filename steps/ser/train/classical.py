@@ -193,11 +193,10 @@ def read_vectors(classifier: Classifier, data_dir: str | Path, utts: Sequence[st
     return read_functionals(data_dir, utts) if classifier.reads_functionals else np.empty((len(utts), 0))
 
 
-def read_examples(task: ClassicalTask, data: FoldData) -> Examples:
-    """The training part of a task's fold; raises UserError."""
-    train = data.parts["train"]
-    return Examples(read_vectors(task.classifier, task.data_dir, train), data.emotions(train).numpy(),
-                    np.array([data.speakers[utt] for utt in train]), len(data.classes))
+def examples_of(data: FoldData, utts: Sequence[str], vectors: np.ndarray) -> Examples:
+    """Utterances of a fold, with what a classifier reads of them."""
+    return Examples(vectors, data.emotions(utts).numpy(), np.array([data.speakers[utt] for utt in utts]),
+                    len(data.classes))
 
 
 def probabilities_elsewhere(model_dir: str | Path, train_data: str | Path, data_dir: str | Path,
@@ -228,8 +227,14 @@ def probabilities_elsewhere(model_dir: str | Path, train_data: str | Path, data_
     if changes:
         raise UserError(f"{model_dir}: changed since it was made: {', '.join(changes)}; train it again (run.sh: "
                         "stage 5)")
-    examples = read_examples(task, FoldData.read(train_data, task.fold))
-    return task.classifier.probabilities(examples, read_vectors(task.classifier, data_dir, utts))
+    data = FoldData.read(train_data, task.fold)
+    train = data.parts["train"]
+    examples = examples_of(data, train, read_vectors(task.classifier, train_data, train))
+    vectors = read_vectors(task.classifier, data_dir, utts)
+    if vectors.shape[1] != examples.vectors.shape[1]:
+        raise UserError(f"{data_dir}/{FUNCTIONALS}: has dimension {vectors.shape[1]}, {train_data} has "
+                        f"{examples.vectors.shape[1]}; make both with one version of steps/make_functionals.sh")
+    return task.classifier.probabilities(examples, vectors)
 
 
 def checksum_of_functionals(data_dir: str | Path) -> str:
@@ -273,10 +278,12 @@ def train_classical(task: ClassicalTask, *, device: torch.device, precision: str
 
     # Data.
     data = FoldData.read(task.data_dir, task.fold)
-    examples = read_examples(task, data)
+    train, test = data.parts["train"], data.parts["test"]
+    vectors = read_vectors(task.classifier, task.data_dir, train + test)
+    examples = examples_of(data, train, vectors[: len(train)])
 
     # What the scores are made from. Only now is removed what stood in their place.
-    dimension = examples.vectors.shape[1]
+    dimension = vectors.shape[1]
     options_digest = digest(asdict(task.config), dimension, precision)[:6]
     dataset = read_dataset(task.data_dir)
     begin_model_dir(task.model_dir, made_from, restart=restart, precision=precision, device=device,
@@ -285,8 +292,7 @@ def train_classical(task: ClassicalTask, *, device: torch.device, precision: str
                     utterances={part: len(utts) for part, utts in data.parts.items()}, options_digest=options_digest)
 
     # Scores.
-    vectors = read_vectors(task.classifier, task.data_dir, data.parts["test"])
-    probabilities = task.classifier.probabilities(examples, vectors)
+    probabilities = task.classifier.probabilities(examples, vectors[len(train) :])
     named = {"classifier": task.config.classifier}
     if task.classifier.reads_functionals:
         named |= {"functionals": checksum_of_functionals(task.data_dir)}
