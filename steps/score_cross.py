@@ -3,8 +3,8 @@
 
 Of DATA, which has features, --references names the utterances and the class of each (`utt class`); --label-map says
 which of these classes a label of the models counts as (`label class`). What a model says of other labels is left out:
-the probabilities of the classes are divided by their sum. Writes DIR/FOLD/score/per_utt, results.json and RESULT, where
-FOLD is the name of a model's directory. What is there of the same models, utterances and labels is kept.
+the probabilities of the classes are divided by their sum. Writes DIR/SYSTEM/FOLD/score/per_utt, results.json and RESULT
+for a model in …/SYSTEM/FOLD. What is there of the same models, utterances and labels is kept.
 
 A classifier without a network is trained again on its fold, as nothing is kept of it.
 """
@@ -39,7 +39,7 @@ def score(scorer, model_dir, out_dir, train_data):
 
 def main():
     parser = OptionParser(__doc__, "steps/score_cross.py --model exp/nemo/vgg5_ad/fold_EB0 --data data/ravdess "
-                          "--references ravdess/utt2emo \\\n    --label-map labels --dir exp/cross/vgg5_ad")
+                          "--references ravdess/utt2emo \\\n    --label-map labels --dir exp/cross/nemo_on_ravdess")
     parser.add_argument("--device", default="auto", choices=DEVICES, help="(default: auto)")
     parser.add_argument("--num-threads", type=natural, default=0,
                         help="CPU threads; 0 leaves torch's choice (default: 0)")
@@ -49,13 +49,13 @@ def main():
     parser.add_argument("--data", required=True, metavar="DIR", help="data directory of the utterances")
     parser.add_argument("--references", required=True, metavar="FILE", help="the class of each utterance to score")
     parser.add_argument("--label-map", required=True, metavar="FILE", help="the class of each label of the models")
-    parser.add_argument("--dir", required=True, type=Path, help="where to write, a folder for each model")
+    parser.add_argument("--dir", required=True, type=Path, help="where to write, SYSTEM/FOLD for each model")
     args = parser.parse_args()
     scorer = CrossScorer(args.data, read_table(args.references, columns=2), read_table(args.label_map, columns=2),
                          pick_device(args.device, args.num_threads))
     failed = 0
     for model_dir in args.model:
-        out_dir = args.dir / Path(model_dir).name
+        out_dir = args.dir.joinpath(*Path(model_dir).parts[-2:])
         try:
             if scorer.is_done(model_dir, out_dir):
                 log(f"already there: {out_dir}/RESULT")

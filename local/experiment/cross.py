@@ -227,9 +227,9 @@ def left_out_words(pair: Pair) -> list[str]:
     return words
 
 
-def system_directories(pair: Pair, system: System, seeds: Iterable[str], exp: str | Path) -> list[list[str]]:
-    """The directories with the scores of a system's models, `[seeds][folds]`."""
-    return [[f"{system.directory(str(pair.folder(exp)), seed)}/{fold}" for fold in pair.folds] for seed in seeds]
+def score_directories(pair: Pair, system: System, seeds: Iterable[str], exp: str | Path) -> list[Path]:
+    """Where the scores of a system's models are, seed after seed and in it fold after fold."""
+    return [Path(system.directory(str(pair.folder(exp)), seed), fold) for seed in seeds for fold in pair.folds]
 
 
 def read_plan(exp: str | Path) -> CrossPlan:

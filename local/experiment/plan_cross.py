@@ -3,9 +3,9 @@
 
 An experiment is a folder, or the name of one in --exp: models, and the data directory that they were trained on. Of
 each pair this writes CROSS/A_on_B/{pair.json,utt2emo,label_map}, what models of A are scored on of B; and
-CROSS/plan.json, CROSS/tasks/score_cross.1.conf, …, each the options of one steps/score_cross.py: the models of one
-system and seed. What is scored is left out, unless model, data or labels have changed. Prints how many tasks there are,
-and the data directories, one a line.
+CROSS/plan.json, CROSS/tasks/score_cross.1.conf, …, each the options of one steps/score_cross.py: a share of the models
+of a pair. What is scored is left out, unless model, data or labels have changed. Prints how many tasks there are, and
+the data directories, one a line.
 """
 
 import recipe_environment
@@ -27,12 +27,12 @@ from local.experiment.cross import (
     left_out_words,
     make_pair,
     read_label_maps,
-    system_directories,
+    score_directories,
 )
 from local.experiment.experiment import parse_seeds
 from local.experiment.systems import System, find_systems, read_systems
 from local.experiment.tasks import TaskFolder
-from options import OptionParser, run
+from options import OptionParser, dealt_share, natural, run
 from ser.base.errors import UserError
 from ser.base.log import log
 from ser.data.data_dir import read_dataset, read_list, read_text, write_table
@@ -127,6 +127,8 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path, default=Path("data"), metavar="DIR", help="where data directories are "
                         "looked for that are no longer where models were trained on them (default: data)")
     parser.add_argument("--device", default="cpu", help="for steps/score_cross.py (default: cpu)")
+    parser.add_argument("--max-jobs", type=natural, default=1, help="jobs that run at a time; as many tasks are made, "
+                        "but one for each pair at least (default: 1)")
     parser.add_argument("cross_dir", metavar="CROSS", type=Path, help="folder for the scores")
     args = parser.parse_args()
 
@@ -152,18 +154,17 @@ def main() -> None:
         write_pair(pair, references, args.cross_dir)
         for words in left_out_words(pair):
             log(f"{pair.name}: {words}")
-        trained = corpora[pair.trained_on]
+        trained, folder = corpora[pair.trained_on], pair.folder(args.cross_dir)
         scorer = CrossScorer(pair.data, references, pair.label_map, torch.device("cpu"))
-        for system in systems:
-            for seed, scored in zip(seeds, system_directories(pair, system, seeds, args.cross_dir), strict=True):
-                models = [f"{system.directory(trained.exp, seed)}/{fold}" for fold in pair.folds]
-                todo = [model for model, out in zip(models, scored, strict=True) if not scorer.is_done(model, out)]
-                if todo:
-                    folder = pair.folder(args.cross_dir)
-                    tasks.add([f"--device={args.device}", "--num-threads=1", f"--train-data={trained.data}",
-                               f"--data={pair.data}", f"--references={folder / REFERENCES}",
-                               f"--label-map={folder / LABEL_MAP}", f"--dir={system.directory(str(folder), seed)}",
-                               *(f"--model={model}" for model in todo)])
+        outs = {directory: Path(trained.exp, directory.relative_to(folder))
+                for system in systems for directory in score_directories(pair, system, seeds, args.cross_dir)}
+        todo = [model for out, model in outs.items() if not scorer.is_done(model, out)]
+        shares = min(len(todo), max(1, args.max_jobs // len(pairs)))
+        for job in range(1, shares + 1):
+            tasks.add([f"--device={args.device}", "--num-threads=1", f"--train-data={trained.data}",
+                       f"--data={pair.data}", f"--references={folder / REFERENCES}",
+                       f"--label-map={folder / LABEL_MAP}", f"--dir={folder}",
+                       *(f"--model={model}" for model in dealt_share(todo, job, shares))])
     plan = CrossPlan(list(corpora.values()), [system.name for system in systems], seeds, [pair for pair, _ in pairs])
     write_results(args.cross_dir / PLAN, plan)
     if tasks.planned:  # a table would be of other scores

@@ -112,6 +112,23 @@ def range_text(interval: list[float]) -> str:
     return f"{low:.2f} to {high:.2f}"
 
 
+def p_over_seeds(by_seed: Sequence[float]) -> float:
+    """Two-sided p of Student's t of the differences of the seeds; 1 for a single one."""
+    from scipy import stats
+
+    if len(by_seed) < 2 or not any(by_seed):
+        return 1.0
+    return float(stats.ttest_1samp(by_seed, 0).pvalue)
+
+
+def trainings_text(result: Comparison) -> str:
+    """What other trainings would give, where the same models score all speakers."""
+    known = f"over {len(result.by_seed)} seeds {p_text(p_over_seeds(result.by_seed))} (Student's t)"
+    if len(result.by_seed) < 2:
+        known = "one seed says nothing of it"
+    return f"The same models score all speakers, so what chance does to a training is not in that: {known}."
+
+
 def difference_text(first: str, second: str, result: Comparison) -> str:
     """How far the first system is above or below the second."""
     points = f"{abs(result.difference):.2f} points of weighted F1"
@@ -191,7 +208,8 @@ def main() -> None:
     seeds = choose_seeds(args.seeds, systems, args.exp)
     if Path(args.exp, PAIR).is_file():
         pair, result = compare_across(systems, seeds, Path(args.exp))
-        print(sentence(args.first, args.second, f"{pair.dataset} by models of {pair.trained_on}", seeds, result))
+        dataset = f"{pair.dataset} by models of {pair.trained_on}"
+        print(f"{sentence(args.first, args.second, dataset, seeds, result)} {trainings_text(result)}")
         return
     directories = [[system.directory(args.exp, seed) for seed in seeds] for system in systems]
     data = args.data or data_of(directories[0][0])

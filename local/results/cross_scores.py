@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from local.experiment.cross import LABEL_MAP, PAIR, REFERENCES, Pair, system_directories
+from local.experiment.cross import LABEL_MAP, PAIR, REFERENCES, Pair, score_directories
 from local.experiment.experiment import Experiment
 from local.experiment.systems import System
 from local.results.predictions import read_predictions
@@ -88,18 +88,17 @@ def read_cross(pair: Pair, system: System, seeds: Sequence[str], exp: str | Path
     references = read_table(folder / REFERENCES, columns=2)
     utterances = sorted(references)
     utt2spk = read_table(Path(pair.data) / "utt2spk", columns=2)
-    directories = system_directories(pair, system, seeds, exp)
-    results = {directory: read_results(Path(directory, NAME), CrossResults, "run ./run.sh --cross again")
-               for of_seed in directories for directory in of_seed}
-    for directory, each in results.items():
-        if each.test.classes != pair.classes or each.test.scores.total != len(utterances):
+    directories = score_directories(pair, system, seeds, exp)
+    for directory in directories:
+        test = read_results(directory / NAME, CrossResults, "run ./run.sh --cross again").test
+        if test.classes != pair.classes or test.scores.total != len(utterances):
             raise UserError(f"{directory}: is of other labels or utterances than {folder / LABEL_MAP} and "
                             f"{folder / REFERENCES}; run ./run.sh --cross again")
+    probabilities = np.array([read_probabilities(directory, pair.classes, utterances) for directory in directories])
     return CrossPredictions(
         utterances, speakers=np.array([utt2spk[utt] for utt in utterances]),
         references=np.array([pair.classes.index(references[utt]) for utt in utterances]),
-        probabilities=np.array([[read_probabilities(directory, pair.classes, utterances) for directory in of_seed]
-                                for of_seed in directories]))
+        probabilities=probabilities.reshape(len(seeds), len(pair.folds), *probabilities.shape[1:]))
 
 
 def read_within(pair: Pair, experiment: Experiment, system: System, utterances: Sequence[str]) -> np.ndarray:

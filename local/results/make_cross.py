@@ -18,7 +18,14 @@ import numpy as np
 from local.experiment.cross import Corpus, CrossPlan, Pair, left_out_words, read_plan
 from local.experiment.experiment import Experiment
 from local.results.blocks import Block, as_text
-from local.results.compare import compare
+from local.results.compare import (
+    compare,
+    details_text,
+    difference_text,
+    p_over_seeds,
+    p_text,
+    speakers_text,
+)
 from local.results.cross_matrix import draw
 from local.results.cross_scores import read_cross, read_within
 from local.results.families import family_of, find_pairs
@@ -52,8 +59,10 @@ CI95 is a 95 % interval: percentiles of bootstrap resamples of the utterances of
 speakers resamples speakers, and is - for fewer than {MIN_SPEAKERS}. Both take the trained models as they are, so how
 much chance does to a training is not in them, nor is another corpus.""")
 COMPARED = """\
-Compared is the mean weighted F1 of the models on the same utterances; local/results/compare.py --help says how. Clear
-is a difference whose adjusted p over speakers is below 0.05: adjusted for the number of comparisons of this file."""
+Compared is the mean weighted F1 of the models on the same utterances; local/results/compare.py --help says how. The
+same models score all speakers, so what chance does to a training is not in p over speakers; p over seeds, Student's t
+of the differences of the seeds, says that, and is 1 for a single seed. Clear is a difference of which the larger of
+both is below 0.05, adjusted for the number of comparisons of this file (Holm)."""
 
 
 @dataclass(frozen=True)
@@ -101,11 +110,30 @@ class WithinScores:
 
 @dataclass(frozen=True)
 class CrossClaim:
-    """A comparison of two systems that were trained on one corpus and scored on another."""
+    """A comparison of two systems that were trained on one corpus and scored on another.
+
+    Attributes
+    ----------
+    trained_on, scored_on : str
+    claim : Claim
+        Its adjusted p is of the larger one of those over speakers and over seeds.
+    p_seeds : float
+        That other trainings would give no difference; 1 for a single seed.
+    """
 
     trained_on: str
     scored_on: str
     claim: Claim
+    p_seeds: float
+
+    @property
+    def sentence(self) -> str:
+        """The answer with its figures."""
+        claim = self.claim
+        return (f"{self.trained_on} on {self.scored_on}: {claim.verdict}: "
+                f"{difference_text(claim.first, claim.second, claim.comparison)}; {speakers_text(claim.comparison)}; "
+                f"over seeds {p_text(self.p_seeds)}; both, adjusted {p_text(claim.p_adjusted)}; "
+                f"{details_text(claim.comparison)}.")
 
 
 @dataclass(frozen=True)
@@ -156,8 +184,10 @@ def score_pair(pair: Pair, scored: Experiment, plan: CrossPlan,
     claims = []
     for two in find_pairs(scored.systems):
         result = compare(references, hypotheses[two.system.name], hypotheses[two.base.name], speakers, len(plan.seeds))
-        claims.append(CrossClaim(pair.trained_on, pair.scored_on, Claim(
-            two.question, family_of(two.system), two.system.name, two.base.name, 1, result, result.p_speakers)))
+        p_seeds = p_over_seeds(result.by_seed)
+        claim = Claim(two.question, family_of(two.system), two.system.name, two.base.name, 1, result,
+                      p_adjusted=max(result.p_speakers, p_seeds))
+        claims.append(CrossClaim(pair.trained_on, pair.scored_on, claim, p_seeds))
     return rows, claims
 
 
@@ -212,8 +242,7 @@ def blocks_of(table: CrossTable) -> list[Block]:
     blocks = [Block.table([HEADING, *map(row_of, table.scores)], spare_columns=SPARE),
               Block("list", [pair_words(pair) for pair in table.plan.pairs])]
     if table.claims:
-        blocks += [Block("list", [f"{each.trained_on} on {each.scored_on}: {each.claim.sentence}"
-                                  for each in table.claims]), Block.paragraph(COMPARED)]
+        blocks += [Block("list", [each.sentence for each in table.claims]), Block.paragraph(COMPARED)]
     return [*blocks, Block.paragraph(*DEFINITION)]
 
 

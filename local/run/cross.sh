@@ -15,7 +15,7 @@ score_across() {
   models_to_pretrain=
   plan_training
   plan=(local/experiment/plan_cross.py --cross "$cross" --exp "$exp_dir" --systems "$systems" --seeds "$seeds"
-    --data-dir "$data_dir" --device "$device")
+    --data-dir "$data_dir" --device "$device" --max-jobs "$(max_jobs)")
   exp_dir=$exp_dir/cross
   [ ! -f "$exp_dir/.corpus" ] || die "$exp_dir holds an experiment on $(cat "$exp_dir/.corpus"); give it another name"
 
@@ -27,7 +27,7 @@ score_across() {
   while read -r data; do
     share_lock "$data"
   done <<< "${planned#*$'\n'}"
-  log "$num_tasks systems and seeds to score, what is done is kept; logs in $exp_dir/log/score_cross.*.log"
+  log "$num_tasks jobs with models to score, what is done is kept; logs in $exp_dir/log/score_cross.*.log"
 
   # Scores, and their table
   # shellcheck disable=SC2086 # a command and its options
