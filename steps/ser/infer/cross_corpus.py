@@ -183,13 +183,13 @@ class CrossScorer:
         if missing:
             raise UserError(f"{model_dir}: has no label {missing[0]}, only {' '.join(labels)}; is the label map of "
                             "another model?")
-        (out_dir / "RESULT").unlink(missing_ok=True)  # what follows is of something else
 
         # What the model says
         probabilities = (find_probabilities or self.network_probabilities)(model_dir)
         probabilities = merge_classes(probabilities, labels, self.label_map, self.classes)
         references = np.array([self.classes.index(name) for name in self.references.values()])
         hypotheses = probabilities.argmax(1)
+        (out_dir / "RESULT").unlink(missing_ok=True)  # which may be of other scores than those that follow
         write_per_utt(out_dir, list(self.references), self.classes, references, hypotheses, probabilities)
 
         # How good that is
