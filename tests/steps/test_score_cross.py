@@ -1,4 +1,4 @@
-"""steps/score_cross.py on the corpus that models learned from, where it must say what they said, and on changed ones."""
+"""steps/score_cross.py on the corpus that models learned from, where it must say what they said, and on others."""
 
 import json
 import re
@@ -110,8 +110,10 @@ def test_wrong_input_is_said_in_one_line(trained, tiny, call, tmp_path, outcome)
             ("a reference of no class", r"48 utterances, the classes ang sad, and joy is none of them",
              {"references": read_table(tiny / "utt2emo") | {"s1-ang0": "joy"}}),
             ("one class", r"48 utterances, the classes ang, and sad is none of them", {"label_map": {"ang": "ang"}}),
-            ("an unknown utterance", r"feats.scp: has no .*nobody", {"references": {"nobody": "ang", "s1-ang0": "sad"}}),
-            ("a training that is not finished", r"fold_s1/RESULT: not there; run stage 5", {"models": [unfinished]})):
+            ("an unknown utterance", r"feats.scp: has no .*nobody",
+             {"references": {"nobody": "ang", "s1-ang0": "sad"}}),
+            ("a training that is not finished", r"fold_s1/RESULT: not there; run stage 5",
+             {"models": [unfinished], "references": {"s1-ang0": "ang", "s1-sad0": "sad"}})):
         result = call(*words.pop("models", [model]), **words, check=False)
         line, = (line for line in result.stderr.splitlines() if not re.match(r"\d{4}-", line))
         outcome(fault, "cross", result.returncode, line.replace(str(tmp_path), "exp"))

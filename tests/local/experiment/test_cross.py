@@ -32,8 +32,8 @@ def test_classes_and_labels_that_only_one_has(tmp_path):
     assert pair.classes == ["ang", "hap", "neu"] and pair.label_map == {"ang": "ang", "hap": "hap", "neu": "neu"}
     assert references == {"s-Anger": "ang", "s-joy": "hap", "s-calm": "neu", "s-neu": "neu"}
     assert pair.utterances == {"ang": 1, "hap": 1, "neu": 2}
-    assert left_out_words(pair) == ["b lacks sur, of which nothing is scored", "a lacks some labels of b, whose utterances are left "
-                                    "out: dis 1"]
+    assert left_out_words(pair) == ["b lacks sur, of which nothing is scored",
+                                    "a lacks some labels of b, whose utterances are left out: dis 1"]
     back, _ = make_pair(scored, trained, MAPS)
     assert back.label_map == {"Anger": "ang", "joy": "hap", "calm": "neu", "neu": "neu"}
     assert back.lacking == ["dis"] and back.labels_left_out == {"sur": 2}
@@ -59,7 +59,7 @@ def test_speakers_of_both_by_id_or_by_a_recording_are_left_out(tmp_path):
 
 
 @pytest.mark.parametrize("labels, speakers, said", [
-    (("ang", "dis"), ("s",), "share 1 of their classes \\(ang sad and ang dis\\), two are needed; conf/label_maps.conf"),
+    (("ang", "dis"), ("s",), r"share 1 of their classes \(ang sad and ang dis\), two are needed; conf/label_maps"),
     (("fea", "dis"), ("s",), "share none of their classes"),
     (("ang", "sad"), ("p",), "all its speakers are in .*/a, too \\(p: the same id\\), so nothing remains"),
 ])
