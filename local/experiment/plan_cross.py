@@ -40,6 +40,7 @@ from ser.infer.cross_corpus import CrossScorer
 from ser.infer.results_file import NAME, read_fold_results, write_results
 from ser.model_dir.checkpoint import load_config
 from ser.model_dir.data_stamp import stamp_data
+from ser.model_dir.finetune_config import FinetuneConfig
 
 MADE = ("CROSS", "cross.json", "cross.svg", "report.html")  # of all pairs
 
@@ -97,7 +98,7 @@ def open_corpus(name: str, exp: Path, system: System, seed: str, data_dir: Path)
 
 def require_trained(corpus: Corpus, systems: list[System], seeds: list[str]) -> None:
     """Raise UserError unless all models are there, and were trained on what the data directory holds now."""
-    stamp = stamp_data(corpus.data, "folds", "none").of_data
+    stamp = stamp_data(corpus.data, "folds", FinetuneConfig.feature_norm).of_data
     for system in systems:
         for directory in corpus.experiment([system.name], seeds).models(system).values():
             results = read_fold_results(directory, corpus.data)

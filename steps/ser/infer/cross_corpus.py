@@ -22,6 +22,7 @@ from ser.infer.results_file import NAME, Choices, Counts, read_fold_results, rea
 from ser.model_dir.checkpoint import load_config
 from ser.model_dir.data_stamp import digest, stamp_data
 from ser.model_dir.emotion_model import load_emotion_model
+from ser.model_dir.finetune_config import FinetuneConfig
 from ser.model_dir.record import feature_configuration
 from ser.stats.metrics import confusion_matrix
 
@@ -130,8 +131,7 @@ class CrossScorer:
     def made_from(self, model_dir: str | Path) -> str:
         """Checksum of all that the scores of a model depend on, its weights as the scores of its own fold show them."""
         own_scores = (Path(model_dir) / "score" / "per_utt").read_bytes()
-        # The stamp is of the voiced frames; how they are normalized is an option of the model.
-        data = stamp_data(self.data_dir, "folds", "none").of_data
+        data = stamp_data(self.data_dir, "folds", FinetuneConfig.feature_norm).of_data
         return digest(load_config(model_dir)["identity"], hashlib.sha256(own_scores).hexdigest(), data, self.references,
                       dict(self.label_map))
 
