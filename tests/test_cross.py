@@ -16,7 +16,7 @@ from stages import LOG_LINE, RESULTS, TRAINING, files_of, moved
 
 
 def other_corpus(data, target):
-    """A copy of a data directory with the speakers t1, t2, …, the label angry for ang, and other audio by its digest."""
+    """A copy of a data directory with speakers t1, t2, …, the label angry for ang, and other audio by its digest."""
     shutil.copytree(data, target)
     for path in [*target.iterdir(), *target.glob("folds/*")]:
         if path.is_file() and path.name not in ("feats.scp", "vad.scp"):

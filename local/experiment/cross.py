@@ -220,7 +220,8 @@ def left_out_words(pair: Pair) -> list[str]:
         words.append(f"{pair.scored_on} lacks {' '.join(pair.lacking)}, of which nothing is scored")
     if pair.labels_left_out:
         labels = ", ".join(f"{label} {count}" for label, count in pair.labels_left_out.items())
-        words.append(f"{pair.trained_on} lacks some labels of {pair.scored_on}, whose utterances are left out: {labels}")
+        words.append(f"{pair.trained_on} lacks some labels of {pair.scored_on}, whose utterances are left out: "
+                     f"{labels}")
     if pair.speakers_left_out:
         words.append(f"{len(pair.speakers_left_out)} speakers of {pair.scored_on} are left out as {pair.trained_on} "
                      f"has them, too ({_examples(pair.speakers_left_out)})")

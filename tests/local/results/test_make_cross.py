@@ -41,7 +41,8 @@ def name_of(system, seed):
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """Experiments a and b, models of each scored on the other, and all probabilities `{(what, corpus, system, seed, fold): {utt: p}}`."""
+    """Experiments a and b, models of each scored on the other, and
+    `{(what, corpus, system, seed, fold): {utt: probabilities}}`."""
     place, rng, truth = tmp_path_factory.mktemp("cross"), np.random.default_rng(0), {}
     references = {}
     for name, labels, speakers in (("a", A, ("p", "q")), ("b", B, [f"s{number}" for number in range(7)])):
@@ -56,7 +57,8 @@ def place(tmp_path_factory):
         for system in SYSTEMS:
             for seed in SEEDS:
                 for fold in FOLDS[name]:
-                    tested = {utt: label for utt, label in references[name].items() if utt.startswith(fold[5:] + "-")}
+                    tested = {utt: label for utt, label in references[name].items()
+                              if utt.startswith(f"{fold.removeprefix('fold_')}-")}
                     truth["own", name, system, seed, fold] = write_scores(
                         place / "exp" / name / name_of(system, seed) / fold, labels, tested, 0.3, rng, f"{name}-4", seed)
     scored = {"b": {utt: {"anger": "ang"}.get(label, label) for utt, label in references["b"].items()
