@@ -59,8 +59,9 @@ def place(tmp_path_factory):
                 for fold in FOLDS[name]:
                     tested = {utt: label for utt, label in references[name].items()
                               if utt.startswith(f"{fold.removeprefix('fold_')}-")}
-                    truth["own", name, system, seed, fold] = write_scores(
-                        place / "exp" / name / name_of(system, seed) / fold, labels, tested, 0.3, rng, f"{name}-4", seed)
+                    directory = place / "exp" / name / name_of(system, seed) / fold
+                    truth["own", name, system, seed, fold] = write_scores(directory, labels, tested, 0.3, rng,
+                                                                          f"{name}-4", seed)
     scored = {"b": {utt: {"anger": "ang"}.get(label, label) for utt, label in references["b"].items()
                     if label != "dis"},
               "a": references["a"]}
