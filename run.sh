@@ -36,6 +36,7 @@ seeds=0                             # NUMBERS: one complete table row is made of
 pretrain_seeds=                     # NUMBERS: of the pre-training, one for each of --seeds, or one (default: --seeds)
 data_dir=data                       # DIR: data directories
 exp_dir=exp                         # DIR: models and results
+cross=                              # NAMES: finished experiments in --exp-dir: score the models of each on the others
 fbank_config=conf/fbank.conf        # FILE: options of steps/compute_fbank.py
 vad_config=conf/vad.conf            # FILE: options of steps/compute_vad.py
 pretrain_config=                    # FILE: options of steps/pretrain.py (default: conf/pretrain.conf, mini: conf/mini)
@@ -47,6 +48,7 @@ finetune_config=                    # FILE: options of steps/finetune.py (defaul
 . local/run/data_dirs.sh
 . local/run/stages.sh
 . local/run/training.sh
+. local/run/cross.sh
 read_corpora  # makes the options --iemocap, --voxceleb1 … of conf/corpora.conf
 
 help_message="Usage: ./run.sh [options]
@@ -54,6 +56,7 @@ help_message="Usage: ./run.sh [options]
   ./run.sh --corpus iemocap --iemocap DIR --voxceleb1 DIR  the paper's corpora
   ./run.sh --corpus cremad --cremad DIR --librispeech DIR  open ones
   ./run.sh --ser-data DIR --pretrain-data DIR              Kaldi data directories of your own
+  ./run.sh --cross \"cremad mine\"                            models of exp/cremad on the data of exp/mine, and back
 Stages: 0 mini corpora, 1 data directories, 2 fbank and VAD, 3 folds, 4 speaker pre-training, 5 fine-tuning and
 scoring of each fold of each system, 6 results, 7 analysis: probes, Figure 1, plots, report.html. A stage that is done
 is skipped. Only on request: 8 ablations (--stop-stage 8).
@@ -71,6 +74,7 @@ arguments=("$@")
 # Ctrl-C, TERM and a kill end the jobs of this run with it.
 [ "${supervised-}" ] || supervised=true exec steps/parallel/kill_with_parent.py ./run.sh "${arguments[@]}"
 . ./cmd.sh
+[ -z "$cross" ] || score_across
 check_options
 lock_exp_dir
 require_same_corpus

@@ -23,7 +23,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
-LONG = ("test_run", "test_cluster_runners", "test_analysis", "test_training", "test_distributed", "test_kills")
+LONG = ("test_run", "test_run_cross", "test_cluster_runners", "test_analysis", "test_training", "test_distributed",
+        "test_kills")
 
 
 def pytest_collection_modifyitems(items):

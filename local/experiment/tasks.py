@@ -10,7 +10,7 @@ from local.experiment.systems import SCRIPTS
 from options import write_conf
 from ser.base.errors import UserError
 
-_KINDS = (*(Path(script).stem for script in SCRIPTS), "analyse")
+_KINDS = (*(Path(script).stem for script in SCRIPTS), "analyse", "score_cross")
 
 
 class TaskFolder:

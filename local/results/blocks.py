@@ -3,9 +3,8 @@
 import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from local.experiment.experiment import Setting
 from local.results.tables import as_table
 
 
@@ -41,7 +40,17 @@ class Block:
         return cls("paragraph", list(texts))
 
 
-def as_text(setting: Setting, blocks: Iterable[Block]) -> str:
+class Headed(Protocol):
+    """What is said above a result file, such as a Setting."""
+
+    @property
+    def heading(self) -> str: ...
+
+    @property
+    def warning(self) -> str | None: ...
+
+
+def as_text(setting: Headed, blocks: Iterable[Block]) -> str:
     """A result file as text: what was run, a warning where the corpora are synthetic, and the blocks with an empty line
     before each."""
     warning = f"*** {setting.warning} ***\n" if setting.warning else ""

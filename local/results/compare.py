@@ -2,6 +2,7 @@
 """Say in one sentence how much better one system is than another, and how far that can be trusted.
 
     local/results/compare.py --seeds "0 1 2" vgg5_ad vgg5_baseline exp
+    local/results/compare.py vgg5_ad vgg5_baseline exp/cross/nemo_on_ravdess
 
 Compared is the weighted F1 pooled over the folds, as its mean over the seeds, on the same utterances, in two ways:
 
@@ -21,14 +22,17 @@ extractor, is not, and that is what several seeds show.
 import recipe_environment
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from local.experiment.cross import PAIR, Pair
 from local.experiment.experiment import parse_seeds, seed_words
 from local.experiment.systems import System, find_systems
+from local.results.cross_scores import read_cross, read_pair
 from local.results.predictions import read_predictions
 from local.results.tables import counted
 from options import OptionParser, run
@@ -70,21 +74,33 @@ class Comparison:
         return sum(difference > 0 for difference in self.by_speaker.values())
 
 
-def compare(references: np.ndarray, first: np.ndarray, second: np.ndarray, speakers: np.ndarray) -> Comparison:
-    """Compare hypotheses `[seeds, utterances]` of two systems; see ser.stats.significance."""
+def compare(references: np.ndarray, first: np.ndarray, second: np.ndarray, speakers: np.ndarray,
+            num_seeds: int | None = None) -> Comparison:
+    """Compare hypotheses `[seeds, utterances]` of two systems; see ser.stats.significance.
+
+    Where each seed has several models, their hypotheses follow one another, and `num_seeds` says how many seeds there
+    are.
+    """
     def difference(seeds: Any = slice(None), utterances: Any = slice(None)) -> float:
         of_first = significance.mean_weighted_f1(references[utterances], first[seeds, utterances])
         of_second = significance.mean_weighted_f1(references[utterances], second[seeds, utterances])
         return of_first - of_second
 
     by_speaker = {str(speaker): difference(utterances=speakers == speaker) for speaker in np.unique(speakers)}
-    by_seed = [difference(seeds=[number]) for number in range(len(first))]
+    by_seed = [difference(seeds=rows) for rows in np.split(np.arange(len(first)), num_seeds or len(first))]
     return Comparison(difference=difference(),
                       interval_utterances=list(significance.difference_interval(references, first, second, speakers)),
                       interval_speakers=significance.speaker_difference_interval(references, first, second, speakers),
                       p_utterances=significance.exchange_test(references, first, second),
                       p_speakers=significance.exchange_test(references, first, second, speakers),
                       by_speaker=by_speaker, by_seed=by_seed, num_utterances=len(references))
+
+
+def compare_across(systems: Sequence[System], seeds: Sequence[int], folder: Path) -> tuple[Pair, Comparison]:
+    """Compare two systems by all their models on another corpus, in the directory of a pair; raises UserError."""
+    pair = read_pair(folder)
+    first, second = (read_cross(pair, system, list(map(str, seeds)), folder.parent) for system in systems)
+    return pair, compare(first.references, first.hypotheses, second.hypotheses, first.speakers, len(seeds))
 
 
 def p_text(p: float) -> str:
@@ -94,6 +110,23 @@ def p_text(p: float) -> str:
 def range_text(interval: list[float]) -> str:
     low, high = interval
     return f"{low:.2f} to {high:.2f}"
+
+
+def p_over_seeds(by_seed: Sequence[float]) -> float:
+    """Two-sided p of Student's t of the differences of the seeds; 1 for a single one."""
+    from scipy import stats
+
+    if len(by_seed) < 2 or not any(by_seed):
+        return 1.0
+    return float(stats.ttest_1samp(by_seed, 0).pvalue)
+
+
+def trainings_text(result: Comparison) -> str:
+    """What other trainings would give, where the same models score all speakers."""
+    known = f"over {len(result.by_seed)} seeds {p_text(p_over_seeds(result.by_seed))} (Student's t)"
+    if len(result.by_seed) < 2:
+        known = "one seed says nothing of it"
+    return f"The same models score all speakers, so what chance does to a training is not in that: {known}."
 
 
 def difference_text(first: str, second: str, result: Comparison) -> str:
@@ -168,15 +201,21 @@ def main() -> None:
     parser.add_argument("--data", metavar="DIR", help="data directory with folds (default: the one trained on)")
     parser.add_argument("first", metavar="SYSTEM_A", help="of conf/systems.conf or conf/ablations.conf")
     parser.add_argument("second", metavar="SYSTEM_B", help="of conf/systems.conf or conf/ablations.conf")
-    parser.add_argument("exp", metavar="EXP", nargs="?", default="exp", help="experiment directory (default: exp)")
+    parser.add_argument("exp", metavar="EXP", nargs="?", default="exp", help="experiment directory, or that of a pair "
+                        "of run.sh --cross (default: exp)")
     args = parser.parse_args()
     systems = find_systems([args.first, args.second])
     seeds = choose_seeds(args.seeds, systems, args.exp)
+    if Path(args.exp, PAIR).is_file():
+        pair, result = compare_across(systems, seeds, Path(args.exp))
+        dataset = f"{pair.dataset} by models of {pair.trained_on}"
+        print(f"{sentence(args.first, args.second, dataset, seeds, result)} {trainings_text(result)}")
+        return
     directories = [[system.directory(args.exp, seed) for seed in seeds] for system in systems]
     data = args.data or data_of(directories[0][0])
-    predictions = read_predictions(directories, read_list(f"{data}/folds/list"), data)
-    first, second = np.split(predictions.hypotheses, 2)
-    result = compare(predictions.references, first, second, predictions.speakers)
+    pooled = read_predictions(directories, read_list(f"{data}/folds/list"), data)
+    first, second = np.split(pooled.hypotheses, 2)
+    result = compare(pooled.references, first, second, pooled.speakers)
     print(sentence(args.first, args.second, read_dataset(data), seeds, result))
 
 

@@ -22,7 +22,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from local.experiment.experiment import Experiment, add_experiment_options, open_experiment
 from local.experiment.systems import System
 from local.results import make_ablations, make_claims, make_probes, make_results
-from local.results.blocks import Block
+from local.results.blocks import Block, Headed
 from local.results.pictures import read_picture
 from local.results.report_data import Configs, data_blocks
 from options import OptionParser, run
@@ -259,14 +259,13 @@ def long_columns(rows: list[list[str]]) -> set[int]:
     return columns_where(rows, lambda cells: any(len(cell) > 40 and " " in cell for cell in cells))
 
 
-def render(experiment: Experiment, sections: list[Section]) -> str:
+def render(setting: Headed, sections: list[Section]) -> str:
     """The page as text."""
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True,
                               lstrip_blocks=True, keep_trailing_newline=True, undefined=StrictUndefined)
     environment.globals.update(numeric_columns=numeric_columns, long_columns=long_columns)
     template = environment.get_template("report.html.j2")
-    return template.render(title=experiment.heading, experiment=experiment, synthetic=experiment.warning,
-                           sections=sections)
+    return template.render(title=setting.heading, synthetic=setting.warning, sections=sections)
 
 
 def main() -> None:

@@ -27,16 +27,22 @@ require_writable() {
   mkdir -p "$1" && [ -w "$1" ] || die "$1: cannot be written to; give another --exp-dir or --data-dir"
 }
 
-# check_options: everything that can be wrong on the command line, before any work; sets what follows from it.
-check_options() {
-  local name file conf
-  # Numbers and words
+# check_numbers: the options that are numbers.
+check_numbers() {
+  local name
   for name in stage stop_stage nj num_threads ngpu num_nodes jobs_per_gpu num_folds; do
     [[ $name =~ ^(stage|num_threads)$ ]] && [ -z "${!name}" ] || require_number "${name//_/-}" "${!name}"
   done
   for name in nj num_nodes jobs_per_gpu; do
     [ "${!name}" -ge 1 ] || die "--${name//_/-} must be 1 or more"
   done
+}
+
+# check_options: everything that can be wrong on the command line, before any work; sets what follows from it.
+check_options() {
+  local name file conf
+  # Numbers and words
+  check_numbers
   [[ $protocol =~ ^(|10fold|5fold|loso|kfold|auto)$ ]] ||
     die "--protocol $protocol: expected 10fold, 5fold, loso, kfold or auto"
   [ -z "$stage" ] || [ "$stage" -le "$stop_stage" ] ||

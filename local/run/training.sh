@@ -18,7 +18,7 @@ plan_training() {
   require_gpus
   device=cuda
   num_threads=1
-  finetune_resources=(--gpu 1 --max-jobs-run $((ngpu * num_nodes * jobs_per_gpu)))
+  finetune_resources=(--gpu 1 --max-jobs-run "$(max_jobs)")
   [ "$jobs_per_gpu" -eq 1 ] || finetune_resources+=(--jobs-per-gpu "$jobs_per_gpu")
   if [ "$(wc -l <<< "$models_to_pretrain")" -gt 1 ]; then
     pretrain_resources=("${finetune_resources[@]}")
@@ -27,6 +27,11 @@ plan_training() {
   pretrain_resources=(--gpu "$ngpu" --num-threads "$ngpu")
   [ "$num_nodes" -eq 1 ] || pretrain_resources+=(--num-nodes "$num_nodes")
   [ $((ngpu * num_nodes)) -eq 1 ] || launch=(steps/launch_distributed.py --nproc-per-node "$ngpu")
+}
+
+# max_jobs: how many jobs of fine-tuning and scoring run at a time.
+max_jobs() {
+  if [ "$device" = cpu ]; then echo "$nj"; else echo $((ngpu * num_nodes * jobs_per_gpu)); fi
 }
 
 # require_gpus: this machine has the GPUs that training will take on it; the nodes of a cluster are not seen from here.
@@ -67,10 +72,8 @@ finetune() {
     $cuda_cmd "${finetune_resources[@]}" JOB=1:"$num_tasks" "$exp_dir/log/finetune.JOB.log" \
       steps/finetune.py --config "$exp_dir/tasks/finetune.JOB.conf" || failed=true
   else
-    local shares=$nj
-    [ "$device" = cpu ] || shares=$((ngpu * num_nodes * jobs_per_gpu))
     # shellcheck disable=SC2086 # a command and its options
-    train_in_shares finetune "$shares" $cuda_cmd "${finetune_resources[@]}" || failed=true
+    train_in_shares finetune "$(max_jobs)" $cuda_cmd "${finetune_resources[@]}" || failed=true
   fi
   ! $failed || report_failed_tasks
 }

@@ -1,5 +1,6 @@
 """Scores of a trained model on the test speakers of its fold, as files and as a result line."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,20 +84,23 @@ def write_scores(model_dir: str | Path, data: FoldData, probabilities: np.ndarra
     references = data.emotions(utts).numpy()
     hypotheses = probabilities.argmax(1)
 
-    # What the model said of each utterance
-    lines = []
-    for utt, reference, hypothesis, row in zip(utts, references, hypotheses, probabilities.tolist(), strict=True):
-        words = [utt, data.classes[reference], data.classes[hypothesis], *(f"{p:.6f}" for p in row)]
-        lines.append(" ".join(words) + "\n")
-    write_text(model_dir / "score" / "per_utt", "".join(lines))
-    write_text(model_dir / "score" / "classes", "".join(f"{name}\n" for name in data.classes))
-
-    # How good that is
+    write_per_utt(model_dir, utts, data.classes, references, hypotheses, probabilities)
     test = Counts.of(confusion_matrix(references, hypotheses, len(data.classes)), data.classes)
     write_results(model_dir / NAME, FoldResults(trained, data.name, data_stamp, test))
     line = result_line(test.scores, f"fold {data.name.removeprefix('fold_')}", trained, model_dir)
     write_text(model_dir / "RESULT", line)
     return line
+
+
+def write_per_utt(folder: str | Path, utts: Sequence[str], classes: Sequence[str], references: np.ndarray,
+                  hypotheses: np.ndarray, probabilities: np.ndarray) -> None:
+    """Write score/per_utt, what a model said of each utterance, and score/classes; labels are positions there."""
+    lines = []
+    for utt, reference, hypothesis, row in zip(utts, references, hypotheses, probabilities.tolist(), strict=True):
+        words = [utt, classes[reference], classes[hypothesis], *(f"{p:.6f}" for p in row)]
+        lines.append(" ".join(words) + "\n")
+    write_text(Path(folder) / "score" / "per_utt", "".join(lines))
+    write_text(Path(folder) / "score" / "classes", "".join(f"{name}\n" for name in classes))
 
 
 def _require_same_fold(model_dir: Path, config: dict[str, Any], data: FoldData) -> None:

@@ -27,9 +27,10 @@ from ser.data.data_dir import read_dataset, read_table
 from ser.data.fold_data import FoldData
 from ser.infer.evaluation import write_scores
 from ser.infer.results_file import Choices
+from ser.model_dir.checkpoint import load_config
 from ser.model_dir.data_stamp import DataStamp, digest, stamp_data
 from ser.model_dir.finetune_config import FinetuneConfig
-from ser.model_dir.record import MadeFrom, begin_model_dir, is_done, require_own
+from ser.model_dir.record import MadeFrom, begin_model_dir, changes_since, is_done, require_own
 
 FUNCTIONALS = "functionals.scp"
 _GRID = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)  # of C
@@ -187,6 +188,55 @@ def read_functionals(data_dir: str | Path, utts: Sequence[str]) -> np.ndarray:
     return np.stack(vectors).astype(np.float64)
 
 
+def read_vectors(classifier: Classifier, data_dir: str | Path, utts: Sequence[str]) -> np.ndarray:
+    """What a classifier reads of some utterances, `[len(utts), dimension]`; raises UserError."""
+    return read_functionals(data_dir, utts) if classifier.reads_functionals else np.empty((len(utts), 0))
+
+
+def examples_of(data: FoldData, utts: Sequence[str], vectors: np.ndarray) -> Examples:
+    """Utterances of a fold, with what a classifier reads of them."""
+    return Examples(vectors, data.emotions(utts).numpy(), np.array([data.speakers[utt] for utt in utts]),
+                    len(data.classes))
+
+
+def probabilities_elsewhere(model_dir: str | Path, train_data: str | Path, data_dir: str | Path,
+                            utts: Sequence[str]) -> np.ndarray:
+    """Train a finished model again, of which nothing is kept, and let it score utterances of another data directory.
+
+    Parameters
+    ----------
+    model_dir : str or Path
+    train_data, data_dir : str or Path
+        Where it learns, and where the utterances are.
+    utts : sequence of str
+
+    Returns
+    -------
+    numpy.ndarray
+        `[len(utts), classes]`
+
+    Raises
+    ------
+    UserError
+        The model was trained on something else than what train_data holds now.
+    """
+    options = load_config(model_dir)["options"]
+    task = ClassicalTask(str(model_dir), str(train_data), options["fold"], ClassicalConfig(options["classifier"]),
+                         options["seed"])
+    changes = changes_since(model_dir, task.made_from())
+    if changes:
+        raise UserError(f"{model_dir}: changed since it was made: {', '.join(changes)}; train it again (run.sh: "
+                        "stage 5)")
+    data = FoldData.read(train_data, task.fold)
+    train = data.parts["train"]
+    examples = examples_of(data, train, read_vectors(task.classifier, train_data, train))
+    vectors = read_vectors(task.classifier, data_dir, utts)
+    if vectors.shape[1] != examples.vectors.shape[1]:
+        raise UserError(f"{data_dir}/{FUNCTIONALS}: has dimension {vectors.shape[1]}, {train_data} has "
+                        f"{examples.vectors.shape[1]}; make both with one version of steps/make_functionals.sh")
+    return task.classifier.probabilities(examples, vectors)
+
+
 def checksum_of_functionals(data_dir: str | Path) -> str:
     """Of the content of functionals.scp, whatever its archives are called; empty when it is not there."""
     path = Path(data_dir) / FUNCTIONALS
@@ -229,12 +279,8 @@ def train_classical(task: ClassicalTask, *, device: torch.device, precision: str
     # Data.
     data = FoldData.read(task.data_dir, task.fold)
     train, test = data.parts["train"], data.parts["test"]
-    if task.classifier.reads_functionals:
-        vectors = read_functionals(task.data_dir, train + test)
-    else:
-        vectors = np.empty((len(train) + len(test), 0))
-    examples = Examples(vectors[: len(train)], data.emotions(train).numpy(),
-                        np.array([data.speakers[utt] for utt in train]), len(data.classes))
+    vectors = read_vectors(task.classifier, task.data_dir, train + test)
+    examples = examples_of(data, train, vectors[: len(train)])
 
     # What the scores are made from. Only now is removed what stood in their place.
     dimension = vectors.shape[1]
