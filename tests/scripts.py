@@ -1,4 +1,7 @@
-"""Python scripts in children of a server that has imported torch already, which takes longer than most scripts do."""
+"""Python scripts in children of a server that has imported torch and its compiler, which take longer than most scripts do.
+
+torch loads its compiler for the first optimizer of a process, though nothing here is compiled.
+"""
 
 import multiprocessing
 import os
@@ -10,7 +13,7 @@ from pathlib import Path
 
 _SERVER = multiprocessing.get_context("forkserver")
 _SERVER.set_forkserver_preload(["scripts", "kaldiio", "safetensors.torch", "scipy.stats", "sklearn.linear_model",
-                                "torch"])
+                                "torch", "torch._dynamo"])
 
 
 def _become(words, streams, folder, env):
