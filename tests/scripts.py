@@ -1,4 +1,4 @@
-"""Python scripts in children of a server that has imported torch and its compiler, which take longer than most scripts do.
+"""Python scripts in children of a server that has imported torch and its compiler, which takes longer than most do.
 
 torch loads its compiler for the first optimizer of a process, though nothing here is compiled.
 """
@@ -29,6 +29,15 @@ def _become(words, streams, folder, env):
     runpy.run_path(words[0], run_name="__main__")
 
 
+def start_script(words, folder, env, streams):
+    """Start a script whose stdout and stderr go to two files; returns its multiprocessing.Process."""
+    for stream in streams:
+        Path(stream).touch()
+    child = _SERVER.Process(target=_become, args=(words, streams, folder, env))
+    child.start()
+    return child
+
+
 def run_script(words, folder, env):
     """Run a script to its end, as `subprocess.run` does with `cwd`, `env`, `capture_output` and `text`.
 
@@ -46,9 +55,6 @@ def run_script(words, folder, env):
     """
     with tempfile.TemporaryDirectory() as place:
         streams = [Path(place, name) for name in ("stdout", "stderr")]
-        for stream in streams:
-            stream.touch()
-        child = _SERVER.Process(target=_become, args=(words, streams, folder, env))
-        child.start()
+        child = start_script(words, folder, env, streams)
         child.join()
         return subprocess.CompletedProcess(words, child.exitcode, *(stream.read_text() for stream in streams))
