@@ -17,6 +17,7 @@ _SERVER.set_forkserver_preload(["scripts", "kaldiio", "safetensors.torch", "scip
 
 
 def _become(words, streams, folder, env):
+    multiprocessing.set_start_method(None, force=True)  # else processes of the script come from a server of their own
     for number, name in enumerate(streams, 1):
         os.dup2(os.open(name, os.O_WRONLY), number)
     os.environ.clear()
