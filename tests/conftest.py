@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from xdist.scheduler import LoadFileScheduling
 
 from scripts import run_script
 from ser.data.archives import read_matrix, read_vector
@@ -23,12 +25,45 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
-LONG = ("test_run", "test_cluster_runners", "test_analysis", "test_training", "test_distributed", "test_kills")
+# Groups of tests that take minutes, in the order in which workers take them; those of schedulers wait most of the time.
+LONG = ("test_run", "test_cluster_runners[slurm]", "test_kills", "test_cluster_runners[sge]", "test_analysis",
+        "test_redo", "test_readme", "test_distributed", "test_training", "test_pretrain_seeds", "test_data_dirs")
 
 
-def pytest_collection_modifyitems(items):
-    """Begin with the modules that take minutes, each on one worker; the others fill the gaps after them."""
-    items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
+def group_of(nodeid):
+    """The tests that one worker runs after another: those of a file, or of a file and a scheduler."""
+    stem = Path(nodeid.partition("::")[0]).stem
+    scheduler = re.search(r"\[(slurm|sge)\b", nodeid) if stem == "test_cluster_runners" else None
+    return f"{stem}[{scheduler[1]}]" if scheduler else stem
+
+
+def is_unit(item):
+    """Whether a test belongs to `tests/run.sh --quick`: that of a function or of one script, and no long one."""
+    place = item.path.relative_to(ROOT).parts
+    inner = place[0] != "tests" or place[1] == "local" or place[1:3] == ("steps", "ser")
+    return inner and group_of(item.nodeid) not in LONG and "finished" not in item.fixturenames
+
+
+def pytest_addoption(parser):
+    parser.addoption("--quick", action="store_true", help="leave out the tests of the whole recipe")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Begin with the groups that take minutes; the others fill the gaps after them."""
+    if config.getoption("--quick"):
+        config.hook.pytest_deselected(items=[item for item in items if not is_unit(item)])
+        items[:] = [item for item in items if is_unit(item)]
+    order = {group: number for number, group in enumerate(LONG)}
+    items.sort(key=lambda item: order.get(group_of(item.nodeid), len(LONG)))
+
+
+def pytest_xdist_make_scheduler(config, log):
+    """Give a worker a group at a time."""
+    class GroupScheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            return nodeid.partition("::")[0] + group_of(nodeid)
+
+    return GroupScheduling(config, log)
 
 
 def run(*words, check=True, **kwargs):
