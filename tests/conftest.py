@@ -25,9 +25,11 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
-# Groups of tests that take minutes, in the order in which workers take them; those of schedulers wait most of the time.
+# Groups of tests that take long, in the order in which workers take them; those of schedulers wait most of the time.
 LONG = ("test_run", "test_cluster_runners[slurm]", "test_kills", "test_cluster_runners[sge]", "test_analysis",
-        "test_redo", "test_readme", "test_distributed", "test_training", "test_pretrain_seeds", "test_data_dirs")
+        "test_redo", "test_readme", "test_distributed", "test_faults", "test_training", "test_pretrain_seeds",
+        "test_data_dirs", "test_feature_stage", "test_make_functionals", "test_significance", "test_export",
+        "test_mini_corpus", "test_prepare", "test_tasks")
 
 
 def group_of(nodeid):
@@ -37,22 +39,23 @@ def group_of(nodeid):
     return f"{stem}[{scheduler[1]}]" if scheduler else stem
 
 
-def is_unit(item):
-    """Whether a test belongs to `tests/run.sh --quick`: that of a function or of one script, and no long one."""
-    place = item.path.relative_to(ROOT).parts
-    inner = place[0] != "tests" or place[1] == "local" or place[1:3] == ("steps", "ser")
-    return inner and group_of(item.nodeid) not in LONG and "finished" not in item.fixturenames
-
-
 def pytest_addoption(parser):
-    parser.addoption("--quick", action="store_true", help="leave out the tests of the whole recipe")
+    parser.addoption("--quick", action="store_true", help="leave out what takes long and the tests of the whole recipe")
+
+
+def pytest_ignore_collect(collection_path, config):
+    """With --quick, take the tests of the packages alone."""
+    if not config.getoption("--quick") or collection_path.suffix != ".py":
+        return None
+    place = collection_path.relative_to(ROOT).parts
+    whole_recipe = place[0] == "tests" and place[1] != "local" and place[1:3] != ("steps", "ser")
+    return whole_recipe or collection_path.stem in LONG or None
 
 
 def pytest_collection_modifyitems(config, items):
-    """Begin with the groups that take minutes; the others fill the gaps after them."""
+    """Begin with what takes long; the others fill the gaps after it."""
     if config.getoption("--quick"):
-        config.hook.pytest_deselected(items=[item for item in items if not is_unit(item)])
-        items[:] = [item for item in items if is_unit(item)]
+        items[:] = [item for item in items if "finished" not in getattr(item, "fixturenames", ())]
     order = {group: number for number, group in enumerate(LONG)}
     items.sort(key=lambda item: order.get(group_of(item.nodeid), len(LONG)))
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Make the environment when it is missing, check the code, run the tests; arguments go to pytest.
 #   tests/run.sh           all of it: minutes
-#   tests/run.sh --quick   checks, and the tests of functions and single scripts
+#   tests/run.sh --quick   a minute: the checks, and the tests of the packages without those that take long
 [ "${BASH_VERSION-}" ] || exec bash "$0" "$@"
 set -euo pipefail
 unset CDPATH
