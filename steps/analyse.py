@@ -28,6 +28,7 @@ from ser.base.log import log, progress
 from ser.data.feature_bank import FeatureBank, load_bank
 from ser.data.fold_data import FoldData
 from ser.model_dir.emotion_model import load_emotion_model
+from ser.model_dir.record import is_analysed
 from ser.nn.models import EmotionModel
 from ser.stats.probes import Probe, cross_probe, probe, silhouette
 from ser.train.finetuning import finished_task, initial_model
@@ -167,10 +168,6 @@ def analyse(model_dir: str, device: torch.device, embed_initial: Embedder) -> No
         np.savez(file, **embeddings)
     for name, rows in (("silhouette.tsv", silhouette_rows), ("probes.tsv", probe_rows)):
         write_text(out / name, "".join("\t".join(map(str, row)) + "\n" for row in rows))
-
-
-def is_analysed(model_dir: str | Path) -> bool:
-    return (Path(model_dir) / "analysis" / "probes.tsv").exists()
 
 
 def main() -> int:

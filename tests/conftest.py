@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from xdist.scheduler import LoadFileScheduling
 
 from scripts import run_script
 from ser.data.archives import read_matrix, read_vector
@@ -23,13 +25,48 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
-LONG = ("test_run", "test_run_cross", "test_cluster_runners", "test_analysis", "test_training", "test_distributed",
-        "test_kills")
+# Groups of tests that take long, in the order in which workers take them; those of schedulers wait most of the time.
+LONG = ("test_run", "test_run_cross", "test_cluster_runners[slurm]", "test_kills", "test_cluster_runners[sge]", "test_analysis",
+        "test_redo", "test_readme", "test_distributed", "test_faults", "test_training", "test_pretrain_seeds",
+        "test_data_dirs", "test_feature_stage", "test_make_functionals", "test_significance", "test_export",
+        "test_mini_corpus", "test_prepare", "test_tasks")
 
 
-def pytest_collection_modifyitems(items):
-    """Begin with the modules that take minutes, each on one worker; the others fill the gaps after them."""
-    items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
+def group_of(nodeid):
+    """The tests that one worker runs after another: those of a file, or of a file and a scheduler."""
+    stem = Path(nodeid.partition("::")[0]).stem
+    scheduler = re.search(r"\[(slurm|sge)\b", nodeid) if stem == "test_cluster_runners" else None
+    return f"{stem}[{scheduler[1]}]" if scheduler else stem
+
+
+def pytest_addoption(parser):
+    parser.addoption("--quick", action="store_true", help="leave out what takes long and the tests of the whole recipe")
+
+
+def pytest_ignore_collect(collection_path, config):
+    """With --quick, take the tests of the packages alone."""
+    if not config.getoption("--quick") or collection_path.suffix != ".py":
+        return None
+    place = collection_path.relative_to(ROOT).parts
+    whole_recipe = place[0] == "tests" and place[1] != "local" and place[1:3] != ("steps", "ser")
+    return whole_recipe or collection_path.stem in LONG or None
+
+
+def pytest_collection_modifyitems(config, items):
+    """Begin with what takes long; the others fill the gaps after it."""
+    if config.getoption("--quick"):
+        items[:] = [item for item in items if "finished" not in getattr(item, "fixturenames", ())]
+    order = {group: number for number, group in enumerate(LONG)}
+    items.sort(key=lambda item: order.get(group_of(item.nodeid), len(LONG)))
+
+
+def pytest_xdist_make_scheduler(config, log):
+    """Give a worker a group at a time."""
+    class GroupScheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            return nodeid.partition("::")[0] + group_of(nodeid)
+
+    return GroupScheduling(config, log)
 
 
 def run(*words, check=True, **kwargs):

@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
-# Make the environment when it is missing, check the code, run the tests, a module on a core. Arguments go to pytest.
+# Make the environment when it is missing, check the code, run the tests; arguments go to pytest.
+#   tests/run.sh           all of it: minutes
+#   tests/run.sh --quick   a minute: the checks, and the tests of the packages without those that take long
 [ "${BASH_VERSION-}" ] || exec bash "$0" "$@"
 set -euo pipefail
 unset CDPATH
@@ -10,4 +12,7 @@ ruff check .
 lint-imports --no-cache
 mypy
 shellcheck --external-sources -P . -P SCRIPTDIR run.sh path.sh cmd.sh local/*.sh local/run/*.sh steps/*.sh tests/*.sh tests/clusters/*.sh .ci/run
-python -m pytest -q --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder "$@"
+unset PYTHONDONTWRITEBYTECODE  # the tests start some thousand processes, which would compile the recipe each time
+# One worker more than cores, as tests of schedulers wait; conftest.py gives out the tests.
+cores=$(env -u OMP_NUM_THREADS nproc)
+python -m pytest -q --numprocesses $((cores < 8 ? cores + 1 : 8)) --no-loadscope-reorder "$@"

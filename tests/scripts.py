@@ -1,4 +1,7 @@
-"""Python scripts in children of a server that has imported torch already, which takes longer than most scripts do."""
+"""Python scripts in children of a server that has imported torch and its compiler, which takes longer than most do.
+
+torch loads its compiler for the first optimizer of a process, though nothing here is compiled.
+"""
 
 import multiprocessing
 import os
@@ -10,10 +13,11 @@ from pathlib import Path
 
 _SERVER = multiprocessing.get_context("forkserver")
 _SERVER.set_forkserver_preload(["scripts", "kaldiio", "safetensors.torch", "scipy.stats", "sklearn.linear_model",
-                                "torch"])
+                                "torch", "torch._dynamo"])
 
 
 def _become(words, streams, folder, env):
+    multiprocessing.set_start_method(None, force=True)  # else processes of the script come from a server of their own
     for number, name in enumerate(streams, 1):
         os.dup2(os.open(name, os.O_WRONLY), number)
     os.environ.clear()
@@ -24,6 +28,15 @@ def _become(words, streams, folder, env):
     sys.path[:] = [str(Path(words[0]).resolve().parent), *env.get("PYTHONPATH", "").split(os.pathsep),
                    *(place for place in sys.path if os.path.relpath(place) not in of_tests)]
     runpy.run_path(words[0], run_name="__main__")
+
+
+def start_script(words, folder, env, streams):
+    """Start a script whose stdout and stderr go to two files; returns its multiprocessing.Process."""
+    for stream in streams:
+        Path(stream).touch()
+    child = _SERVER.Process(target=_become, args=(words, streams, folder, env))
+    child.start()
+    return child
 
 
 def run_script(words, folder, env):
@@ -43,9 +56,6 @@ def run_script(words, folder, env):
     """
     with tempfile.TemporaryDirectory() as place:
         streams = [Path(place, name) for name in ("stdout", "stderr")]
-        for stream in streams:
-            stream.touch()
-        child = _SERVER.Process(target=_become, args=(words, streams, folder, env))
-        child.start()
+        child = start_script(words, folder, env, streams)
         child.join()
         return subprocess.CompletedProcess(words, child.exitcode, *(stream.read_text() for stream in streams))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ROOT
+from conftest import ROOT, run
 from stages import DATA, LOG_LINE, PRETRAIN, files_of, moved, spoken
 
 
@@ -37,18 +37,11 @@ def kill_all(process):
     process.wait()
 
 
-# The corpora of stage 0 without most of their recordings.
-MINI = """from local.mini import iemocap, make_mini_corpora, voxceleb1
-def few(plan):
-    return lambda *words: (plan(*words)[0][:8], plan(*words)[1])
-iemocap.plan_iemocap = few(iemocap.plan_iemocap)
-voxceleb1.plan_voxceleb1 = few(voxceleb1.plan_voxceleb1)
-make_mini_corpora.main()
-"""
 # stage: command, what it has when it is killed, what must be there only later, where all that it makes is
 KILLED = {
-    "0 corpora": (("-c", MINI, "--nj", "1", "{}/mini"), "mini/.make_mini_corpora.*/new/*/*/*/*", "mini/VoxCeleb1",
-                  "mini"),
+    "0 corpora": (("local/mini/make_mini_corpora.py", "--utterances-per-class", "1", "--speakers", "8",
+                   "--utterances-per-speaker", "4", "--nj", "1", "{}/mini"),
+                  "mini/.make_mini_corpora.*/new/*/*/*/*", "mini/VoxCeleb1", "mini"),
     "4 pre-training": ((*PRETRAIN.words, "--epochs", "8", "--save-every", "0"), "exp/m/state.safetensors",
                        "exp/m/RESULT", "exp/m"),
 }
@@ -58,18 +51,16 @@ KILLED = {
 def test_kill_of_a_script(stage, whole, tmp_path, outcome):
     words, sign, later, makes = KILLED[stage]
     places = [moved(whole(PRETRAIN), tmp_path / name) for name in ("killed", "whole")]
-    first, second = ([sys.executable, *(word.replace("{}", str(place)) for word in words)] for place in places)
-    local = {"env": os.environ | {"PYTHONPATH": f"{ROOT}/steps:{ROOT}"}, "cwd": ROOT, "stderr": subprocess.PIPE,
-             "text": True}
-    process = subprocess.Popen(first, **local)
+    first, second = ([word.replace("{}", str(place)) for word in words] for place in places)
+    process = subprocess.Popen([sys.executable, *first], cwd=ROOT, stderr=subprocess.PIPE, text=True)
     while not list(places[0].glob(sign)):
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.005)
     kill_all(process)
     process.stderr.close()
     unfinished = not (places[0] / later).exists()
-    again = subprocess.run(first, stdout=subprocess.DEVNULL, **local)
-    assert again.returncode == subprocess.run(second, stdout=subprocess.DEVNULL, **local).returncode == 0, again.stderr
+    again = run(*first)
+    run(*second)
     files = [{name: content for name, content in files_of(place / makes).items()
               if not name.endswith(("config.json", "RESULT"))} for place in places]
     outcome("kill -9", stage, again.returncode, "the same command made the same")

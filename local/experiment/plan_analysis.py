@@ -9,10 +9,10 @@ import recipe_environment
 
 from pathlib import Path
 
-from analyse import is_analysed
 from local.experiment.experiment import add_experiment_options, open_experiment
 from local.experiment.tasks import TaskFolder
 from options import OptionParser, run
+from ser.model_dir.record import is_analysed
 
 
 def main() -> None:

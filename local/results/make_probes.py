@@ -19,7 +19,7 @@ from local.results.blocks import Block, as_text
 from local.results.same_origin import checked_setting
 from local.results.tables import as_tsv, mean_and_spread
 from options import OptionParser, run
-from ser.analysis.ad_features import POOLINGS
+from ser.analysis import POOLINGS
 from ser.analysis.left_out import Undrawable, parts
 from ser.base.errors import UserError
 from ser.base.files import write_text

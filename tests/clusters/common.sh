@@ -53,12 +53,26 @@ pids() {
 
 gone() { [ -z "$(pids "$@")" ]; }
 
+# without_profile COMMAND...: run it, where that is allowed, so that login shells read no file of this user's. Schedulers
+# start jobs in such shells, which may take a second each; a job that a test kills might leave a lock in the user's home.
+without_profile() {
+  local home
+  home=$(getent passwd "$(id -u)" | cut -d : -f 6)
+  unshare --mount true 2> /dev/null || exec "$@"
+  # shellcheck disable=SC2016  # for the inner shell
+  exec unshare --mount bash -c '
+    for file in "$0"/.{bash_profile,bash_login,profile,bashrc}; do
+      [ ! -f "$file" ] || mount --bind /dev/null "$file"
+    done
+    exec "$@"' "$home" "$@"
+}
+
 # spawn LOG COMMAND...: a daemon in a session and an environment of its own; what it prints goes to the log.
 spawn() {
   local log=$dir/log/$1.log
   shift
   # shellcheck disable=SC2016  # for the inner shell
-  setsid env --ignore-environment --chdir="$dir/run" PATH="$PATH" "$mark" \
+  without_profile setsid env --ignore-environment --chdir="$dir/run" PATH="$PATH" "$mark" \
     bash -c '. ../env.sh && exec "$@"' daemon "$@" < /dev/null >> "$log" 2>&1 &
   disown
 }

@@ -41,7 +41,8 @@ def prepared(source):
     """The data directory with features of a source, the exit status, and what was said; paths are from its parent."""
     data = source.parent / "data"
     said = ""
-    for words in (("local/kaldi_data_prep.py", "--emotion", "true", source, data), ("steps/make_fbank.sh", data)):
+    for words in (("local/kaldi_data_prep.py", "--emotion", "true", source, data),
+                  ("steps/make_fbank.sh", "--nj", "1", data)):
         result = run(*words, check=False)
         said += result.stdout + result.stderr
         if result.returncode:
@@ -146,7 +147,7 @@ def test_lines_of_segments_that_are_none(tmp_path, line):
     data, status, said = prepared(source)
     assert "left out: s1-00: segments: expected 'recording start end'" in said and status == 0
     write_table(data / "segments", read_table(data / "segments") | {"s1-01": line})
-    result = run("steps/make_fbank.sh", data, check=False)
+    result = run("steps/make_fbank.sh", "--nj", "1", data, check=False)
     assert result.returncode == 1 and "segments:1: expected a key and recording, start" in result.stderr
 
 
@@ -203,7 +204,7 @@ def test_what_is_mended_is_no_longer_named(tmp_path):
     assert "WARNING" in said and "copies" in said
     soundfile.write(source / "audio" / "s1-00.wav", speech(100), RATE)
     soundfile.write(source / "audio" / "s2-00.wav", speech(101), RATE)
-    result = run("steps/make_fbank.sh", data)
+    result = run("steps/make_fbank.sh", "--nj", "1", data)
     assert "report_audio.py" not in result.stderr
     assert (data / "duplicates").read_text() == (data / "utt2audio_problem").read_text() == ""
     run("local/kaldi_data_prep.py", source, data)

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from ser.analysis import POOLINGS
 from ser.data.feature_bank import FeatureBank
 from ser.infer.posteriors import collect_outputs
 from ser.nn.disentanglement import AttributeDisentanglement
@@ -14,7 +15,6 @@ from ser.nn.models import EmotionModel
 from ser.nn.padding import mask_frames, mean_over_time
 
 SPACES = ("F", "IN(F)", "R", "F+", "F-")
-POOLINGS = ("network", "mean+std")
 
 # Of float32 means, relative to mean and deviation of what is averaged. On four networks those of IN(F) varied by up to
 # 1e-7 of it, the others by more than 1e-5.

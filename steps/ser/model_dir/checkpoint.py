@@ -1,17 +1,20 @@
 """Model directories: configuration as JSON, tensors as safetensors; nothing in them is ever executed."""
 
+from __future__ import annotations
+
 import json
 import reprlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-import safetensors.torch
-import torch
 from safetensors import SafetensorError, safe_open
 
 from ser.base.errors import UserError
 from ser.base.files import atomic_path, write_text
+
+if TYPE_CHECKING:  # torch takes a second, which scripts that read a configuration alone need not wait
+    import torch
 
 # Of a model directory: the keys of config.json and what they mean, and the tensors. A model of a version before the
 # key was written has no format_version, and the layout of format 1.
@@ -20,6 +23,8 @@ FORMAT_VERSION = 1
 
 def save_tensors(path: str | Path, tensors: Mapping[str, torch.Tensor], metadata: Any = None) -> None:
     """Write `{name: tensor}` atomically; `metadata` is anything that JSON holds."""
+    import safetensors.torch
+
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with atomic_path(path) as temporary:
         try:

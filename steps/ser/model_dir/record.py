@@ -1,5 +1,7 @@
 """What tells whether a model directory is done, and from what it was made: options, data, pre-trained model."""
 
+from __future__ import annotations
+
 import contextlib
 import json
 import platform
@@ -8,15 +10,16 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from ser.base.errors import UserError
 from ser.base.log import log
 from ser.base.processes import world_size
 from ser.model_dir.checkpoint import load_config, save_config
 from ser.model_dir.data_stamp import DataStamp, digest
+
+if TYPE_CHECKING:  # torch takes a second, which scripts that ask what is done need not wait
+    import torch
 
 # What a training leaves in its directory beside config.json; RESULT goes first, so that a killed removal is not done.
 ANALYSIS = ("probes.tsv", "silhouette.tsv", "embeddings.npz", "masks.png", "masks.tsv")  # in its folder analysis
@@ -63,6 +66,8 @@ def _git(*words: str) -> str:
 
 def environment(device: torch.device, precision: str) -> dict[str, Any]:
     """Versions, processor and commit, for the record; nothing is decided by it."""
+    import torch
+
     is_gpu = device.type == "cuda"
     commit = _git("rev-parse", "--short", "HEAD")
     changes = "+changes" if _git("status", "--porcelain", "-uno") else ""
@@ -186,6 +191,11 @@ def begin_model_dir(model_dir: str | Path, made_from: MadeFrom, *, restart: bool
         clear_model_dir(model_dir)
     save_config(model_dir, made_from.as_config(), identity=made_from.identity(precision), data=asdict(made_from.data),
                 environment=environment(device, precision), **derived)
+
+
+def is_analysed(model_dir: str | Path) -> bool:
+    """Whether steps/analyse.py has measured a model; it writes probes.tsv last."""
+    return (Path(model_dir) / "analysis" / "probes.tsv").exists()
 
 
 def clear_model_dir(model_dir: str | Path) -> None:

@@ -129,7 +129,8 @@ def test_what_ffmpeg_decodes_is_the_sound(tmp_path):
         assert similarity > 0.95
     whole = (tmp_path / "x.m4a").read_bytes()
     (tmp_path / "cut.m4a").write_bytes(whole[: len(whole) // 2])
-    (tmp_path / "list.m3u8").write_text("#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nhttp://127.0.0.1:9/x.ts\n")
+    (tmp_path / "list.m3u8").write_text("#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nhttp://127.0.0.1:9/x.ts\n"
+                                         "#EXT-X-ENDLIST\n")  # else ffmpeg waits for what is still to come
     for name in ("cut.m4a", "list.m3u8"):
         with pytest.raises(UserError, match=f"{name}: cannot be read: .*, and ffmpeg says: [^\n]+$"):
             load_sound_file(tmp_path / name)

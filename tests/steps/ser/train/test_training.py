@@ -1,10 +1,9 @@
 """Training: killed and resumed, repeated, blind to the test speaker, and refusing what does not fit."""
 
 import json
+import os
 import re
 import shutil
-import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -17,6 +16,7 @@ import torch
 import finetune as finetune_script
 import options
 from conftest import ROOT, read_matrices, run
+from scripts import start_script
 from ser.base.files import write_text
 from ser.data.archives import write_archive
 from ser.data.data_dir import read_table, write_table
@@ -98,26 +98,23 @@ def test_same_seed_same_weights_other_seed_others(tiny, tmp_path):
 def test_killed_at_any_moment_ends_with_the_same_weights(what, tiny, pretrained, tmp_path):
     def words(directory):
         if what == "pretrain":
-            return [*PRETRAIN, "--save-every", "0", "--epochs", "8", tiny, directory]
-        return [*FINETUNE, "--save-every", "0", "--epochs", "12", "--ad-after", "last", "--pretrained-dir", pretrained,
-                "--data", tiny, "--dir", directory]
+            return [*PRETRAIN, "--save-every", "0", "--epochs", "8", str(tiny), str(directory)]
+        return [*FINETUNE, "--save-every", "0", "--epochs", "12", "--ad-after", "last",
+                "--pretrained-dir", str(pretrained), "--data", str(tiny), "--dir", str(directory)]
 
     run(*words(tmp_path / "whole"))
     killed = tmp_path / "killed"
     resumed = 0
     # After two epochs the state of the first is on the disk, however slow that is.
-    for epochs, seconds in ((1, 0.0), (2, 0.05), (2, 0.15), (2, 0.3)):
-        process = subprocess.Popen([sys.executable, *map(str, words(killed))], cwd=ROOT,
-                                   stderr=subprocess.PIPE, text=True)
-        for line in process.stderr:
-            resumed += bool(re.search("continuing (behind|after) epoch", line))
-            epochs -= " step " in line
-            if epochs == 0:
-                break
+    for number, (epochs, seconds) in enumerate(((1, 0.0), (2, 0.05), (2, 0.15), (2, 0.3))):
+        said = tmp_path / f"said.{number}"
+        process = start_script(words(killed), ROOT, dict(os.environ), (tmp_path / "stdout", said))
+        while said.read_text().count(" step ") < epochs and process.is_alive():
+            time.sleep(0.005)
+        resumed += bool(re.search("continuing (behind|after) epoch", said.read_text()))
         time.sleep(seconds)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        process.stderr.close()
+        process.kill()
+        process.join()
     assert resumed >= 2, "the kills never came after a saved state"
     run(*words(killed))
     assert weights(killed) == weights(tmp_path / "whole")
