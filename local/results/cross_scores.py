@@ -12,7 +12,7 @@ from local.experiment.systems import System
 from local.results.predictions import read_predictions
 from ser.base.errors import UserError
 from ser.data.data_dir import read_table
-from ser.infer.cross_corpus import CrossResults, merge_classes
+from ser.infer.cross_results import CrossResults, merge_classes
 from ser.infer.results_file import NAME, read_results
 
 _HALF_DIGIT = 5e-7  # of the six decimals in per_utt: it decides a tie, and nothing else

@@ -1,8 +1,7 @@
 """Trained models on the utterances of another corpus: probabilities of the classes that both have, as files."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,10 @@ from ser.base.errors import UserError
 from ser.base.files import write_text
 from ser.data.data_dir import read_dataset
 from ser.data.feature_bank import FeatureBank, load_bank
+from ser.infer.cross_results import CrossResults, merge_classes
 from ser.infer.evaluation import write_per_utt
 from ser.infer.posteriors import posteriors
-from ser.infer.results_file import NAME, Choices, Counts, read_fold_results, read_results, result_line, write_results
+from ser.infer.results_file import NAME, Counts, read_fold_results, read_results, result_line, write_results
 from ser.model_dir.checkpoint import load_config
 from ser.model_dir.data_stamp import digest, stamp_data
 from ser.model_dir.emotion_model import load_emotion_model
@@ -27,60 +27,6 @@ from ser.model_dir.record import feature_configuration
 from ser.stats.metrics import confusion_matrix
 
 _FEATURES: dict[str, Any] = {"fbank.conf": FbankConfig, "vad.conf": VadConfig}
-
-
-@dataclass(frozen=True)
-class CrossResults:
-    """results.json of a model on another corpus.
-
-    Attributes
-    ----------
-    trained : Choices
-        Its dataset and protocol are those that the model was trained on.
-    fold : str
-        Of the model.
-    scored_on : str
-        The data set of the utterances.
-    made_from : str
-        Checksum of model, features, references and label map.
-    test : Counts
-        Of the classes that both corpora have.
-    """
-
-    trained: Choices
-    fold: str
-    scored_on: str
-    made_from: str
-    test: Counts
-
-
-def merge_classes(probabilities: np.ndarray, labels: Sequence[str], label_map: Mapping[str, str],
-                  classes: Sequence[str]) -> np.ndarray:
-    """Probabilities of some classes, given that it is one of them.
-
-    Parameters
-    ----------
-    probabilities : numpy.ndarray
-        `[utterances, labels]`
-    labels : sequence of str
-    label_map : dict of str to str
-        Label to the class that it counts as; a label that is not in it is of no class.
-    classes : sequence of str
-
-    Returns
-    -------
-    numpy.ndarray
-        `[utterances, classes]`: the sums over the labels of each class, divided by their sum. Where that is 0 all
-        classes are equally probable.
-
-    >>> merge_classes(np.array([[0.1, 0.3, 0.2, 0.4]]), ["ang", "cal", "neu", "sur"], {"cal": "neu", "neu": "neu",
-    ...               "ang": "ang"}, ["ang", "neu"]).round(3)
-    array([[0.167, 0.833]])
-    """
-    belongs = np.array([[float(label_map.get(label) == name) for name in classes] for label in labels])
-    sums = probabilities @ belongs
-    total = sums.sum(1, keepdims=True)
-    return np.where(total > 0, sums / np.where(total > 0, total, 1), 1 / len(classes))
 
 
 def require_same_features(model_dir: str | Path, config: Mapping[str, Any], data_dir: str | Path) -> None:

@@ -13,7 +13,7 @@ from conftest import run
 from local.experiment.cross import PAIR, PLAN, REFERENCES, Corpus, CrossPlan, Pair
 from made_up_results import write_fold
 from ser.data.data_dir import write_list, write_table
-from ser.infer.cross_corpus import CrossResults
+from ser.infer.cross_results import CrossResults
 from ser.infer.results_file import FoldResults, read_results, write_results
 
 SEEDS, SYSTEMS = ("0", "1", "2"), ("vgg5_baseline", "vgg5_ad")
