@@ -1,4 +1,4 @@
-"""What is known of a model on the utterances of another corpus: its results file, and probabilities of common classes."""
+"""What is known of a model on another corpus: its results file, and probabilities of the classes that both have."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
