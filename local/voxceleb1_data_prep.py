@@ -184,7 +184,8 @@ def prepare(root: Path, data: str, speakers: str) -> str:
     part = speakers if speakers in PUBLISHED else "list"
     dataset = {"all": "voxceleb1", "dev": "voxceleb1-dev", "list": "voxceleb1-list"}[part]
     published = {part: PUBLISHED[part]} if part in PUBLISHED else {}
-    if is_marked_synthetic(root):
+    is_synthetic = is_marked_synthetic(root)
+    if is_synthetic:
         dataset = synthetic_dataset(root, dataset)
         published = {}
     num_speakers = len({utterance.speaker for utterance in utterances.values()})
@@ -195,7 +196,8 @@ def prepare(root: Path, data: str, speakers: str) -> str:
     published_split = PUBLISHED_SPLIT if split_path and published and part == "all" else {}
     print_counts(split_counts, published_split)
     warn_about(compare_counts(counts, published) + compare_counts(split_counts, published_split))
-    print("the paper prints 1152 speakers, which is no published part of VoxCeleb1; probably 1251 is meant")
+    if not is_synthetic:
+        print("the paper prints 1152 speakers, which is no published part of VoxCeleb1; probably 1251 is meant")
 
     # Tables
     write_data_dir(data, dataset=dataset,
