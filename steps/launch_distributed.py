@@ -2,9 +2,10 @@
 """Train one model with several processes: torchrun, with one line for what goes wrong.
 
 COMMAND is a Python script that trains in several processes (steps/pretrain.py) and its options. On one
-machine N processes run, each on a GPU of its own or, with --device cpu, on the CPU; --batch-size stays the
-batch of all together. In a Slurm job of several nodes N processes run on each: call it once, from the
-batch script, and let Slurm see one task per node with everything that the node's processes need:
+machine N processes run, each on a GPU of its own or, with --device cpu, on the CPU; --batch-size is each
+one's, or with --global-batch that of all together. In a Slurm job of several nodes N processes run on each:
+call it once, from the batch script, and let Slurm see one task per node with everything that the node's
+processes need:
 
   sbatch --nodes 2 --ntasks-per-node 1 --cpus-per-task 16 --gpus-per-node 4 SCRIPT
 

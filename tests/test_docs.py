@@ -2,10 +2,13 @@
 
 import re
 import unicodedata
+from dataclasses import fields
 
 import pytest
 
 from conftest import ROOT
+from ser.model_dir.finetune_config import FinetuneConfig
+from ser.nn.models import EmotionModelConfig
 
 PAGES = sorted(str(path.relative_to(ROOT)) for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 WRITTEN = [page for page in PAGES if page == "README.md" or page.startswith("docs/")]
@@ -69,11 +72,12 @@ def test_systems_of_a_page_are_known(page):
 
 @pytest.mark.parametrize("page", WRITTEN)
 def test_options_of_a_page_are_known(page):
-    """Options that run.sh, a script, a class of options or a configuration has; --logdir is tensorboard's."""
+    """Options that run.sh, tests/run.sh, a script, a class or a configuration has; --logdir is tensorboard's."""
     sources = [path.read_text() for folder in ("steps", "local", "conf") for path in (ROOT / folder).rglob("*")
                if path.suffix in (".py", ".sh", ".conf")]
     names = [f"--{name}" for name in re.findall(r"^([a-z]+) ", (ROOT / "conf/corpora.conf").read_text(), re.MULTILINE)]
-    known = "\n".join([*sources, (ROOT / "run.sh").read_text(), *names, "--logdir"])
+    sources += [(ROOT / name).read_text() for name in ("run.sh", "tests/run.sh")]
+    known = "\n".join([*sources, *names, "--logdir"])
     options = re.findall(r"(?<![\w-])--([a-z][\w-]+)", text_of(page))
     assert [option for option in options
             if not re.search(rf"--{option}\b|^ *{option.replace('-', '_')}(=|: )", known, re.MULTILINE)] == []
@@ -109,3 +113,10 @@ def test_figures_of_readme_are_those_of_results():
             assert shown[system][column] == (f"{wf1} ({interval})" if interval else wf1)
             compared += 1
     assert compared >= 20
+
+
+def test_the_result_line_that_is_quoted_has_options_that_there_are():
+    line = " ".join(re.search(r"^%WF1 [^`]*", text_of("docs/protocol.md"), re.MULTILINE)[0].split())
+    words = re.search("10fold, (.*), bf16 cpu,", line)[1].replace(" 41mel", "").split()
+    options = {field.name.replace("_", "-") for kind in (EmotionModelConfig, FinetuneConfig) for field in fields(kind)}
+    assert set(words[::2]) - options == set()
