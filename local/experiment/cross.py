@@ -14,7 +14,6 @@ from ser.base.errors import UserError
 from ser.data.data_dir import is_synthetic, is_word, read_table, read_text
 from ser.infer.results_file import read_results
 
-FOLDER = "cross"  # of an experiment directory
 PLAN = "plan.json"
 PAIR = "pair.json"
 REFERENCES = "utt2emo"
