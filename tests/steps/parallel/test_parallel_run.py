@@ -377,7 +377,9 @@ def test_a_service_that_does_not_work_is_left_out(tmp_path, three_gpus):
 
 def test_a_stopped_runner_ends_the_service_too(tmp_path, three_gpus):
     told, jobs = run_with_service(tmp_path, three_gpus, "pass", "--jobs-per-gpu", "2", "JOB=1:2", status=143,
-                                  job="echo SET $CUDA_VISIBLE_DEVICES in; [ JOB = 2 ] || kill $PPID; sleep 100")
+                                  job="echo SET $CUDA_VISIBLE_DEVICES in; "
+                                  "[ JOB = 2 ] || { until grep -q ^SET x.2.log; do sleep 0.1; done; kill $PPID; }; "
+                                  "sleep 100")
     assert told[1:] == ["quit", "ended"] and len(jobs) == 2
 
 
