@@ -4,6 +4,15 @@ The descriptors are librosa's, on the frames of the filterbanks (F0 on every sec
 the VAD calls voiced. The set is fixed, as openSMILE's are, so that two figures of it can be compared.
 """
 
+import contextlib
+import fcntl
+import functools
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import IO
+
 import librosa
 import numpy as np
 
@@ -46,6 +55,11 @@ def functionals(samples: np.ndarray, voiced: np.ndarray, config: FbankConfig) ->
         float32 `[len(NAMES)]`, finite whatever the utterance holds; 0 for what there is no frame of, such as the F0 of
         a whisper. Slopes are per second, F0 is in semitones, RMS in dB of full scale.
     """
+    _compile(config)
+    return _describe(samples, voiced, config)
+
+
+def _describe(samples: np.ndarray, voiced: np.ndarray, config: FbankConfig) -> np.ndarray:
     voiced = voiced > 0 if voiced.any() else np.ones(len(voiced), bool)
     # Frames that the VAD keeps, and when each begins.
     all_seconds = np.arange(len(voiced)) * config.shift_samples / SAMPLE_RATE
@@ -58,6 +72,30 @@ def functionals(samples: np.ndarray, voiced: np.ndarray, config: FbankConfig) ->
     parts.append(summary(semitones[None, periodic], all_seconds[::_F0_STEP][periodic]))
     share = periodic.sum() / max(kept.sum(), 1)
     return np.concatenate([*(part.ravel() for part in parts), [share]]).astype(np.float32)
+
+
+@functools.cache
+def _compile(config: FbankConfig) -> None:
+    """Let numba compile all that librosa calls here, in one process at a time.
+
+    numba keeps what it has compiled in files that later processes read. Of processes that compile at once the files do
+    not fit together, and every process that reads them crashes, until they are removed (numba's issue 10128). Another
+    function is compiled for an utterance of one frame than for longer ones.
+    """
+    with _open_lock() as lock:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        for samples in (config.window_samples, 20 * config.window_samples):
+            _describe(np.ones(samples, np.float32), np.ones(config.num_frames(samples)), config)
+
+
+def _open_lock() -> IO[str]:
+    """A file that all processes share which share numba's files, as far as one can be written."""
+    for folder in (os.environ.get("NUMBA_CACHE_DIR"), sys.prefix, tempfile.gettempdir()):
+        if folder:
+            with contextlib.suppress(OSError):
+                return open(Path(folder) / ".ser_functionals.lock", "a")
+    return open(os.devnull)
 
 
 def descriptors(signal: np.ndarray, config: FbankConfig) -> np.ndarray:

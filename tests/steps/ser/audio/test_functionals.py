@@ -1,11 +1,17 @@
 """Functionals against librosa and numpy called directly, against tones of known F0, and on sounds of every bad kind."""
 
+import fcntl
+import os
+import subprocess
+import sys
 import warnings
 
 import librosa
 import numpy as np
 import pytest
 
+from conftest import ROOT
+from ser.audio import functionals as module
 from ser.audio.fbank import FbankConfig
 from ser.audio.functionals import NAMES, functionals
 
@@ -131,3 +137,49 @@ def test_another_frame_grid():
     vector = functionals(samples, np.ones(frames, np.float32), config)
     assert np.isfinite(vector).all()
     assert vector[NAMES.index("f0_median")] == pytest.approx(12 * np.log2(150 / 27.5), abs=0.25)
+
+
+def test_numba_compiles_for_one_process_at_a_time(tmp_path, monkeypatch):
+    """Else what it keeps may crash every process that reads it."""
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))  # where the lock is
+    locked, stft = [], librosa.stft
+
+    def is_locked(*arguments, **options):
+        with open(tmp_path / ".ser_functionals.lock", "a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                locked.append(False)
+            except BlockingIOError:
+                locked.append(True)
+        return stft(*arguments, **options)
+
+    monkeypatch.setattr(librosa, "stft", is_locked)
+    module._compile.cache_clear()
+    described(vowel(130))
+    described(vowel(130))
+    assert locked == [True, True, False, False]
+
+
+COLD = """
+import os, sys
+import numpy as np
+from ser.audio.fbank import FbankConfig
+from ser.audio.functionals import functionals, _compile
+
+def files():
+    return {name for _, _, names in os.walk(os.environ["NUMBA_CACHE_DIR"]) for name in names}
+
+config, rng = FbankConfig(), np.random.default_rng(0)
+_compile(config)
+before = files()
+for samples in (640, 799, 800, 960, 16001):
+    for sound in (np.zeros(samples), rng.normal(0, 500, samples), 5000 * np.sin(np.arange(samples) / 15)):
+        functionals(np.float32(sound), np.ones(config.num_frames(samples)), config)
+print(len(before) > 20, files() - before)
+"""
+
+
+def test_all_is_compiled_at_first(tmp_path):
+    done = subprocess.run([sys.executable, "-c", COLD], env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}, cwd=ROOT,
+                          capture_output=True, text=True, check=True)
+    assert done.stdout == "True set()\n"
