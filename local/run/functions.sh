@@ -109,8 +109,9 @@ summary() {
   printf -v exp %q "$exp_dir"
   printf -v data %q "$emotion_data"
   echo
-  awk -v RS= -v ORS='\n\n' 'NR <= 2' "$exp_dir/CLAIMS"  # the heading, which RESULTS has too, and the paragraph after it
-  sed '1,/^$/d' "$exp_dir/RESULTS"
+  awk -v RS= 'NR == 2' "$exp_dir/CLAIMS"  # the paragraph after the heading
+  echo
+  cat "$exp_dir/RESULTS"
   cat <<TXT
 
 Comparisons:       $exp/CLAIMS
