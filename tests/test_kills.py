@@ -109,7 +109,7 @@ def test_clone_in_an_odd_path_from_another_directory(odd_clone, outcome):
 
 
 # stage: seconds after its line in the log
-KILLS = {"1": 0.1, "2": 0.7, "3": 0.1, "5": 3.0, "6": 0.5, "7": 3.0, "8": 3.0}
+KILLS = {"1": 0.1, "2": 0.2, "3": 0.05, "5": 1.0, "6": 0.2, "7": 1.0, "8": 1.0}
 
 
 def test_kill_in_every_stage(odd_clone, whole, tmp_path, outcome):
