@@ -41,6 +41,18 @@ class Block:
         return cls("paragraph", list(texts))
 
 
+@dataclass(frozen=True)
+class Section:
+    """Blocks of a page under a heading."""
+
+    heading: str
+    blocks: list[Block]
+
+    @property
+    def anchor(self) -> str:
+        return self.heading.lower().replace(" ", "-")
+
+
 def as_text(setting: Setting, blocks: Iterable[Block]) -> str:
     """A result file as text: what was run, a warning where the corpora are synthetic, and the blocks with an empty line
     before each."""
