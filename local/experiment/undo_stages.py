@@ -5,7 +5,7 @@
 
     0 to 3  the markers of the corpora and data directories (--marker FILE, several times)
     4, 5    model directories: EXP/pretrain_…, EXP/SYSTEM/FOLD; one without the config.json of a training is left alone
-    4 to 6  RESULT, results.json of the systems and of EXP, RESULTS, CLAIMS
+    4 to 6  RESULT, results.json of the systems and of EXP, RESULTS, CLASSES, CLAIMS
     7       what was measured of each fold; EXP/analysis, EXP/report.html
     8       the model directories of --ablations, EXP/ABLATIONS
 
@@ -24,9 +24,11 @@ from options import OptionParser, natural, run
 from ser.model_dir.record import ANALYSIS, clear_model_dir
 
 MODEL_MARKER = "config.json"
-RESULTS = ("RESULT", "RESULTS", "results.json", "CLAIMS", "claims.json")
-ANALYSIS_OF_ALL = ("PROBES", "probes.json", "probes.tsv", "silhouette.tsv", "figure1.png", "figure1.pdf", "figure1.tsv",
-             "confusions.png", "confusions.tsv", "speakers.png", "speakers.tsv", "curves.png", "wf1.svg")
+RESULTS = ("RESULT", "RESULTS", "CLASSES", "results.json", "CLAIMS", "claims.json")
+ANALYSIS_OF_ALL = ("PROBES", "probes.json", "probes.tsv", "silhouette.tsv", "figure1.pdf", "figure1.tsv",
+                   "confusions.tsv", "speakers.tsv", "wf1.svg",
+                   *(f"{name}.{kind}" for name in ("figure1", "confusions", "speakers", "curves")
+                     for kind in ("png", "svg")))
 ABLATIONS = ("ABLATIONS", "ablations.json")
 
 

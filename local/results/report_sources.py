@@ -57,21 +57,23 @@ ANSWER = (
            "seeds, which are ticks where there are several. The thick line is a 95 % interval for other utterances of "
            "the same speakers, the thin line for other speakers."),
 )
-RESULTS = Source("Results", NAME, table=(make_results.ResultsTable, make_results.blocks_of))
+RESULTS = Source("Results", NAME, table=(make_results.ResultsTable, make_results.page_blocks_of))
 SOURCES = (
     *ANSWER, RESULTS,
     Source("Ablations", "ablations.json", table=(make_ablations.AblationsTable, make_ablations.blocks_of),
            stop_stage=" --stop-stage 8"),
     Source("Figure 1", "analysis/figure1.png",
-           "t-SNE of utterance embeddings; colour is emotion, number is speaker: (a) the extractor before fine-tuning, "
-           "(b) fine-tuned with a linear classifier, (c) fine-tuned with AD, F+, (d) its F-."),
+           "t-SNE of utterance embeddings; shape and colour are the emotion, the number is the speaker: (a) the "
+           "extractor before fine-tuning, (b) fine-tuned with a linear classifier, (c) fine-tuned with AD, F+, "
+           "(d) its F-."),
     Source("Probes", "analysis/probes.json", table=(make_probes.ProbesTable, make_probes.blocks_of), folded=True),
     Source("Confusion matrices", "analysis/confusions.png",
            "Emotions taken for others, in percent of the reference class: the test utterances of all folds."),
-    Source("Speakers", "analysis/speakers.png", "Weighted F1 of each system on each test speaker; the grey line spans "
-           "the systems."),
+    Source("Speakers", "analysis/speakers.png", "Weighted F1 of each system on each test speaker, as the mean over "
+           "the seeds. A line is the 95 % interval for other utterances of the same speaker."),
     Source("Training curves", "analysis/curves.png",
-           "Training loss, and weighted F1 of the validation speakers; of a pre-training the identification accuracy."),
+           "Training loss, and weighted F1 of the validation speakers; of a pre-training the identification accuracy. "
+           "Thin lines are single folds and seeds, the thick line is their mean."),
 )
 
 
@@ -110,7 +112,8 @@ def masks_of(experiment: Experiment, system: System) -> dict[tuple[str, str], Pa
 def mask_sections(experiment: Experiment) -> list[Section]:
     """The attention masks of all models that have them, or no section."""
     pictures = [Block("picture", [read_picture(path, f"make it again with {command_for(experiment.exp)}")],
-                      f"Attention masks of {system.name}, {fold}, seed {seed}.")
+                      f"Attention masks of {system.name}, {fold}, seed {seed}: above and beside the features the "
+                      "mean of the mask along time and along frequency.")
                 for system in experiment.systems for (seed, fold), path in masks_of(experiment, system).items()]
     return [Section("Attention masks", pictures)] if pictures else []
 

@@ -106,6 +106,8 @@ summary() {
   awk -v RS= 'NR == 2' "$exp_dir/CLAIMS"  # the paragraph after the heading
   echo
   cat "$exp_dir/RESULTS"
+  echo
+  sed '1,/^$/d' "$exp_dir/CLASSES"
   cat <<TXT
 
 Comparisons:       $exp/CLAIMS

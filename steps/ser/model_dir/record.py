@@ -19,7 +19,8 @@ from ser.model_dir.checkpoint import load_config, save_config
 from ser.model_dir.data_stamp import DataStamp, digest
 
 # What a training leaves in its directory beside config.json; RESULT goes first, so that a killed removal is not done.
-ANALYSIS = ("probes.tsv", "silhouette.tsv", "embeddings.npz", "masks.png", "masks.tsv")  # in its folder analysis
+ANALYSIS = ("probes.tsv", "silhouette.tsv", "embeddings.npz",
+            "masks.png", "masks.svg", "masks.tsv")  # in its folder analysis
 _FOLDERS = ("score", "analysis")
 _MADE = ("RESULT", "results.json", "README.md", "state.safetensors", "best.safetensors", "last.safetensors",
          "log/epochs.tsv", "score/per_utt", "score/classes", *(f"analysis/{name}" for name in ANALYSIS))

@@ -147,7 +147,7 @@ def test_files_hold_the_masks_of_the_median_utterances_and_the_same_bytes_again(
     assert plot(trained, monkeypatch) == 0
     out = trained / "analysis"
     files = {path.name: path.read_bytes() for path in out.iterdir()}
-    assert set(files) == {"masks.png", "masks.tsv"} and files["masks.png"].startswith(b"\x89PNG")
+    assert set(files) == {"masks.png", "masks.svg", "masks.tsv"} and files["masks.png"].startswith(b"\x89PNG")
     test, vad = read_list(tiny / "folds" / "fold_s2" / "test"), read_table(tiny / "vad.scp")
     voiced = {utt: int(x.sum()) for utt, x in read_vectors({utt: vad[utt] for utt in test})}
     by_class = [sorted((voiced[utt], utt) for utt in test if emotion in utt) for emotion in ("ang", "sad")]
@@ -178,7 +178,7 @@ def test_the_picture_shows_features_and_profiles_of_what_was_asked_for(tiny, tra
     assert "SYNTHETIC" in figures[0].get_suptitle()
     per_utt, limits = read_table(tmp_path / "m" / "score" / "per_utt"), set()
     for utt, panels in zip(utts, figures[0].subfigs, strict=True):
-        above, corner, image, beside = panels.axes
+        above, corner, image, beside, _ = panels.axes
         features = load_bank(tiny, [utt], "utterance-mean").frames_of(torch.tensor([0])).numpy()
         reference, hypothesis = per_utt[utt].split()[:2]
         assert above.get_title(loc="left") == f"{utt}, reference {reference}, hypothesis {hypothesis}"
