@@ -152,12 +152,13 @@ def test_a_failed_fold_takes_no_other_down(finished, tmp_path):
     victim.write_text(whole)
     assert result.returncode == 1
     assert re.search(r"run.sh: failed: .*vgg5_ad/fold_Ses02M: finetune.py: .*nobody.* \(code 1\); "
-                     r"log .*/finetune.2.log; alone, once mended: steps/finetune.py --config .*/finetune.2.conf\n",
+                     r"log .*/finetune.2.log; alone, once that is corrected: steps/finetune.py --config "
+                     r".*/finetune.2.conf\n",
                      result.stderr)
     assert result.stderr.count("run.sh: failed:") == 1
     assert re.search(r"just what is missing with: ./run.sh --stop-stage 6 .* --systems vgg5_ad\n", result.stderr)
     assert len(results(tmp_path)) == 4
-    assert "1 trainings to do" in recipe(finished, *words).stdout
+    assert "1 training to do" in recipe(finished, *words).stdout
     assert results(tmp_path) == results(finished, "vgg5_ad")
 
 
@@ -181,11 +182,26 @@ def test_why_a_job_failed_is_read_from_the_log_of_any_runner(runner, tmp_path):
     assert run("bash", "-c", ". local/run/training.sh; failure_reason $0", tmp_path / "x.log").stdout == f"{reason}\n"
 
 
+def test_why_a_job_without_a_log_failed(tmp_path):
+    assert run("bash", "-c", ". local/run/training.sh; failure_reason $0", tmp_path / "x").stdout == "it never began\n"
+
+
+@pytest.mark.parametrize("runner, threads, said", [
+    ("utils/queue.pl --mem 3G", 2, "queue.pl asks for --mem per slot, here 2 times 3G, 6G in all: where"),
+    ("utils/queue.pl --mem 3G", 1, ""), ("steps/parallel/sge.py --mem 3G", 2, "")])
+def test_memory_by_slot_is_said_where_queue_pl_counts_it(runner, threads, said):
+    code = '. local/run/training.sh; cuda_cmd=$0; num_threads=$1; memory_by_slot'
+    result = run("bash", "-euo", "pipefail", "-c", code, runner, threads)
+    assert said in result.stderr and bool(said) == bool(result.stderr)
+
+
 WRONG = {
     ("--sytems", "vgg5_ad"): r"invalid option --sytems",
     ("--stage",): r"option --stage needs a value",
     ("--stage", "two"): r"--stage 'two' is not a number",
-    ("--systems", "vgg6"): r"no system 'vgg6'; conf/systems.conf has resnet18_baseline",
+    ("--systems", "vgg6"): r"no system 'vgg6'; similar: vgg5_ad .*; conf/systems.conf and conf/ablat",
+    ("--stage", "9", "--stop-stage", "9"): r"--stage 9: the stages are 0 to 8 \(see ./run.sh --help\)",
+    ("--stop-stage", "10"): r"--stop-stage 10: the stages are 0 to 8",
     ("--corpus", "iemocap"): r"--corpus iemocap needs --iemocap DIR",
     ("--corpus", "iemocap", "--iemocap", "/nowhere"): r"--iemocap /nowhere: no such directory",
     ("--corpus", "emodb", "--emodb", "/"): r"need one of --voxceleb1 DIR, --librispeech DIR, --pretrain-data DIR",

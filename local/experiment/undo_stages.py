@@ -21,6 +21,7 @@ from pathlib import Path
 from local.experiment.experiment import add_pretrain_seeds, parse_pretrain_seeds, parse_seeds, pretrainings
 from local.experiment.systems import System, find_systems
 from options import OptionParser, natural, run
+from ser.base.log import counted
 from ser.model_dir.record import ANALYSIS, clear_model_dir
 
 MODEL_MARKER = "config.json"
@@ -100,7 +101,8 @@ def main() -> None:
             remove_files(model / "analysis", ANALYSIS)
         remove_files(exp / "analysis", ANALYSIS_OF_ALL)
         remove_files(exp, ["report.html"])
-    print(f"{parser.prog}: stages {args.stage} to {args.stop_stage} of {exp} are undone, with {len(models)} models")
+    print(f"{parser.prog}: stages {args.stage} to {args.stop_stage} of {exp} are undone, with "
+          f"{counted(len(models), 'model')}")
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from local.results.same_origin import checked_setting
 from local.results.tables import mean_and_spread
 from options import OptionParser, run
 from ser.base.files import write_text
+from ser.base.log import counted
 from ser.infer.results_file import NAME, Choices, Counts, result_line, write_results
 from ser.stats.metrics import confusion_matrix
 from ser.stats.significance import MIN_SPEAKERS, RANDOM_SEED, RESAMPLES, score_interval, speaker_score_interval
@@ -149,7 +150,7 @@ def write_pooled(directory: str, results: PooledResults) -> None:
     """Write results.json and RESULT of one system and seed."""
     write_results(Path(directory) / NAME, results)
     of_folds = [fold.wf1 for fold in results.folds.values()]
-    what = (f"CI95 {interval_text(results.interval)}, pooled over {len(of_folds)} folds, mean of folds "
+    what = (f"CI95 {interval_text(results.interval)}, pooled over {counted(len(of_folds), 'fold')}, mean of folds "
             f"{results.mean_of_folds:.2f} from {min(of_folds):.2f} to {max(of_folds):.2f}")
     write_text(Path(directory) / "RESULT", result_line(results.pooled.scores, what, results.trained, directory))
 

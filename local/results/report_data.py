@@ -7,8 +7,8 @@ from typing import Any
 
 from local.experiment.experiment import Experiment
 from local.results.blocks import Block, Section
-from local.results.tables import counted
 from ser.base.errors import UserError
+from ser.base.log import counted
 from ser.data.data_dir import read_table
 from ser.data.folds import read_fold
 from ser.infer.results_file import NAME, PretrainResults, read_results
@@ -37,7 +37,7 @@ def fold_table(experiment: Experiment, utt2spk: dict[str, str]) -> Block:
     """Utterances and speakers of the parts of each fold; a few speakers by their names."""
     def cells(utts: list[str]) -> list[Any]:
         speakers = sorted({utt2spk[utt] for utt in utts})
-        return [len(utts), " ".join(speakers) if len(speakers) <= 3 else f"{len(speakers)} speakers"]
+        return [len(utts), " ".join(speakers) if len(speakers) <= 3 else counted(len(speakers), "speaker")]
 
     folds = {fold: read_fold(f"{experiment.data}/folds/{fold}", utt2spk) for fold in experiment.folds}
     rows = [[fold, *(cell for utts in parts.values() for cell in cells(utts))] for fold, parts in folds.items()]

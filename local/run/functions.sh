@@ -16,6 +16,9 @@ log_and_run() {
 # require_number NAME VALUE: the option is a number.
 require_number() { [[ $2 =~ ^[0-9]+$ ]] || die "--$1 '$2' is not a number"; }
 
+# counted N NOUN: 1 training, 2 trainings.
+counted() { if [ "$1" -eq 1 ]; then echo "1 $2"; else echo "$1 $2s"; fi; }
+
 # require_directory NAME VALUE: the option names a folder that is there.
 require_directory() {
   [ -n "$2" ] || die "--corpus $corpus needs --$1 DIR (see ./run.sh --help)"
@@ -39,6 +42,10 @@ check_options() {
   done
   [[ $protocol =~ ^(|10fold|5fold|loso|kfold|auto)$ ]] ||
     die "--protocol $protocol: expected 10fold, 5fold, loso, kfold or auto"
+  for name in stage stop_stage; do
+    [ -z "${!name}" ] || [ "${!name}" -le 8 ] ||
+      die "--${name//_/-} ${!name}: the stages are 0 to 8 (see ./run.sh --help)"
+  done
   [ -z "$stage" ] || [ "$stage" -le "$stop_stage" ] ||
     die "--stage $stage comes after --stop-stage $stop_stage, so there is nothing to do"
   [[ $duplicates =~ ^(drop|keep)$ ]] || die "--duplicates $duplicates: expected drop or keep"
