@@ -62,12 +62,18 @@ def _git(*words: str) -> str:
     return subprocess.run(["git", "-C", Path(__file__).parent, *words], capture_output=True, text=True).stdout.strip()
 
 
+def version() -> str:
+    """The version of the recipe."""
+    return (Path(__file__).parents[1] / "VERSION").read_text(encoding="utf-8").strip()
+
+
 def environment(device: torch.device, precision: str) -> dict[str, Any]:
     """Versions, processor and commit, for the record; nothing is decided by it."""
     is_gpu = device.type == "cuda"
     commit = _git("rev-parse", "--short", "HEAD")
     changes = "+changes" if _git("status", "--porcelain", "-uno") else ""
     return {
+        "recipe": version(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "precision": precision,
