@@ -30,6 +30,16 @@ require_writable() {
   mkdir -p "$1" && [ -w "$1" ] || die "$1: cannot be written to; give another --exp-dir or --data-dir"
 }
 
+# name_flags WORDS...: the words of this call as the array `arguments`; a lone --dry-run is --dry-run true.
+name_flags() {
+  arguments=()
+  while [ $# -gt 0 ]; do
+    arguments+=("$1")
+    [ "$1" != --dry-run ] || [[ ${2-} =~ ^(true|false)$ ]] || arguments+=(true)
+    shift
+  done
+}
+
 # check_options: everything that can be wrong on the command line, before any work; sets what follows from it.
 check_options() {
   local name file conf

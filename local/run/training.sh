@@ -41,9 +41,11 @@ require_gpus() {
 # pretrain: make the pre-trained models, an array of jobs whose commands are in EXP/tasks, and show their results.
 pretrain() {
   local backbone seed name dirs=() task
+  clock_jobs=0
   mkdir -p "$exp_dir/tasks"
   while read -r backbone seed name; do
     dirs+=("$exp_dir/$name")
+    [ -f "$exp_dir/$name/RESULT" ] || clock_jobs=$((clock_jobs + 1))
     task=$exp_dir/tasks/pretrain.${#dirs[@]}.sh
     printf '%q ' exec "${launch[@]}" steps/pretrain.py --config "$pretrain_config" --backbone "$backbone" \
       --seed "$seed" --device "$device" --num-threads "$num_threads" "$speaker_data" "$exp_dir/$name" > "$task"
@@ -68,6 +70,7 @@ finetune() {
   local num_tasks failed=false
   num_tasks=$(local/experiment/plan_finetuning.py --systems "$1" --seeds "$seeds" --pretrain-seeds "$pretrain_seeds" \
     --finetune-config "$finetune_config" --device "$device" "$emotion_data" "$exp_dir" "$exp_dir/tasks")
+  clock_jobs=$num_tasks
   log "$(counted "$num_tasks" training) to do, what is done is kept; logs in $exp_dir/log/{finetune,train_classical}.*.log"
   # shellcheck disable=SC2086 # a command and its options
   train_in_shares train_classical "$nj" $train_cmd --max-jobs-run "$nj" || failed=true
