@@ -14,6 +14,7 @@ import pytest
 from sklearn.metrics import f1_score
 
 from conftest import ROOT, SHORT, recipe, results, run, short_schedule
+from test_dry_run import told
 
 CORPORA = ROOT / "conf" / "corpora.conf"
 SYSTEMS = ("resnet18_baseline", "resnet18_pretrain", "resnet18_pretrain_ad", "vgg5_baseline", "vgg5_ad")
@@ -141,6 +142,49 @@ def test_another_corpus_into_the_same_directory_is_refused(finished):
     assert result.returncode == 1
     wanted = r"exp holds results of mini 5fold, these would be of mini 10fold; give another"
     assert re.search(wanted, result.stderr)
+
+
+def state(*folders):
+    """Names, times and contents of all that is there."""
+    return {path: (path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else None)
+            for folder in folders for path in [folder, *folder.rglob("*")]}
+
+
+def test_a_dry_run_says_what_is_left_and_how_long_it_took_and_changes_nothing(finished):
+    folders = finished / "data", finished / "exp"
+    before = state(*folders)
+    stages = told(recipe(finished, "--dry-run"))
+    times = [line.split("\t") for line in (finished / "exp" / "log" / "times").read_text().splitlines()]
+    jobs = {line[1]: int(line[2]) for line in times}
+    assert set(jobs) == set("0123456") and jobs["4"] == 1 and ("5", "35") in {(line[1], line[2]) for line in times}
+    assert {what for number, what in stages if number < "4"} == {
+        f"{line[4]}: already done" for line in times if line[1] < "4"}
+    said = dict(stages)
+    assert re.fullmatch(r"speaker pre-training: 0 of 1 model to make; last time it took [\d minsh]+", said["4"])
+    assert re.fullmatch(r"fine-tuning and scoring: 0 of 35 trainings to do; last time it took [\d minsh]+( for \d+ of "
+                        r"them)?", said["5"])
+    again = dict(told(recipe(finished, "--dry-run", "--stage", "5")))
+    assert again["5"].startswith("fine-tuning and scoring: 35 of 35 trainings to do; last")
+    of_data = told(recipe(finished, "--dry-run", "--stage", "2"))
+    assert [what.partition(":")[2] for number, what in of_data if number == "1"] == [" already done"] * 2
+    assert all("to do, since --stage 2 asks for it; last time" in what for number, what in of_data if number in "23")
+    assert dict(of_data)["5"].startswith("fine-tuning and scoring: up to 35 of 35 trainings")
+    other = dict(told(recipe(finished, "--dry-run", "--seeds", "0 1")))
+    assert other["4"].startswith("speaker pre-training: 1 of 2 models to make: ") and "up to 70 of 70" in other["5"]
+    assert state(*folders) == before
+
+
+def test_a_dry_run_counts_a_fold_that_is_not_done(finished, tmp_path):
+    exp = finished / "exp" / "vgg5_ad" / "fold_Ses02M"
+    (exp / "RESULT").rename(tmp_path / "RESULT")
+    said = dict(told(recipe(finished, "--dry-run")))
+    (tmp_path / "RESULT").rename(exp / "RESULT")
+    assert said["5"].startswith("fine-tuning and scoring: 1 of 35 trainings")
+
+
+def test_a_dry_run_refuses_what_a_run_refuses(finished):
+    result = run("./run.sh", "--data-dir", finished / "data", "--exp-dir", finished / "exp", "--dry-run", check=False)
+    assert result.returncode == 1 and "exp holds results of mini 5fold, these would be of mini 10fold" in result.stderr
 
 
 def test_a_failed_fold_takes_no_other_down(finished, tmp_path):
