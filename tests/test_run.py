@@ -68,13 +68,14 @@ def test_analysis_and_report(analysed):
     exp, result = analysed
     assert {path.name for path in (exp / "analysis").iterdir()} >= {
         "wf1.svg", "PROBES", "probes.tsv", "silhouette.tsv", "figure1.png", "figure1.pdf", "figure1.tsv",
-        "confusions.png", "speakers.png", "curves.png", "tensorboard"}
+        "confusions.png", "speakers.png", "curves.png", "tensorboard", "figure1.svg", "confusions.svg", "speakers.svg",
+        "curves.svg"}
     for system in ("vgg5_baseline", "vgg5_ad"):
         assert len(list(exp.glob(f"{system}/fold_*/analysis/probes.tsv"))) == 5
         assert len(list(exp.glob(f"{system}/fold_*/analysis/masks.png"))) == (system == "vgg5_ad")
     page = (exp / "report.html").read_text()
     assert "SYNTHETIC" in page and page.count("data:image/png;base64,") == 5
-    assert page.count("data:image/svg+xml;base64,") == 1
+    assert page.count("data:image/svg+xml;base64,") == 6  # each is drawn for a telephone, too
     assert "pretrain_" not in result.stdout.split("Data, logs:")[1]  # neither of them has one
     line, = (line for line in result.stdout.splitlines() if line.startswith("Report:"))
     assert shlex.split(line)[1] == f"{exp}/report.html"  # as a shell takes it
@@ -152,7 +153,7 @@ def state(*folders):
 
 def test_a_dry_run_says_what_is_left_and_how_long_it_took_and_changes_nothing(finished):
     folders = finished / "data", finished / "exp"
-    before = state(*folders)
+    before = state(*folders), set(ROOT.iterdir())
     stages = told(recipe(finished, "--dry-run"))
     times = [line.split("\t") for line in (finished / "exp" / "log" / "times").read_text().splitlines()]
     jobs = {line[1]: int(line[2]) for line in times}
@@ -171,7 +172,7 @@ def test_a_dry_run_says_what_is_left_and_how_long_it_took_and_changes_nothing(fi
     assert dict(of_data)["5"].startswith("fine-tuning and scoring: up to 35 of 35 trainings")
     other = dict(told(recipe(finished, "--dry-run", "--seeds", "0 1")))
     assert other["4"].startswith("speaker pre-training: 1 of 2 models to make: ") and "up to 70 of 70" in other["5"]
-    assert state(*folders) == before
+    assert (state(*folders), set(ROOT.iterdir())) == before
 
 
 def test_a_dry_run_counts_a_fold_that_is_not_done(finished, tmp_path):

@@ -98,7 +98,7 @@ last_time() {
       if (s < 60) return s " s"
       return s < 3600 ? int(s / 60) " min " s % 60 " s" : int(s / 3600) " h " int(s % 3600 / 60) " min"
     }
-    END { if (found) printf "; last time it took %s%s", words(seconds), jobs > 1 ? " for " jobs " of them" : "" }
+    END { if (found) printf "; last time it took %s%s", words(seconds), (jobs + 0 > 1 ? " for " jobs " of them" : "") }
   ' "$exp_dir/log/times"
 }
 
