@@ -50,7 +50,8 @@ def report_duplicates(data: Path, groups: Sequence[Sequence[str]], labels: Mappi
         else:
             lines.append(line)
     copies = sum(len(group) - 1 for group in groups)
-    headline = f"{data}: {counted(copies, 'utterance is a copy', 'utterances are copies')} of others, sample by sample"
+    found_copies = counted(copies, "utterance is a copy of another", "utterances are copies of others")
+    headline = f"{data}: {found_copies}, sample by sample"
     if conflicts:
         said = ", ".join(f"with more than one {kind}: {conflicts[kind]}" for kind in labels if conflicts[kind])
         headline = f"WARNING: {headline}; recordings {said}; at most one can be right"

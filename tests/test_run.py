@@ -169,7 +169,7 @@ def test_a_dry_run_says_what_is_left_and_how_long_it_took_and_changes_nothing(fi
     of_data = told(recipe(finished, "--dry-run", "--stage", "2"))
     assert [what.partition(":")[2] for number, what in of_data if number == "1"] == [" already done"] * 2
     assert all("to do, since --stage 2 asks for it; last time" in what for number, what in of_data if number in "23")
-    assert dict(of_data)["5"].startswith("fine-tuning and scoring: up to 35 of 35 trainings")
+    assert dict(of_data)["5"].startswith("fine-tuning and scoring: 35 of 35 trainings")
     other = dict(told(recipe(finished, "--dry-run", "--seeds", "0 1")))
     assert other["4"].startswith("speaker pre-training: 1 of 2 models to make: ") and "up to 70 of 70" in other["5"]
     assert (state(*folders), set(ROOT.iterdir())) == before
@@ -244,7 +244,7 @@ WRONG = {
     ("--sytems", "vgg5_ad"): r"invalid option --sytems",
     ("--stage",): r"option --stage needs a value",
     ("--stage", "two"): r"--stage 'two' is not a number",
-    ("--systems", "vgg6"): r"no system 'vgg6'; similar: vgg5_ad .*; conf/systems.conf and conf/ablat",
+    ("--systems", "vgg6"): r"no system 'vgg6'; similar: vgg5_ad.*; conf/systems.conf and conf/ablat",
     ("--stage", "9", "--stop-stage", "9"): r"--stage 9: the stages are 0 to 8 \(see ./run.sh --help\)",
     ("--stop-stage", "10"): r"--stop-stage 10: the stages are 0 to 8",
     ("--corpus", "iemocap"): r"--corpus iemocap needs --iemocap DIR",
