@@ -191,6 +191,14 @@ def test_the_picture_shows_features_and_profiles_of_what_was_asked_for(tiny, tra
             np.testing.assert_allclose(values, [float(row["mask_mean"]) for row in mine], atol=1e-6)
             assert edges.tolist() == [*(int(row["position"]) for row in mine), end]
         limits |= {above.get_ylim(), beside.get_xlim()}
+        assert image.get_xlabel() == "voiced speech in s" and image.get_ylabel() == "frequency in Hz"
+        seconds = [float(label.get_text()) for label in image.get_xticklabels()]
+        np.testing.assert_allclose(image.get_xticks(), [100 * second for second in seconds], atol=1e-6)
+        hertz = {int(label.get_text()): place for label, place in
+                 zip(image.get_yticklabels(), image.get_yticks(), strict=True)}
+        mel = {frequency: 1127 * np.log(1 + frequency / 700) for frequency in (20, *hertz, 8000)}
+        for frequency, place in hertz.items():  # filter 0 is drawn from 0 to 1, so its centre is at 0.5
+            assert place == pytest.approx((mel[frequency] - mel[20]) / (mel[8000] - mel[20]) * 42 - 0.5)
     assert len(limits) == 1
 
 
