@@ -41,6 +41,7 @@ fbank_config=conf/fbank.conf        # FILE: options of steps/compute_fbank.py
 vad_config=conf/vad.conf            # FILE: options of steps/compute_vad.py
 pretrain_config=                    # FILE: options of steps/pretrain.py (default: conf/pretrain.conf, mini: conf/mini)
 finetune_config=                    # FILE: options of steps/finetune.py (default: conf/finetune.conf, mini: conf/mini)
+dry_run=false                       # BOOL: say what would be done, and how long it took last time; change nothing
 # End configuration section.
 . steps/options_help.sh
 . local/run/functions.sh
@@ -67,7 +68,8 @@ $(corpora_help "${emotion_corpora[@]}")
 Corpora to pre-train on, and where they are:
 $(corpora_help "${speaker_corpora[@]}")
 "
-arguments=("$@")
+name_flags "$@"
+set -- "${arguments[@]}"
 . steps/parse_options.sh
 [ $# -eq 0 ] || die "unexpected argument '$1'; options are written --name value"
 . ./path.sh
@@ -76,12 +78,18 @@ arguments=("$@")
 . ./cmd.sh
 [ -z "$cross" ] || score_across
 check_options
-lock_exp_dir
-require_same_corpus
-record_command
-lock_data_dir
-undo_stages
-trap name_source EXIT
+if $dry_run; then
+  require_same_corpus
+  . local/run/dry_run.sh
+  describe_run
+else
+  lock_exp_dir
+  require_same_corpus
+  record_command
+  lock_data_dir
+  undo_stages
+  trap name_source EXIT
+fi
 
 if begin 0 "synthetic mini corpora" "$mini_root/.done" mini-1; then
   local/mini/make_mini_corpora.py --nj "$nj" "$mini_root"
@@ -156,4 +164,5 @@ if begin 8 "ablations"; then
   local/results/make_ablations.py --systems "$ablations" --seeds "$seeds" "$emotion_data" "$exp_dir"
   local/results/make_report.py --systems "$systems $ablations" --seeds "$seeds" "$emotion_data" "$exp_dir"
 fi
+stop_clock
 [ "$stop_stage" -lt 6 ] || summary

@@ -14,12 +14,14 @@ from local.prep_common import (
     SYNTHETIC_MARKER,
     find,
     keep_usable,
+    prepared,
     synthetic_dataset,
     warn_about_formats,
     wav_problem,
 )
 from options import OptionParser
 from ser.base.errors import UserError
+from ser.base.log import counted
 from ser.data.data_dir import write_data_dir
 
 FOUR = ("neu", "hap", "ang", "sad")
@@ -89,8 +91,10 @@ def read_names(corpus: Corpus, root: Path, files: list[os.DirEntry], report: Rep
             left_out.setdefault(reason, []).append(path)
     if not parsed:
         archives = [path for suffix in ARCHIVES for path in by_suffix.get(suffix, [])]
-        reasons = "".join(f"; {len(paths)} files: {reason}" for reason, paths in left_out.items())
-        unpack = f"; {len(archives)} archives, such as {Path(archives[0]).name}: unpack them" if archives else ""
+        reasons = "".join(f"; {counted(len(paths), 'file')}: {reason}" for reason, paths in left_out.items())
+        unpack = ""
+        if archives:
+            unpack = f"; {counted(len(archives), 'archive')}, such as {Path(archives[0]).name}, to be unpacked"
         raise UserError(f"{root}: no wav of {corpus.title} inside, such as {corpus.sample}{reasons}{unpack}")
     for reason, paths in left_out.items():
         report.files(paths, reason)
@@ -153,5 +157,4 @@ def prepare(corpus: Corpus, root: Path, data: str, files: list[os.DirEntry], *, 
 
     write_data_dir(data, dataset=dataset, wav={utt: utterances[utt].path for utt in usable}, utt2spk=utt2spk,
                    spk2gender=spk2gender, utt2emo=utt2emo)
-    print(f"{corpus.name}_data_prep.py: prepared {data}: {len(usable)} utterances of "
-          f"{len(set(utt2spk.values()))} speakers, dataset {dataset}")
+    print(f"{corpus.name}_data_prep.py: prepared {prepared(data, usable, utt2spk.values(), dataset)}")

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from local.messages import SHOWN
-from ser.base.log import log
+from ser.base.log import counted, log
 
 Counts = Mapping[str, Mapping[str, int]]
 
@@ -72,4 +72,5 @@ def warn_about(differences: Iterable[str]) -> None:
     for line in differences[:SHOWN]:
         log(f"WARNING:   {line}")
     if len(differences) > SHOWN:
-        log(f"WARNING:   and {len(differences) - SHOWN} more differences; the table of counts shows them all")
+        more = counted(len(differences) - SHOWN, "more difference")
+        log(f"WARNING:   and {more}; the table of counts shows them all")

@@ -19,9 +19,17 @@ from pathlib import Path
 from local.counts import compare_counts, label_counts, print_counts, warn_about, with_totals
 from local.iemocap_published import CHECKSUMS, counts_of
 from local.messages import Report
-from local.prep_common import is_marked_synthetic, keep_usable, synthetic_dataset, warn_about_formats, wav_problem
+from local.prep_common import (
+    is_marked_synthetic,
+    keep_usable,
+    prepared,
+    synthetic_dataset,
+    warn_about_formats,
+    wav_problem,
+)
 from options import OptionParser, run, str2bool
 from ser.base.errors import UserError
+from ser.base.log import counted
 from ser.data.data_dir import write_data_dir
 
 CLASSES = ("neu", "hap", "ang", "sad")
@@ -99,7 +107,7 @@ def read_labels(paths: Iterable[Path], report: Report) -> dict[str, str]:
             problems.append(f"{path}: holds no turn")
     report.lines(problems)
     if problems:
-        raise UserError(f"{len(problems)} problems in the label files, named above; nothing was written")
+        raise UserError(f"{counted(len(problems), 'problem')} in the label files, named above; nothing was written")
     return labels
 
 
@@ -111,8 +119,8 @@ def warn_about_unlabelled(wavs: Iterable[Path], labels: Collection[str], report:
             label_file = wav.parents[3] / "dialog" / "EmoEvaluation" / f"{wav.parent.name}.txt"
             unlabelled.setdefault(label_file, []).append(wav)
     missing = [label_file for label_file in unlabelled if not label_file.exists()]
-    report.lines([f"WARNING: {label_file} is missing: the {len(unlabelled[label_file])} wavs of "
-                  f"{unlabelled[label_file][0].parent} have no label" for label_file in missing])
+    report.lines([f"WARNING: {label_file} is missing: no label for {counted(len(unlabelled[label_file]), 'wav')} of "
+                  f"{unlabelled[label_file][0].parent}" for label_file in missing])
     report.lines([f"WARNING: {wav} has no label line" for label_file, wavs_of_dialog in unlabelled.items()
                   if label_file not in missing for wav in wavs_of_dialog])
 
@@ -181,7 +189,7 @@ def prepare(root: Path, data: str, scope: str, merge_excited: bool) -> str:
                    utt2spk={utt_of[turn]: utt2spk[turn] for turn in usable},
                    spk2gender={speaker: speaker[-1].lower() for speaker in utt2spk.values()},
                    utt2emo={utt_of[turn]: utt2emo[turn] for turn in usable})
-    return f"{data}: {len(usable)} utterances of {len(set(utt2spk.values()))} speakers, dataset {dataset}"
+    return prepared(data, usable, utt2spk.values(), dataset)
 
 
 def main() -> None:

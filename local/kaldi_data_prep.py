@@ -17,11 +17,11 @@ from local.check_wav_scp import check_commands, entry_problem, several_channels
 from local.counts import label_counts, print_counts, with_totals
 from local.kaldi_source import Source, Table, complete, read_source, warn_about_labels
 from local.messages import Report
-from local.prep_common import USABLE_PERCENT, keep_usable
+from local.prep_common import USABLE_PERCENT, keep_usable, prepared
 from options import OptionParser, run, str2bool
 from ser.audio.extraction import parse_segment
 from ser.base.errors import UserError
-from ser.base.log import log
+from ser.base.log import counted, log
 from ser.data.data_dir import read_dataset, write_data_dir
 
 
@@ -49,11 +49,11 @@ def labelled_utterances(source: Source, allow_unlabelled: bool, report: Report) 
     unlabelled = sorted(utterances - source.utt2emo.keys()) if source.utt2emo else []
     if allow_unlabelled:
         report.files(unlabelled, f"not in {source.labels_file}, as --allow-unlabelled true allows "
-                                 f"({len(unlabelled)} of {len(utterances)} utterances)")
+                                 f"({len(unlabelled)} of {counted(len(utterances), 'utterance')})")
         return utterances - set(unlabelled)
     if 100 * len(unlabelled) > (100 - USABLE_PERCENT) * len(utterances):
         raise UserError(f"{source.folder / source.labels_file}: has no label for {len(unlabelled)} of "
-                        f"{len(utterances)} utterances, the first is {unlabelled[0]}; complete it, or give "
+                        f"{counted(len(utterances), 'utterance')}, the first is {unlabelled[0]}; complete it, or give "
                         "--allow-unlabelled true to go on with the others")
     return utterances
 
@@ -65,7 +65,9 @@ def usable_utterances(source: Source, allow_unlabelled: bool, report: Report) ->
     wav_problems = {key: entry_problem(source.folder, entry, cut) for key, entry in source.wav.items()}
     several = [] if cut else several_channels(entry for key, entry in source.wav.items() if not wav_problems[key])
     if several:
-        log(f"WARNING: {len(several)} recordings have several channels, such as {several[0]}; their mean is used")
+        has = "has" if len(several) == 1 else "have"
+        log(f"WARNING: {counted(len(several), 'recording')} {has} several channels, such as {several[0]}; their mean "
+            "is used")
 
     def problem_of(utt: str) -> str | None:
         lacking = [name for name, table in needed.items() if utt not in table]
@@ -113,9 +115,9 @@ def prepare(folder: Path, data: str, emotion: bool, allow_unlabelled: bool) -> s
 
     # Ids that sort with their speakers
     new_ids = kaldi_ids(utt2spk, folder)
-    renamed = sum(old != new for old, new in new_ids.items())
+    renamed = [new for old, new in new_ids.items() if old != new]
     if renamed:
-        print(f"{renamed} utterance ids got their speaker as prefix, such as {new_ids[usable[0]]}")
+        print(f"{counted(len(renamed), 'utterance id')} got the speaker as prefix, such as {renamed[0]}")
 
     def copied(table: Table) -> Table:
         return {new: table[old] for old, new in new_ids.items()}
@@ -136,7 +138,7 @@ def prepare(folder: Path, data: str, emotion: bool, allow_unlabelled: bool) -> s
     if labels:
         print(f"labels are taken from {folder / source.labels_file}")
         print_counts(with_totals(label_counts(utt2spk, utt2emo), labels))
-    return f"{data}: {len(usable)} utterances of {len(set(utt2spk.values()))} speakers, dataset {dataset}"
+    return prepared(data, usable, utt2spk.values(), dataset)
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from local.check_wav_scp import in_other_unicode_form
 from local.prep_common import GENDER
 from ser.audio.wav_scp import entry_in
 from ser.base.errors import UserError
-from ser.base.log import log
+from ser.base.log import counted, log
 from ser.data.check_data_dir import RESERVED
 from ser.data.data_dir import is_word, read_table
 
@@ -72,7 +72,7 @@ def read_transcripts(path: Path) -> Table | None:
     reserved = [utt for utt, words in text.items() if not RESERVED.isdisjoint(words.split())]
     if reserved:
         log(f"WARNING: {path}: the transcript of {reserved[0]} holds one of {' '.join(sorted(RESERVED))}, words that "
-            f"Kaldi reserves ({len(reserved)} such transcripts); {NOT_NEEDED}")
+            f"Kaldi reserves ({counted(len(reserved), 'such transcript')}); {NOT_NEEDED}")
         return None
     return text
 
@@ -86,8 +86,8 @@ def read_genders(path: Path) -> Table | None:
         return None
     unknown = [speaker for speaker, word in genders.items() if word.lower() not in GENDER]
     if unknown:
-        log(f"WARNING: {path}: says {genders[unknown[0]]} of {unknown[0]}, which is neither m nor f ({len(unknown)} "
-            f"such speakers); {NOT_NEEDED}")
+        log(f"WARNING: {path}: says {genders[unknown[0]]} of {unknown[0]}, which is neither m nor f "
+            f"({counted(len(unknown), 'such speaker')}); {NOT_NEEDED}")
         return None
     return {speaker: GENDER[word.lower()] for speaker, word in genders.items()}
 
@@ -133,7 +133,7 @@ def read_source(folder: Path, emotion: bool) -> Source:
     wav = {key: entry_in(folder, entry) for key, entry in read_table(folder / "wav.scp").items()}
     other_forms = {key: found for key, entry in wav.items() if (found := in_other_unicode_form(entry))}
     if other_forms:
-        log(f"{len(other_forms)} names of wav.scp are there in another Unicode form, which is used, such as "
+        log(f"{counted(len(other_forms), 'name')} of wav.scp found in another Unicode form, which is used, such as "
             f"{next(iter(other_forms.values()))}")
     wav |= other_forms
     utt2spk = read_table(folder / "utt2spk", columns=2)

@@ -21,6 +21,7 @@ from local.prep_common import (
     genders_if_readable,
     is_marked_synthetic,
     keep_usable,
+    prepared,
     size_problem,
     synthetic_dataset,
     walk,
@@ -160,7 +161,7 @@ def prepare(root: Path, data: str, subsets: list[str]) -> str:
                    utt2spk={utt: utterance.speaker for utt, utterance in utterances.items()},
                    spk2gender=genders_if_readable(read_genders, genders) if genders else None,
                    extra={"utt2split": held_out_split(utterances.values())})
-    return f"{data}: {len(utterances)} utterances of {len(speakers)} speakers, dataset {dataset}"
+    return prepared(data, utterances, speakers, dataset)
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ from typing import Any
 
 from local.check_wav_scp import in_other_unicode_form
 from local.prep_common import SYNTHETIC_MARKER, walk
-from options import OptionParser, run
+from options import OptionParser, run, str2bool
 from ser.base.errors import UserError
 from ser.base.files import write_text
 
@@ -146,15 +146,19 @@ def main() -> None:
     parser = OptionParser(__doc__, "local/list_source.py local/emodb_data_prep.py --labels four /corpora/EmoDB "
                           "data/emodb")
     parser.add_argument("command", nargs="...", metavar="COMMAND... SOURCE DATA", help="what makes the data directory")
-    command = parser.parse_args().command
+    parser.add_argument("--dry-run", type=str2bool, default=False, metavar="true|false",
+                        help="print what has changed and write nothing (default: false)")
+    args = parser.parse_args()
+    command = args.command
     if len(command) < 3:
         parser.error("expected the command that makes a data directory: SCRIPT [options] SOURCE DATA")
     path = Path(command[-1], NAME)
     now = list_source(command)
     before = read_listing(path)
     reason = differences(before, now) if before else "it is not complete"
-    if reason:
+    if reason and not args.dry_run:
         write_text(f"{path}.new", json.dumps(now, indent=1, sort_keys=True) + "\n")
+    if reason:
         print(reason)
 
 

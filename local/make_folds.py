@@ -32,7 +32,7 @@ from local.speaker_corpus import last_tenth
 from options import OptionParser, run, str2bool
 from ser.base.errors import UserError
 from ser.base.files import temporary_folder, write_text
-from ser.base.log import log
+from ser.base.log import counted, log
 from ser.data.data_dir import read_table, spk2utt_of, write_list
 from ser.data.duplicates import FILE as DUPLICATES
 from ser.data.duplicates import read_duplicates
@@ -215,19 +215,19 @@ def main() -> None:
         utt2spk = {utt: speaker for utt, speaker in utt2spk.items() if utt not in left_out}
         copies = []
         if left_out:
-            print(f"left out: {len(left_out)} copies of recordings, named in {data / DUPLICATES}")
+            print(f"left out: {counted(len(left_out), 'copy', 'copies')} of recordings, named in {data / DUPLICATES}")
     batch_size = batch_size_of(args.training_config)
 
     # Speakers who are in both parts
     if args.protocol == "identification":
         parts = divide_identification(data, utt2spk)
         if len(parts["train"]) < batch_size:
-            log(f"WARNING: {len(parts['train'])} utterances to pre-train on, fewer than a batch of {batch_size}: an "
-                "epoch is one step; --batch-size of conf/pretrain.conf changes it")
+            log(f"WARNING: {counted(len(parts['train']), 'utterance')} to pre-train on, fewer than a batch of "
+                f"{batch_size}: an epoch is one step; --batch-size of conf/pretrain.conf changes it")
         if not args.check:
             warn_without_duplicates(data)
             sizes = write_identification(data, parts, utt2spk, copies)
-            print(f"{parser.prog}: made {data}/identification: {sizes['train']} utterances to train, "
+            print(f"{parser.prog}: made {data}/identification: {counted(sizes['train'], 'utterance')} to train, "
                   f"{sizes['valid']} to validate")
         return
 
@@ -241,7 +241,7 @@ def main() -> None:
         warn_without_duplicates(data)
         name = f"{protocol}{args.num_folds if protocol == 'kfold' else ''}{'+copies' if copies else ''}"
         write_folds(data, folds, utt2spk, name, copies)
-        print(f"{parser.prog}: made {data}/folds: {len(folds)} folds, protocol {protocol}")
+        print(f"{parser.prog}: made {data}/folds: {counted(len(folds), 'fold')}, protocol {protocol}")
 
 
 if __name__ == "__main__":

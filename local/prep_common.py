@@ -3,7 +3,7 @@
 import errno
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sized
 from pathlib import Path
 
 import soundfile
@@ -11,7 +11,7 @@ import soundfile
 from local.messages import Report
 from ser.audio.waveform import audio_problem
 from ser.base.errors import UserError
-from ser.base.log import log
+from ser.base.log import counted, log
 
 USABLE_PERCENT = 95
 SYNTHETIC_MARKER = "SYNTHETIC"  # a file at the root of a corpus that the recipe made up
@@ -121,8 +121,9 @@ def keep_usable(utterances: Iterable[str], problem_of: Callable[[str], str | Non
     report.lines([f"left out: {utt}: {problem}" for utt, problem in problems.items() if problem])
     usable = [utt for utt, problem in problems.items() if not problem]
     if not usable or 100 * len(usable) < USABLE_PERCENT * len(utterances):
-        raise UserError(f"only {len(usable)} of {len(utterances)} utterances can be used, fewer than "
-                        f"{USABLE_PERCENT} %; nothing was written")
+        raise UserError(f"only {len(usable)} of {counted(len(utterances), 'utterance')} can be used, fewer than "
+                        f"{USABLE_PERCENT} %; correct the files named above, or take them out of the source; nothing "
+                        "was written")
     return usable
 
 
@@ -133,6 +134,12 @@ def genders_if_readable(read: Callable[[Path], dict[str, str]], path: Path) -> d
     except UserError as error:
         log(f"WARNING: {error}; without it there is no spk2gender, which is not needed")
         return {}
+
+
+def prepared(data: str | Path, utterances: Sized, speakers: Collection[str], dataset: str) -> str:
+    """What a preparation has made, in a line; `speakers` may name one several times."""
+    return (f"{data}: {counted(len(utterances), 'utterance')} of {counted(len(set(speakers)), 'speaker')}, "
+            f"dataset {dataset}")
 
 
 def is_marked_synthetic(root: Path) -> bool:

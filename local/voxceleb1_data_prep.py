@@ -32,12 +32,14 @@ from local.prep_common import (
     is_marked_synthetic,
     keep_usable,
     list_files,
+    prepared,
     size_problem,
     synthetic_dataset,
 )
 from local.speaker_corpus import Utterance, held_out_split
 from options import OptionParser, run
 from ser.base.errors import UserError
+from ser.base.log import counted
 from ser.data.data_dir import read_list, write_data_dir
 
 PUBLISHED = {"all": {"speakers": 1251, "utterances": 153516}, "dev": {"speakers": 1211, "utterances": 148642}}
@@ -136,7 +138,7 @@ def select(found: dict[str, Utterance], speakers: str, meta: Mapping[str, Speake
     listed = set(read_list(speakers))
     absent = sorted(listed - {utterance.speaker for utterance in found.values()})
     if absent:
-        raise UserError(f"{speakers}: {len(absent)} speakers have no utterance, the first is {absent[0]}")
+        raise UserError(f"{speakers}: no utterance of {counted(len(absent), 'speaker')}, the first is {absent[0]}")
     return {utt: utterance for utt, utterance in found.items() if utterance.speaker in listed}
 
 
@@ -155,7 +157,7 @@ def listed_split(path: str, found: Iterable[str], id_of: Mapping[str, str]) -> d
         listed[utterance.id] = SPLITS[part]
     missing = sorted(set(found) - set(listed))
     if missing:
-        raise UserError(f"{path}: does not list {len(missing)} utterances, the first is {missing[0]}; "
+        raise UserError(f"{path}: does not list {counted(len(missing), 'utterance')}, the first is {missing[0]}; "
                         "complete it, or remove it to have a tenth of each speaker held out")
     return {utt: listed[utt] for utt in found}
 
@@ -206,7 +208,7 @@ def prepare(root: Path, data: str, speakers: str) -> str:
                    spk2gender={identity: GENDER[speaker.gender] for identity, speaker in meta.items()
                                if speaker.gender in GENDER},
                    extra={"utt2split": utt2split})
-    return f"{data}: {len(utterances)} utterances of {num_speakers} speakers, dataset {dataset}"
+    return prepared(data, utterances, {utterance.speaker for utterance in utterances.values()}, dataset)
 
 
 def main() -> None:

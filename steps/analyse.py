@@ -24,7 +24,7 @@ from ser.analysis.ad_features import PooledSpace, pooled_spaces, vectors_of
 from ser.base.device import DEVICES, explain_out_of_memory, pick_device
 from ser.base.errors import UserError
 from ser.base.files import atomic_path, write_text
-from ser.base.log import log, progress
+from ser.base.log import counted, log, progress
 from ser.data.feature_bank import FeatureBank, load_bank
 from ser.data.fold_data import FoldData
 from ser.model_dir.emotion_model import load_emotion_model
@@ -150,7 +150,7 @@ def analyse(model_dir: str, device: torch.device, embed_initial: Embedder) -> No
     order = bank.indices(utts).cpu()
     for moment, model, embed in (("before", before, embed_initial), ("after", after, Embedder())):
         spaces = {name: pooled.of(order) for name, pooled in embed(model, bank).items()}
-        log(f"{model_dir}: {moment} fine-tuning: {len(utts)} utterances embedded in {', '.join(spaces)}")
+        log(f"{model_dir}: {moment} fine-tuning: {counted(len(utts), 'utterance')} embedded in {', '.join(spaces)}")
         for space, pooling, vectors in progress(list(vectors_of(spaces)), desc=moment):
             if pooling == "network" and f"{moment} {space}" in DRAWN:
                 embeddings[f"{moment} {space}"] = vectors

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from options import OptionParser, run
 from ser.base.errors import UserError
+from ser.base.log import counted
 from ser.data.check_data_dir import TABLES
 from ser.data.data_dir import read_table, spk2utt_of, write_table
 
@@ -50,7 +51,7 @@ def main():
             if (data / name).exists():
                 shutil.copy2(data / name, data / ".backup" / name)
             write_table(data / name, table)
-    print(f"fix_data_dir.py: kept {len(keep)} of {len(utterances)} utterances of {data}")
+    print(f"fix_data_dir.py: kept {len(keep)} of {counted(len(utterances), 'utterance')} of {data}")
 
 
 if __name__ == "__main__":

@@ -29,14 +29,15 @@ parse_options_config() {
   done
 }
 
-# parse_options_version DIR COMMIT: which commit this is, as git says or, in an archive that git made, as it wrote here.
+# parse_options_version DIR COMMIT: the version, and which commit this is, as git says or, in an archive that git made, as
+# it wrote here.
 parse_options_version() {
   if [[ $(git -C "$1" rev-parse --show-prefix 2> /dev/null) == steps/ ]]; then
     set -- "$1" "$(git -C "$1" describe --always --tags --dirty=+changes)"
   elif [[ $2 == *Format* ]]; then
-    set -- "$1" "of unknown version, neither a git clone nor git's archive of one"
+    set -- "$1" "neither a git clone nor git's archive of one"
   fi
-  echo "${0##*/} $2"
+  echo "${0##*/} $(< "$1/ser/VERSION") ($2)"
 }
 
 # parse_options_next "$@": sets the variable of the option in front; false if no option is there.

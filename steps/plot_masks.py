@@ -2,10 +2,11 @@
 """Draw where the attention of a fine-tuned model looks.
 
 Reads a finished model directory with AD and an attention, and the data directory that it was made from; writes
-DIR/analysis/masks.png and masks.tsv (utt axis position mask_mean). The picture shows the features of a few test
-utterances as the network sees them, above each the mean of the mask over channels and mel filters along time, beside it
-the mean over channels and time along the mel filters. Positions count voiced frames and mel filters from 0 and say
-where a step of the mask begins. Of several AD modules it is the last one's mask.
+DIR/analysis/masks.png, masks.svg, which is the same drawn for a telephone, and masks.tsv (utt axis position mask_mean).
+The picture shows the features of a few test utterances as the network sees them, above each the mean of the mask over
+channels and mel filters along time, beside it the mean over channels and time along frequency. Positions in the table
+count voiced frames and mel filters from 0 and say where a step of the mask begins. Of several AD modules it is the last
+one's mask.
 """
 
 import recipe_environment
@@ -16,12 +17,16 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.ticker import MaxNLocator
 
 from options import OptionParser, run
 from ser.analysis.attention_maps import attention_masks, last_module, step_size
-from ser.analysis.figures import PALETTE, WIDTH, put_title, save, title_of
+from ser.analysis.figures import PALETTE, WIDTH, put_title, save_both, title_of
 from ser.analysis.left_out import Undrawable, parts
+from ser.audio.fbank import FbankConfig
+from ser.base.conf import config_from
 from ser.base.device import DEVICES, explain_out_of_memory, pick_device
 from ser.base.errors import UserError
 from ser.base.files import write_text
@@ -76,29 +81,39 @@ def common_range(arrays: Sequence[np.ndarray]) -> tuple[float, float]:
     return low - room, high + room
 
 
-def draw(panels: Sequence[Panel], step: tuple[int, int], title: str) -> Figure:
-    """Draw utterances one below another; `step` is step_size()."""
-    figure = Figure(figsize=(WIDTH, 2.5 * len(panels) + 0.5), layout="constrained")
+def draw(panels: Sequence[Panel], step: tuple[int, int], fbank: FbankConfig | None, title: str,
+         width: float = WIDTH) -> Figure:
+    """Draw utterances one below another; `step` is step_size(). Without `fbank` axes count frames and columns."""
+    figure = Figure(figsize=(width, 2.5 * len(panels) + 0.5), layout="constrained")
     limits = common_range([means for panel in panels for means in (panel.along_time, panel.along_frequency)])
     low, high = np.percentile(np.concatenate([panel.features.ravel() for panel in panels]), [1, 99])
     subfigures = figure.subfigures(len(panels), 1, squeeze=False)[:, 0]
     for subfigure, panel in zip(subfigures, panels, strict=True):
-        draw_panel(subfigure, panel, step, limits, (low, high))
+        image = draw_panel(subfigure, panel, step, limits, (low, high))
+        if fbank and fbank.dimension == panel.features.shape[1]:
+            label_axes(image, fbank)
     put_title(figure, title)
     return figure
 
 
 def draw_panel(subfigure: SubFigure, panel: Panel, step: tuple[int, int], limits: tuple[float, float],
-               greys: tuple[float, float]) -> None:
-    """Draw an utterance: features in grey, the mask along time above them, and along mel filters beside them."""
+               greys: tuple[float, float]) -> Axes:
+    """Draw an utterance: features in grey, the mask along time above them, and along mel filters beside them; return
+    the axes of the features."""
+    is_wide = subfigure.get_figure().get_size_inches()[0] >= WIDTH
     (above, corner), (image, beside) = subfigure.subplots(
-        2, 2, sharex="col", sharey="row", gridspec_kw={"width_ratios": (6, 1), "height_ratios": (1, 2.6)})
+        2, 2, sharex="col", sharey="row",
+        gridspec_kw={"width_ratios": (6 if is_wide else 2.6, 1), "height_ratios": (1, 2.6)})
     corner.set_visible(False)
     num_frames, dimension = panel.features.shape
     frames, dimensions = step
     # Features.
-    image.imshow(panel.features.T, aspect="auto", origin="lower", cmap="gray_r", vmin=greys[0], vmax=greys[1],
-                 extent=(0, num_frames, 0, dimension), interpolation="nearest")
+    shades = image.imshow(panel.features.T, aspect="auto", origin="lower", cmap="gray_r", vmin=greys[0],
+                          vmax=greys[1], extent=(0, num_frames, 0, dimension), interpolation="nearest")
+    bar = subfigure.colorbar(shades, ax=[above, image, beside, corner], aspect=25, pad=0.02, fraction=0.05,
+                             extend="both")
+    bar.set_label("log energy, normalized", fontsize=8)
+    bar.ax.tick_params(labelsize=7.5)
     image.set_xlabel("voiced frame", fontsize=8.5)
     image.set_ylabel("mel filter", fontsize=8.5)
     # Mask.
@@ -111,18 +126,33 @@ def draw_panel(subfigure: SubFigure, panel: Panel, step: tuple[int, int], limits
     beside.set_xlim(limits)
     beside.set_xlabel("mean mask", fontsize=8.5)
     # Title, ticks and grid.
-    above.set_title(panel.title, fontsize=9, loc="left")
+    above.set_title(panel.title if is_wide else panel.title.replace(", ", "\n", 1), fontsize=9, loc="left")
     for axis in (above, image, beside):
         axis.tick_params(labelsize=8)
     for axis in (above, beside):
         axis.grid(color="0.88", linewidth=0.6)
     above.locator_params(axis="y", nbins=3)
-    beside.locator_params(axis="x", nbins=3)
+    beside.locator_params(axis="x", nbins=2)
+    return image
+
+
+def label_axes(image: Axes, fbank: FbankConfig) -> None:
+    """Write seconds of voiced speech and Hz beside features whose axes count frames and columns."""
+    num_frames = image.get_xlim()[1]
+    step = fbank.frame_shift / 1000
+    seconds = MaxNLocator(5, steps=[1, 2, 5]).tick_values(0, num_frames * step)
+    seconds = seconds[seconds <= num_frames * step]
+    image.set_xticks(seconds / step, [f"{second:g}" for second in seconds])
+    image.set_xlabel("voiced speech in s", fontsize=8.5)
+    hertz = np.array([250, 500, 1000, 2000, 4000])
+    hertz = hertz[(fbank.low_freq < hertz) & (hertz < fbank.upper_edge)]
+    image.set_yticks(fbank.column_of(hertz) + 0.5, hertz)
+    image.set_ylabel("frequency in Hz", fontsize=8.5)
 
 
 @explain_out_of_memory()
 def plot_masks(model_dir: str, wanted: Sequence[str], device: torch.device) -> None:
-    """Write MODEL_DIR/analysis/masks.tsv and masks.png.
+    """Write MODEL_DIR/analysis/masks.tsv, masks.png and masks.svg.
 
     Parameters
     ----------
@@ -175,7 +205,9 @@ def plot_masks(model_dir: str, wanted: Sequence[str], device: torch.device) -> N
     out = Path(model_dir) / "analysis"
     write_text(out / "masks.tsv", "".join("\t".join(map(str, row)) + "\n" for row in rows))
     title = title_of(f"masks of {model_dir}, {config['dataset']}", config["dataset"])
-    save(draw(panels, (frames, dimensions), title), out / "masks.png")
+    conf = config.get("features", {}).get("fbank.conf")
+    fbank = config_from(FbankConfig, conf, f"{model_dir}: fbank.conf") if conf else None
+    save_both(lambda width: draw(panels, (frames, dimensions), fbank, title, width), out / "masks.png")
 
 
 def main() -> None:
@@ -188,9 +220,9 @@ def main() -> None:
     device = pick_device(args.device)
     out = Path(args.dir) / "analysis"
     finished_task(args.dir)  # else nothing is written there
-    with parts(out / "masks.png", also=[out / "masks.tsv"]):
+    with parts(out / "masks.png", also=[out / "masks.svg", out / "masks.tsv"]):
         plot_masks(args.dir, list(dict.fromkeys(args.utts.split())), device)
-        log(f"made {args.dir}/analysis/masks.png and masks.tsv")
+        log(f"made {args.dir}/analysis/masks.png, masks.svg and masks.tsv")
 
 
 if __name__ == "__main__":

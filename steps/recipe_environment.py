@@ -44,7 +44,9 @@ def enter():
     os.execvp("bash", ["bash", "-c", ENTER, ROOT + "/path.sh"] + words)
 
 
-if os.path.abspath(SCRIPT).startswith((ROOT + "/steps/", ROOT + "/local/", ROOT + "/tests/")) and not is_entered():
+# realpath, as the recipe may be reached through a link, which Python follows for this file and not for the script
+FOLDERS = tuple(os.path.join(os.path.realpath(ROOT), folder, "") for folder in ("steps", "local", "tests"))
+if os.path.realpath(SCRIPT).startswith(FOLDERS) and not is_entered():
     if os.path.lexists(ROOT + "/.venv") or not has_packages():
         enter()
 os.environ["MPLBACKEND"] = "Agg"  # a notebook's is not to be found here

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from options import OptionParser, run
+from ser.base.log import counted
 from ser.data.data_dir import read_table
 from ser.data.duplicates import FILE, find_duplicates, write_duplicates
 
@@ -49,7 +50,8 @@ def report_duplicates(data: Path, groups: Sequence[Sequence[str]], labels: Mappi
         else:
             lines.append(line)
     copies = sum(len(group) - 1 for group in groups)
-    headline = f"{data}: {copies} utterances are copies of others, sample by sample"
+    found_copies = counted(copies, "utterance is a copy of another", "utterances are copies of others")
+    headline = f"{data}: {found_copies}, sample by sample"
     if conflicts:
         said = ", ".join(f"with more than one {kind}: {conflicts[kind]}" for kind in labels if conflicts[kind])
         headline = f"WARNING: {headline}; recordings {said}; at most one can be right"

@@ -20,7 +20,9 @@ from pathlib import Path
 import pytest
 
 from conftest import ROOT
+from ser.model_dir.record import version
 
+VERSION = (ROOT / "steps/ser/VERSION").read_text().strip()
 FRESH = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": os.environ.get("HOME", "/"), "PIP_NO_INDEX": "1"}
 SCRIPTS = sorted(path for folder in ("steps", "local", "tests/bench") for path in (ROOT / folder).rglob("*.py")
                  if path.read_text().startswith("#!") and path.parent.name != "parallel")
@@ -189,21 +191,35 @@ def test_help_and_version_install_nothing(script, recipe, stub):
     shown = sh(f"{script} --help", recipe, stub | {"PATH": f".:{FRESH['PATH']}"})
     assert shown.returncode == 0 and "Usage: " in shown.stdout and shown.stderr == ""
     shown = sh(f"./{script} --version", recipe, stub)
-    assert shown.returncode == 0 and f"{Path(script).name} of unknown version" in shown.stdout
+    assert shown.returncode == 0 and f"{Path(script).name} {VERSION} (neither a git" in shown.stdout
     assert calls(recipe) == [] and not (recipe / ".venv").exists()
 
 
 GIT = "git -c user.name=a -c user.email=a@b "
 
 
-def test_version_is_the_commit(recipe, tmp_path, stub):
+def test_version_and_commit(recipe, tmp_path, stub):
     line = f"git init -q . && git add . && {GIT} commit -qm x && git rev-parse --short HEAD && ./run.sh --version"
     commit, version = sh(line, recipe, stub).stdout.splitlines()
-    assert version == f"run.sh {commit}"
+    assert version == f"run.sh {VERSION} ({commit})"
     (recipe / "cmd.sh").write_text("")
-    assert sh("./run.sh --version", recipe, stub).stdout == f"run.sh {commit}+changes\n"
+    assert sh("./run.sh --version", recipe, stub).stdout == f"run.sh {VERSION} ({commit}+changes)\n"
     archive = "mkdir ../zip && git archive HEAD | tar -x -C ../zip && git init -q .. && ../zip/run.sh --version"
-    assert sh(archive, recipe, stub).stdout == f"run.sh {commit}\n"
+    assert sh(archive, recipe, stub).stdout == f"run.sh {VERSION} ({commit})\n"
+
+
+def test_the_version_is_in_one_place_and_the_changes_say_what_is_new_in_it():
+    assert re.fullmatch(r"\d+\.\d+\.\d+", VERSION) and version() == VERSION
+    assert re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)[1] == VERSION
+    assert VERSION not in (ROOT / "CITATION.cff").read_text()
+
+
+def test_the_citation_file_can_be_read():
+    """By the rules of the Citation File Format 1.2.0: what must be there, and names."""
+    text = (ROOT / "CITATION.cff").read_text()
+    keys = re.findall(r"^([a-z-]+):", text, re.MULTILINE)
+    assert {"cff-version", "message", "title", "authors"} <= set(keys) and len(set(keys)) == len(keys)
+    assert "cff-version: 1.2.0" in text and text.count("family-names:") == 5
 
 
 def test_a_wrong_option_is_said_before_anything_is_installed(recipe, stub):

@@ -185,7 +185,7 @@ TABLE = [
     (DATA, "table is a folder", both(gone("source/utt2spk"), lambda place: (place / "source/utt2spk").mkdir()), 1,
      r"Is a directory: .*utt2spk"),
     (IEMOCAP, "label file cut in a line", cut("corpus/Session1/dialog/EmoEvaluation/Ses01F_impro01.txt", 0.995), 1,
-     r"1 problems in the label files, named above; nothing was written"),
+     r"1 problem in the label files, named above; nothing was written"),
     (IEMOCAP, "wav that no label file names", lambda place: soundfile.write(
         place / "corpus/Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_F099.wav", NOISE, 16000), 0,
      r"WARNING: .*F099.wav has no label line"),

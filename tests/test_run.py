@@ -14,6 +14,7 @@ import pytest
 from sklearn.metrics import f1_score
 
 from conftest import ROOT, SHORT, recipe, results, run, short_schedule
+from test_dry_run import told
 
 CORPORA = ROOT / "conf" / "corpora.conf"
 SYSTEMS = ("resnet18_baseline", "resnet18_pretrain", "resnet18_pretrain_ad", "vgg5_baseline", "vgg5_ad")
@@ -67,13 +68,14 @@ def test_analysis_and_report(analysed):
     exp, result = analysed
     assert {path.name for path in (exp / "analysis").iterdir()} >= {
         "wf1.svg", "PROBES", "probes.tsv", "silhouette.tsv", "figure1.png", "figure1.pdf", "figure1.tsv",
-        "confusions.png", "speakers.png", "curves.png", "tensorboard"}
+        "confusions.png", "speakers.png", "curves.png", "tensorboard", "figure1.svg", "confusions.svg", "speakers.svg",
+        "curves.svg"}
     for system in ("vgg5_baseline", "vgg5_ad"):
         assert len(list(exp.glob(f"{system}/fold_*/analysis/probes.tsv"))) == 5
         assert len(list(exp.glob(f"{system}/fold_*/analysis/masks.png"))) == (system == "vgg5_ad")
     page = (exp / "report.html").read_text()
     assert "SYNTHETIC" in page and page.count("data:image/png;base64,") == 5
-    assert page.count("data:image/svg+xml;base64,") == 1
+    assert page.count("data:image/svg+xml;base64,") == 6  # each is drawn for a telephone, too
     assert "pretrain_" not in result.stdout.split("Data, logs:")[1]  # neither of them has one
     line, = (line for line in result.stdout.splitlines() if line.startswith("Report:"))
     assert shlex.split(line)[1] == f"{exp}/report.html"  # as a shell takes it
@@ -143,6 +145,49 @@ def test_another_corpus_into_the_same_directory_is_refused(finished):
     assert re.search(wanted, result.stderr)
 
 
+def state(*folders):
+    """Names, times and contents of all that is there."""
+    return {path: (path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else None)
+            for folder in folders for path in [folder, *folder.rglob("*")]}
+
+
+def test_a_dry_run_says_what_is_left_and_how_long_it_took_and_changes_nothing(finished):
+    folders = finished / "data", finished / "exp"
+    before = state(*folders), set(ROOT.iterdir())
+    stages = told(recipe(finished, "--dry-run"))
+    times = [line.split("\t") for line in (finished / "exp" / "log" / "times").read_text().splitlines()]
+    jobs = {line[1]: int(line[2]) for line in times}
+    assert set(jobs) == set("0123456") and jobs["4"] == 1 and ("5", "35") in {(line[1], line[2]) for line in times}
+    assert {what for number, what in stages if number < "4"} == {
+        f"{line[4]}: already done" for line in times if line[1] < "4"}
+    said = dict(stages)
+    assert re.fullmatch(r"speaker pre-training: 0 of 1 model to make; last time it took [\d minsh]+", said["4"])
+    assert re.fullmatch(r"fine-tuning and scoring: 0 of 35 trainings to do; last time it took [\d minsh]+( for \d+ of "
+                        r"them)?", said["5"])
+    again = dict(told(recipe(finished, "--dry-run", "--stage", "5")))
+    assert again["5"].startswith("fine-tuning and scoring: 35 of 35 trainings to do; last")
+    of_data = told(recipe(finished, "--dry-run", "--stage", "2"))
+    assert [what.partition(":")[2] for number, what in of_data if number == "1"] == [" already done"] * 2
+    assert all("to do, since --stage 2 asks for it; last time" in what for number, what in of_data if number in "23")
+    assert dict(of_data)["5"].startswith("fine-tuning and scoring: 35 of 35 trainings")
+    other = dict(told(recipe(finished, "--dry-run", "--seeds", "0 1")))
+    assert other["4"].startswith("speaker pre-training: 1 of 2 models to make: ") and "up to 70 of 70" in other["5"]
+    assert (state(*folders), set(ROOT.iterdir())) == before
+
+
+def test_a_dry_run_counts_a_fold_that_is_not_done(finished, tmp_path):
+    exp = finished / "exp" / "vgg5_ad" / "fold_Ses02M"
+    (exp / "RESULT").rename(tmp_path / "RESULT")
+    said = dict(told(recipe(finished, "--dry-run")))
+    (tmp_path / "RESULT").rename(exp / "RESULT")
+    assert said["5"].startswith("fine-tuning and scoring: 1 of 35 trainings")
+
+
+def test_a_dry_run_refuses_what_a_run_refuses(finished):
+    result = run("./run.sh", "--data-dir", finished / "data", "--exp-dir", finished / "exp", "--dry-run", check=False)
+    assert result.returncode == 1 and "exp holds results of mini 5fold, these would be of mini 10fold" in result.stderr
+
+
 def test_a_failed_fold_takes_no_other_down(finished, tmp_path):
     words = ("--exp-dir", tmp_path / "exp", "--systems", "vgg5_ad")
     victim = finished / "data" / "mini_iemocap_protocol-5fold" / "folds" / "fold_Ses02M" / "test"
@@ -152,12 +197,13 @@ def test_a_failed_fold_takes_no_other_down(finished, tmp_path):
     victim.write_text(whole)
     assert result.returncode == 1
     assert re.search(r"run.sh: failed: .*vgg5_ad/fold_Ses02M: finetune.py: .*nobody.* \(code 1\); "
-                     r"log .*/finetune.2.log; alone, once mended: steps/finetune.py --config .*/finetune.2.conf\n",
+                     r"log .*/finetune.2.log; alone, once that is corrected: steps/finetune.py --config "
+                     r".*/finetune.2.conf\n",
                      result.stderr)
     assert result.stderr.count("run.sh: failed:") == 1
     assert re.search(r"just what is missing with: ./run.sh --stop-stage 6 .* --systems vgg5_ad\n", result.stderr)
     assert len(results(tmp_path)) == 4
-    assert "1 trainings to do" in recipe(finished, *words).stdout
+    assert "1 training to do" in recipe(finished, *words).stdout
     assert results(tmp_path) == results(finished, "vgg5_ad")
 
 
@@ -181,11 +227,26 @@ def test_why_a_job_failed_is_read_from_the_log_of_any_runner(runner, tmp_path):
     assert run("bash", "-c", ". local/run/training.sh; failure_reason $0", tmp_path / "x.log").stdout == f"{reason}\n"
 
 
+def test_why_a_job_without_a_log_failed(tmp_path):
+    assert run("bash", "-c", ". local/run/training.sh; failure_reason $0", tmp_path / "x").stdout == "it never began\n"
+
+
+@pytest.mark.parametrize("runner, threads, said", [
+    ("utils/queue.pl --mem 3G", 2, "queue.pl asks for --mem per slot, here 2 times 3G, 6G in all: where"),
+    ("utils/queue.pl --mem 3G", 1, ""), ("steps/parallel/sge.py --mem 3G", 2, "")])
+def test_memory_by_slot_is_said_where_queue_pl_counts_it(runner, threads, said):
+    code = '. local/run/training.sh; cuda_cmd=$0; num_threads=$1; memory_by_slot'
+    result = run("bash", "-euo", "pipefail", "-c", code, runner, threads)
+    assert said in result.stderr and bool(said) == bool(result.stderr)
+
+
 WRONG = {
     ("--sytems", "vgg5_ad"): r"invalid option --sytems",
     ("--stage",): r"option --stage needs a value",
     ("--stage", "two"): r"--stage 'two' is not a number",
-    ("--systems", "vgg6"): r"no system 'vgg6'; conf/systems.conf has resnet18_baseline",
+    ("--systems", "vgg6"): r"no system 'vgg6'; similar: vgg5_ad.*; conf/systems.conf and conf/ablat",
+    ("--stage", "9", "--stop-stage", "9"): r"--stage 9: the stages are 0 to 8 \(see ./run.sh --help\)",
+    ("--stop-stage", "10"): r"--stop-stage 10: the stages are 0 to 8",
     ("--corpus", "iemocap"): r"--corpus iemocap needs --iemocap DIR",
     ("--corpus", "iemocap", "--iemocap", "/nowhere"): r"--iemocap /nowhere: no such directory",
     ("--corpus", "emodb", "--emodb", "/"): r"need one of --voxceleb1 DIR, --librispeech DIR, --pretrain-data DIR",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from local.experiment.systems import System, find_systems, of_seed
 from ser.base.errors import UserError
+from ser.base.log import counted
 from ser.data.data_dir import is_synthetic, read_dataset, read_list
 
 SYNTHETIC_WARNING = "The corpora are SYNTHETIC: these figures show that the recipe works, and say nothing about speech."
@@ -44,7 +45,8 @@ class Setting:
             extractors = ", one pre-trained extractor"
         else:
             extractors = f", {' or '.join(map(str, counts))} pre-trained extractors"
-        return f"{self.dataset}, {self.protocol}, {len(self.folds)} folds, {seed_words(self.seeds)}{extractors}"
+        folds = counted(len(self.folds), "fold")
+        return f"{self.dataset}, {self.protocol}, {folds}, {seed_words(self.seeds)}{extractors}"
 
     @property
     def warning(self) -> str | None:

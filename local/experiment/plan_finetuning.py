@@ -21,9 +21,17 @@ from local.experiment.experiment import (
 from local.experiment.systems import SCRIPTS
 from local.experiment.tasks import TaskFolder
 from local.experiment.undo_stages import remove_results
-from options import OptionParser, run
+from options import OptionParser, run, str2bool
 from ser.base.log import log
 from ser.model_dir.record import changes_since
+
+
+def write_tasks(folder: Path, tasks: dict[str, list[list[str]]]) -> None:
+    """Write the words of the tasks of each script in place of those of before; raises UserError."""
+    for script, of_script in tasks.items():
+        planned = TaskFolder(folder, Path(script).stem)
+        for words in of_script:
+            planned.add(words)
 
 
 def main() -> None:
@@ -34,11 +42,13 @@ def main() -> None:
     parser.add_argument("--finetune-config", default="conf/finetune.conf", metavar="FILE",
                         help="options of steps/finetune.py (default: conf/finetune.conf)")
     parser.add_argument("--device", default="cpu", help="for steps/finetune.py (default: cpu)")
+    parser.add_argument("--dry-run", type=str2bool, default=False, metavar="true|false",
+                        help="print how many there are and change nothing (default: false)")
     parser.add_argument("tasks", type=Path, help="folder for the configuration files; those of before are removed")
     args = parser.parse_args()
     experiment = open_experiment(args)
     pretrain_seeds = parse_pretrain_seeds(args.pretrain_seeds, experiment.seeds)
-    tasks = {script: TaskFolder(args.tasks, Path(script).stem) for script in SCRIPTS}
+    tasks: dict[str, list[list[str]]] = {script: [] for script in SCRIPTS}
     changed: dict[str, list[str]] = {}
     for system in experiment.systems:
         parse = importlib.import_module(Path(system.script).stem).parse
@@ -52,13 +62,15 @@ def main() -> None:
             if changes:
                 changed.setdefault(changes, []).append(directory)
             if changes or not Path(directory, "RESULT").exists():
-                tasks[system.script].add(words)
-    if changed:  # a table of models that are made again would be of other data
+                tasks[system.script].append(words)
+    if not args.dry_run:
+        write_tasks(args.tasks, tasks)
+    if changed and not args.dry_run:  # a table of models that are made again would be of other data
         remove_results(args.exp, experiment.systems, experiment.seeds)
     for changes, directories in changed.items():
         others = f" and {len(directories) - 1} more" if len(directories) > 1 else ""
         log(f"{directories[0]}{others}: changed since made: {changes}; made again from the start")
-    print(sum(folder.planned for folder in tasks.values()))
+    print(sum(map(len, tasks.values())))
 
 
 if __name__ == "__main__":

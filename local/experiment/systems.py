@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from ser.base.errors import UserError
@@ -131,8 +132,11 @@ def find_systems(names: list[str]) -> list[System]:
     systems = read_systems()
     unknown = [name for name in names if name not in systems]
     if unknown or not names:
-        problem = f"no system {unknown[0]!r}" if unknown else "no system is named"
-        own = " ".join(name for name, system in systems.items() if not system.reference)
-        ablations = " ".join(name for name, system in systems.items() if system.reference)
-        raise UserError(f"{problem}; conf/systems.conf has {own}, conf/ablations.conf has {ablations}")
+        problem = "no system is named"
+        if unknown:
+            own = [name for name, system in systems.items() if not system.reference]
+            similar = [name for name in own if name.startswith(unknown[0])][:5]
+            similar = similar or get_close_matches(unknown[0], systems, n=5, cutoff=0.5)
+            problem = f"no system {unknown[0]!r}" + (f"; similar: {' '.join(similar)}" if similar else "")
+        raise UserError(f"{problem}; conf/systems.conf and conf/ablations.conf name them all")
     return [systems[name] for name in names]

@@ -5,7 +5,7 @@
 
     0 to 3  the markers of the corpora and data directories (--marker FILE, several times)
     4, 5    model directories: EXP/pretrain_…, EXP/SYSTEM/FOLD; one without the config.json of a training is left alone
-    4 to 6  RESULT, results.json of the systems and of EXP, RESULTS, CLAIMS
+    4 to 6  RESULT, results.json of the systems and of EXP, RESULTS, CLASSES, CLAIMS
     7       what was measured of each fold; EXP/analysis, EXP/report.html
     8       the model directories of --ablations, EXP/ABLATIONS
 
@@ -21,12 +21,15 @@ from pathlib import Path
 from local.experiment.experiment import add_pretrain_seeds, parse_pretrain_seeds, parse_seeds, pretrainings
 from local.experiment.systems import System, find_systems
 from options import OptionParser, natural, run
+from ser.base.log import counted
 from ser.model_dir.record import ANALYSIS, clear_model_dir
 
 MODEL_MARKER = "config.json"
-RESULTS = ("RESULT", "RESULTS", "results.json", "CLAIMS", "claims.json")
-ANALYSIS_OF_ALL = ("PROBES", "probes.json", "probes.tsv", "silhouette.tsv", "figure1.png", "figure1.pdf", "figure1.tsv",
-             "confusions.png", "confusions.tsv", "speakers.png", "speakers.tsv", "curves.png", "wf1.svg")
+RESULTS = ("RESULT", "RESULTS", "CLASSES", "results.json", "CLAIMS", "claims.json")
+ANALYSIS_OF_ALL = ("PROBES", "probes.json", "probes.tsv", "silhouette.tsv", "figure1.pdf", "figure1.tsv",
+                   "confusions.tsv", "speakers.tsv", "wf1.svg",
+                   *(f"{name}.{kind}" for name in ("figure1", "confusions", "speakers", "curves")
+                     for kind in ("png", "svg")))
 ABLATIONS = ("ABLATIONS", "ablations.json")
 
 
@@ -98,7 +101,8 @@ def main() -> None:
             remove_files(model / "analysis", ANALYSIS)
         remove_files(exp / "analysis", ANALYSIS_OF_ALL)
         remove_files(exp, ["report.html"])
-    print(f"{parser.prog}: stages {args.stage} to {args.stop_stage} of {exp} are undone, with {len(models)} models")
+    print(f"{parser.prog}: stages {args.stage} to {args.stop_stage} of {exp} are undone, with "
+          f"{counted(len(models), 'model')}")
 
 
 if __name__ == "__main__":

@@ -40,6 +40,18 @@ class Block:
         return cls("paragraph", list(texts))
 
 
+@dataclass(frozen=True)
+class Section:
+    """Blocks of a page under a heading."""
+
+    heading: str
+    blocks: list[Block]
+
+    @property
+    def anchor(self) -> str:
+        return self.heading.lower().replace(" ", "-")
+
+
 class Headed(Protocol):
     """What is said above a result file, such as a Setting."""
 

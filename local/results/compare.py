@@ -34,9 +34,9 @@ from local.experiment.experiment import parse_seeds, seed_words
 from local.experiment.systems import System, find_systems
 from local.results.cross_scores import read_cross, read_pair
 from local.results.predictions import read_predictions
-from local.results.tables import counted
 from options import OptionParser, run
 from ser.base.errors import UserError
+from ser.base.log import counted
 from ser.data.data_dir import is_synthetic, read_dataset, read_list
 from ser.model_dir.checkpoint import load_config
 from ser.stats import significance

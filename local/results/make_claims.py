@@ -32,9 +32,9 @@ from local.results.compare import (
 from local.results.families import families_in, family_of, find_pairs, is_network
 from local.results.predictions import read_predictions
 from local.results.same_origin import checked_setting
-from local.results.tables import counted
 from options import OptionParser, run
 from ser.base.files import write_text
+from ser.base.log import counted
 from ser.infer.results_file import write_results
 from ser.stats.significance import MIN_SPEAKERS, holm, mean_weighted_f1
 

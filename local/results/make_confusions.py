@@ -3,13 +3,15 @@
 
 Reads EXP/SYSTEM/FOLD/score; writes EXP/analysis/confusions.tsv (system seed reference hypothesis utterances) and
 confusions.png, speakers.tsv (system seed speaker fold utterances correct wf1 ua wa; ua is the mean recall of the
-classes that the speaker has) and speakers.png. Pictures show the mean over the seeds; the test utterances of all folds
-are pooled.
+classes that the speaker has) and speakers.png; confusions.svg and speakers.svg are the same, drawn for a telephone.
+Pictures show the mean over the seeds; the test utterances of all folds are pooled. Intervals of speakers are 95 %
+intervals for other utterances of the same speaker.
 """
 
 import recipe_environment
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +23,20 @@ from local.experiment.experiment import Experiment, add_experiment_options, open
 from local.results.predictions import Predictions, read_predictions
 from local.results.tables import as_tsv
 from options import OptionParser, run
-from ser.analysis.figures import MARKERS, WIDTH, palette, put_title, save, title_of
+from ser.analysis.figures import MARKERS, WIDTH, palette, put_title, save_both, title_of
 from ser.analysis.left_out import parts
 from ser.base.files import write_text
 from ser.stats.metrics import confusion_matrix, scores_of
+from ser.stats.significance import score_interval
+
+
+@dataclass(frozen=True)
+class SpeakerScores:
+    """Weighted F1 of a system on each speaker, as the mean over the seeds `[speakers]`, and both ends of its 95 %
+    interval for other utterances of that speaker `[speakers, 2]`."""
+
+    wf1: np.ndarray
+    intervals: np.ndarray
 
 
 def confusions_by_group(predictions: Predictions, groups: np.ndarray) -> np.ndarray:
@@ -53,18 +65,18 @@ def percent_of_reference(confusion: np.ndarray) -> np.ndarray:
     return np.where(total > 0, 100 * confusion / np.maximum(total, 1), np.nan)
 
 
-def arrange(num_systems: int, num_classes: int) -> tuple[int, int]:
+def arrange(num_systems: int, num_classes: int, width: float = WIDTH) -> tuple[int, int]:
     """Rows and columns of panels whose cells have room for their numbers."""
-    most = int(np.clip(WIDTH // (0.32 * num_classes + 0.3), 1, 4))
+    most = int(np.clip((width - 0.4) // (0.3 * num_classes + 0.3), 1, 4))
     rows = math.ceil(num_systems / most)
     return rows, math.ceil(num_systems / rows)
 
 
-def draw_confusions(percents: dict[str, np.ndarray], classes: list[str], title: str) -> Figure:
+def draw_confusions(percents: dict[str, np.ndarray], classes: list[str], title: str, width: float = WIDTH) -> Figure:
     """Draw `{system: [K, K]}`; return the figure."""
-    rows, columns = arrange(len(percents), len(classes))
-    side = min((WIDTH - 0.8) / columns, 4.5)  # inches of a panel
-    figure = Figure(figsize=(WIDTH, rows * (side + 0.2) + 1.1), layout="constrained")
+    rows, columns = arrange(len(percents), len(classes), width)
+    side = min((width - 0.8) / columns, 4.5)  # inches of a panel
+    figure = Figure(figsize=(width, rows * (side + 0.2) + 1.1), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False)
     for axis in grid.flat[len(percents):]:
         axis.set_visible(False)
@@ -96,25 +108,26 @@ def draw_confusions(percents: dict[str, np.ndarray], classes: list[str], title: 
     return figure
 
 
-def draw_speakers(scores: dict[str, np.ndarray], speakers: list[str], title: str) -> Figure:
-    """Draw `{system: weighted F1 [speakers]}`, a line of dots for each of the named speakers; return the figure."""
-    values = np.array(list(scores.values()))
+def draw_speakers(scores: dict[str, SpeakerScores], speakers: list[str], title: str, width: float = WIDTH) -> Figure:
+    """Draw the scores of each system on each of the named speakers, with their intervals; return the figure."""
     label_length = max(map(len, scores)) + 4
-    columns = max(1, min(len(scores), 110 // label_length))
-    row = min(0.34, 200 / len(speakers))  # inches
-    height = row * len(speakers) + 1.2 + 0.19 * math.ceil(len(scores) / columns)
-    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    columns = max(1, min(len(scores), int(width * 15) // label_length))
+    row = min(0.1 + 0.085 * len(scores), 200 / len(speakers))  # inches
+    height = row * len(speakers) + 1.4 + 0.19 * math.ceil((len(scores) + 1) / columns)
+    figure = Figure(figsize=(width, height), layout="constrained")
     axis = figure.subplots()
 
-    # From the worst system of a speaker to the best, and a marker per system
-    axis.hlines(range(len(speakers)), values.min(axis=0), values.max(axis=0), color="0.75", linewidth=1, zorder=1)
-    dodge = np.linspace(-0.27, 0.27, len(scores)) if len(scores) > 1 else [0]
+    # A marker per system, on the line of its interval
+    dodge = np.linspace(-0.36, 0.36, len(scores)) if len(scores) > 1 else [0]
     handles = []
     for number, (name, colour) in enumerate(palette(list(scores)).items()):
         look: dict[str, Any] = {"color": colour, "marker": MARKERS[number % len(MARKERS)], "markersize": 5.5,
                                 "linestyle": "", "markeredgecolor": "black", "markeredgewidth": 0.4}
-        axis.plot(scores[name], np.arange(len(speakers)) + dodge[number], **look)
+        rows = np.arange(len(speakers)) + dodge[number]
+        axis.hlines(rows, *scores[name].intervals.T, color=colour, linewidth=1, zorder=1)
+        axis.plot(scores[name].wf1, rows, **look)
         handles.append(Line2D([], [], label=name, **look))
+    handles.append(Line2D([], [], color="0.3", linewidth=1, label="95 % interval over utterances"))
 
     # Axes and legend
     for line in np.arange(len(speakers) - 1) + 0.5:
@@ -138,7 +151,8 @@ def main() -> None:
     add_experiment_options(parser)
     experiment = open_experiment(parser.parse_args())
     out = Path(experiment.exp) / "analysis"
-    with parts(out / "confusions.png", out / "speakers.png"):
+    pictures = out / "confusions.png", out / "speakers.png"
+    with parts(*pictures, also=[path.with_suffix(".svg") for path in pictures]):
         make_confusions(experiment, out)
     print(f"make_confusions.py: made {out}/confusions.tsv, confusions.png, speakers.tsv and speakers.png")
 
@@ -170,12 +184,18 @@ def make_confusions(experiment: Experiment, out: Path) -> None:
     percents = {system.name: np.mean([percent_of_reference(pooled[system.name, seed]) for seed in experiment.seeds],
                                      axis=0) for system in experiment.systems}
     title = title_of(f"confusion matrices, {experiment.heading}", experiment.dataset)
-    save(draw_confusions(percents, classes, title), out / "confusions.png")
-    wf1 = {system.name: np.mean([[one.wf1 for one in scores[system.name, seed]] for seed in experiment.seeds], axis=0)
-           for system in experiment.systems}
+    save_both(lambda width: draw_confusions(percents, classes, title, width), out / "confusions.png")
+    of_speakers = {}
+    of_systems = np.split(predictions.hypotheses, len(experiment.systems))
+    for system, hypotheses in zip(experiment.systems, of_systems, strict=True):
+        wf1 = np.mean([[one.wf1 for one in scores[system.name, seed]] for seed in experiment.seeds], axis=0)
+        members = [groups.ravel() == number for number in range(len(speakers))]
+        intervals = [score_interval(predictions.references[part], hypotheses[:, part], predictions.speakers[part])
+                     for part in members]
+        of_speakers[system.name] = SpeakerScores(wf1, np.array(intervals))
     labels = [f"{speaker} ({count})" for speaker, count in zip(speakers, np.bincount(groups.ravel()), strict=True)]
-    title = title_of(f"weighted F1 by test speaker (utterances), {experiment.heading}", experiment.dataset)
-    save(draw_speakers(wf1, labels, title), out / "speakers.png")
+    title_of_speakers = title_of(f"weighted F1 by test speaker (utterances), {experiment.heading}", experiment.dataset)
+    save_both(lambda width: draw_speakers(of_speakers, labels, title_of_speakers, width), out / "speakers.png")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import numpy as np
 
 from local.experiment.cross import Corpus, CrossPlan, Pair, left_out_words, read_plan
 from local.experiment.experiment import Experiment
-from local.results.blocks import Block, as_text
+from local.results.blocks import Block, Section, as_text
 from local.results.compare import (
     compare,
     details_text,
@@ -30,16 +30,18 @@ from local.results.cross_matrix import draw
 from local.results.cross_scores import read_cross, read_within
 from local.results.families import family_of, find_pairs
 from local.results.make_claims import Claim
-from local.results.make_report import Section, command_blocks, render
+from local.results.make_report import render
 from local.results.make_results import interval_text
 from local.results.make_wf1 import chance_wf1, majority_wf1
 from local.results.pictures import read_picture
 from local.results.predictions import read_predictions
+from local.results.report_making import command_blocks
 from local.results.same_origin import require_one_origin
-from local.results.tables import counted, mean_and_spread
+from local.results.tables import mean_and_spread
 from options import OptionParser, run
 from ser.analysis.figures import save
 from ser.base.files import write_text
+from ser.base.log import counted
 from ser.infer.results_file import write_results
 from ser.stats.metrics import confusion_matrix, scores_of
 from ser.stats.significance import MIN_SPEAKERS, holm, score_interval, speaker_score_interval

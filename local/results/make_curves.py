@@ -2,8 +2,8 @@
 """Draw the training curves of some systems, and of the pre-training that they start from; write them for TensorBoard.
 
 Reads log/epochs.tsv of each model directory; writes EXP/analysis/curves.png (training loss, and weighted F1 of the
-validation speakers; of a pre-training the identification accuracy) and event files under EXP/analysis/tensorboard, for
-`tensorboard --logdir EXP/analysis/tensorboard`.
+validation speakers; of a pre-training the identification accuracy), curves.svg, which is the same drawn for a
+telephone, and event files under EXP/analysis/tensorboard, for `tensorboard --logdir EXP/analysis/tensorboard`.
 """
 
 import recipe_environment
@@ -28,7 +28,7 @@ from local.experiment.experiment import Experiment, add_experiment_options, open
 from local.experiment.systems import of_seed
 from local.results.same_origin import require_one_origin
 from options import OptionParser, run
-from ser.analysis.figures import PALETTE, WIDTH, put_title, save, title_of
+from ser.analysis.figures import PALETTE, WIDTH, put_title, save_both, title_of
 from ser.analysis.left_out import Undrawable, parts
 from ser.base.errors import UserError
 from ser.infer.results_file import read_fold_results
@@ -102,11 +102,11 @@ def pretraining_curves(experiment: Experiment) -> list[Curves]:
     return [read_curves(name, "accuracy", model_dirs) for name, model_dirs in models.items()]
 
 
-def draw(curves: Sequence[Curves], title: str) -> Figure:
+def draw(curves: Sequence[Curves], title: str, width: float = WIDTH) -> Figure:
     """Draw two panels for each of a list of Curves; return the figure."""
-    columns = 1 if len(curves) <= 6 else 2
+    columns = 1 if len(curves) <= 6 or width < WIDTH else 2
     rows = math.ceil(len(curves) / columns)
-    figure = Figure(figsize=(WIDTH, rows * 1.45 + 1), layout="constrained")
+    figure = Figure(figsize=(width, rows * 1.45 + 1), layout="constrained")
     grid = figure.subplots(rows, 2 * columns, squeeze=False)
     wf1 = np.concatenate([one.scores.ravel() for one in curves if one.score == "wf1"])
     limits = wf1.min() - 2, wf1.max() + 2
@@ -196,7 +196,7 @@ def main() -> None:
     experiment = open_experiment(parser.parse_args())
     require_one_origin(experiment)
     out = Path(experiment.exp) / "analysis"
-    with parts(out / "curves.png"):
+    with parts(out / "curves.png", also=[out / "curves.svg"]):
         make_curves(experiment, out)
 
 
@@ -212,7 +212,7 @@ def make_curves(experiment: Experiment, out: Path) -> None:
                                                        for directory in directories}))
     write_tensorboard(out / "tensorboard", curves)
     title = title_of(f"training curves, {experiment.heading}", experiment.dataset)
-    save(draw(curves, title), out / "curves.png")
+    save_both(lambda width: draw(curves, title, width), out / "curves.png")
     print(f"make_curves.py: made {out}/curves.png and {out}/tensorboard")
 
 

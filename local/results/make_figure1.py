@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Draw the paper's Figure 1: t-SNE of utterance embeddings, colour = emotion, number = speaker.
+"""Draw the paper's Figure 1: t-SNE of utterance embeddings, shape and colour = emotion, number = speaker.
 
 Panels: (a) the extractor before fine-tuning, (b) fine-tuned with a linear classifier, (c) fine-tuned with AD: F+,
 (d) its F-. Embeddings are pooled as in the network and standardized; all panels show the same utterances of all
 parts of one fold, up to --max-utterances, every speaker and emotion with its share. Reads
-EXP/SYSTEM/FOLD/analysis/embeddings.npz, which steps/analyse.py makes; writes EXP/analysis/figure1.png, figure1.pdf and
-figure1.tsv (utt speaker emotion panel x y).
+EXP/SYSTEM/FOLD/analysis/embeddings.npz, which steps/analyse.py makes; writes EXP/analysis/figure1.png, figure1.pdf,
+figure1.svg, which is drawn for a telephone, and figure1.tsv (utt speaker emotion panel x y).
 """
 
 import recipe_environment
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
@@ -29,7 +30,7 @@ from local.experiment.systems import System
 from local.results.same_origin import require_one_origin
 from local.results.tables import as_tsv
 from options import OptionParser, run
-from ser.analysis.figures import palette, save, title_of
+from ser.analysis.figures import MARKERS, WIDTH, palette, save, save_both, title_of
 from ser.analysis.left_out import Undrawable, parts
 from ser.base.errors import UserError
 from ser.base.files import write_text
@@ -82,21 +83,28 @@ def separation(vectors: np.ndarray, labels: Sequence[str]) -> str:
         return "-"
 
 
-def draw(panels: list[tuple[str, np.ndarray]], emotions: list[str], numbers: list[str], colours: dict[str, Any],
-         title: str, caption: str) -> Figure:
-    """Draw panels of `(title, coordinates)` as coloured numbers; return the figure."""
-    figure = Figure(figsize=(10, 10.4), layout="constrained")
-    for axis, (name, coordinates) in zip(figure.subplots(2, 2).flat, panels, strict=True):
-        axis.set_title(name, fontsize=10)
-        axis.scatter(*coordinates.T, s=0)  # text alone does not set the limits
+def draw(panels: list[tuple[str, np.ndarray]], emotions: list[str], numbers: list[str], classes: list[str],
+         title: str, caption: str, width: float = WIDTH) -> Figure:
+    """Draw panels of `(title, coordinates)` as numbers in shapes; return the figure."""
+    is_wide = width >= WIDTH
+    figure = Figure(figsize=(10, 10.8) if is_wide else (width, 4.1 * width + 1.6), layout="constrained")
+    grid = figure.subplots(2, 2) if is_wide else figure.subplots(4, 1)
+    looks: dict[str, dict[str, Any]] = {
+        name: {"color": colour, "marker": MARKERS[number % len(MARKERS)], "linestyle": ""}
+        for number, (name, colour) in enumerate(palette(classes).items())}
+    for axis, (name, coordinates) in zip(grid.flat, panels, strict=True):
+        axis.set_title(name, fontsize=10 if is_wide else 8.5)
         axis.set(xticks=[], yticks=[])
         for (x, y), emotion, number in zip(coordinates, emotions, numbers, strict=True):
-            axis.text(x, y, number, color=colours[emotion], fontsize=6.5, weight="bold", ha="center",
-                      va="center", clip_on=True)
-    figure.suptitle(title, fontsize=12)
-    handles = [Line2D([], [], color=colour, marker="o", linestyle="", label=name) for name, colour in colours.items()]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=10, frameon=False,
-                  title="\n".join(textwrap.wrap(caption, 145)), title_fontsize=8)
+            look = looks[emotion]
+            axis.plot(x, y, markersize=8.5, markeredgewidth=0.7, markeredgecolor=to_rgba(look["color"], 0.8),
+                      markerfacecolor=to_rgba(look["color"], 0.15), **look)
+            axis.text(x, y, number, fontsize=5.5, ha="center", va="center", clip_on=True)
+    figure.suptitle(textwrap.fill(title, int(11 * figure.get_size_inches()[0])), fontsize=12 if is_wide else 9.5)
+    handles = [Line2D([], [], label=name, **look) for name, look in looks.items()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), int(width + 0.5)), fontsize=10,
+                  frameon=False, title=textwrap.fill(caption, int(14.5 * figure.get_size_inches()[0])),
+                  title_fontsize=8)
     return figure
 
 
@@ -150,12 +158,12 @@ def main() -> None:
     args = get_args()
     experiment = open_experiment(args)
     out = Path(experiment.exp) / "analysis"
-    with parts(out / "figure1.png", also=(out / "figure1.pdf", out / "figure1.tsv")):
+    with parts(out / "figure1.png", also=[out / f"figure1.{kind}" for kind in ("svg", "pdf", "tsv")]):
         make_figure1(experiment, args, out)
 
 
 def make_figure1(experiment: Experiment, args: argparse.Namespace, out: Path) -> None:
-    """Write figure1.png, figure1.pdf and figure1.tsv into a folder; raises UserError."""
+    """Write figure1.png, figure1.svg, figure1.pdf and figure1.tsv into a folder; raises UserError."""
     pair = find_pair(experiment.networks)
     if not pair:
         raise Undrawable(f"{args.systems} holds no system with AD beside the same one without")
@@ -190,12 +198,15 @@ def make_figure1(experiment: Experiment, args: argparse.Namespace, out: Path) ->
     title = title_of(f"t-SNE of {len(utts)} utterances of {experiment.dataset}, {data.name}, "
                      f"model seed {experiment.seeds[0]}", experiment.dataset)
     number_of = {name: str(number) for number, name in enumerate(sorted(set(speakers)), 1)}
-    figure = draw(panels, emotions, [number_of[name] for name in speakers], palette(data.classes), title,
-                  caption_of(data, number_of))
     write_text(out / "figure1.tsv", as_tsv(rows))
-    for kind in ("pdf", "png"):
-        save(figure, out / f"figure1.{kind}")
-    print(f"make_figure1.py: made {out}/figure1.png, figure1.pdf and figure1.tsv")
+
+    def at_width(width: float) -> Figure:
+        return draw(panels, emotions, [number_of[name] for name in speakers], data.classes, title,
+                    caption_of(data, number_of), width)
+
+    save(at_width(WIDTH), out / "figure1.pdf")
+    save_both(at_width, out / "figure1.png")
+    print(f"make_figure1.py: made {out}/figure1.png, figure1.svg, figure1.pdf and figure1.tsv")
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """Pool the folds of each system, and put the systems into one table.
 
-Writes EXP/SYSTEM/RESULT (pooled over the folds, and their mean) for each seed, and EXP/RESULTS; the same as data in
-results.json beside each. On the paper's data the published figures are in the table, and the paper's Table 3 below it;
-on other data they are left out.
+Writes EXP/SYSTEM/RESULT (pooled over the folds, and their mean) for each seed, EXP/RESULTS, and EXP/CLASSES with the
+precision, recall and F1 of each class; the same as data in results.json beside each. On the paper's data the published
+figures are in the table, and the paper's Table 3 below it; on other data they are left out.
 """
 
 import recipe_environment
 
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from local.results.same_origin import checked_setting
 from local.results.tables import mean_and_spread
 from options import OptionParser, run
 from ser.base.files import write_text
+from ser.base.log import counted
 from ser.infer.results_file import NAME, Choices, Counts, result_line, write_results
 from ser.stats.metrics import confusion_matrix
 from ser.stats.significance import MIN_SPEAKERS, RANDOM_SEED, RESAMPLES, score_interval, speaker_score_interval
@@ -43,6 +44,9 @@ the figure of these trained models would vary with other utterances of the same 
 f"""\
 CI95 speakers says that: speakers are drawn, each with all utterances; - stands for fewer than {MIN_SPEAKERS} speakers.
 The intervals of two systems may overlap and one still be the better: CLAIMS compares them on the same speakers.""")
+
+CLASSES = """\
+Precision/recall/F1 of each class in percent, as the mean over the seeds; after its name its test utterances."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,8 @@ class SystemResults:
         What was trained: the options of its results.json, pre-training, precision and device.
     wf1, wf1_folds, ua, wa : list of float
         Pooled weighted F1, its mean over the folds, pooled UA and WA, in percent.
+    by_class : dict of str to list of float
+        Precision, recall and F1 of each class in percent, each the mean over the seeds.
     interval : list of float
         Both ends of the 95 % interval of the mean of `wf1`, for other utterances of the same speakers.
     interval_speakers : list of float or None
@@ -105,6 +111,7 @@ class SystemResults:
     wf1_folds: list[float]
     ua: list[float]
     wa: list[float]
+    by_class: dict[str, list[float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -143,7 +150,7 @@ def write_pooled(directory: str, results: PooledResults) -> None:
     """Write results.json and RESULT of one system and seed."""
     write_results(Path(directory) / NAME, results)
     of_folds = [fold.wf1 for fold in results.folds.values()]
-    what = (f"CI95 {interval_text(results.interval)}, pooled over {len(of_folds)} folds, mean of folds "
+    what = (f"CI95 {interval_text(results.interval)}, pooled over {counted(len(of_folds), 'fold')}, mean of folds "
             f"{results.mean_of_folds:.2f} from {min(of_folds):.2f} to {max(of_folds):.2f}")
     write_text(Path(directory) / "RESULT", result_line(results.pooled.scores, what, results.trained, directory))
 
@@ -171,7 +178,9 @@ def gather(system: System, experiment: Experiment) -> tuple[SystemResults, dict[
         wf1=[each.pooled.scores.wf1 for each in runs], interval=list(score_interval(*scored)),
         interval_speakers=speaker_score_interval(*scored),
         wf1_folds=[each.mean_of_folds for each in runs], ua=[each.pooled.scores.ua for each in runs],
-        wa=[each.pooled.scores.wa for each in runs])
+        wa=[each.pooled.scores.wa for each in runs],
+        by_class={name: np.mean([astuple(each.pooled.by_class[name])[:3] for each in runs], axis=0).tolist()
+                  for name in predictions.classes})
     return results, {name: scores.utterances for name, scores in runs[0].pooled.by_class.items()}
 
 
@@ -190,6 +199,15 @@ def family_block(systems: list[SystemResults]) -> list[Block]:
         families.setdefault(each.family, {})[each.system] = each.options
     lines = [describe_family(family, options) for family, options in families.items() if family and len(options) > 1]
     return [Block("list", lines)] if lines else []
+
+
+def class_table(table: ResultsTable) -> Block:
+    """Precision, recall and F1 of each class, a row for each system."""
+    classes = table.utterances
+    rows = [["system", *(f"{name} ({count})" for name, count in classes.items())]]
+    rows += [[each.system, *("/".join(f"{score:.1f}" for score in each.by_class[name]) for name in classes)]
+             for each in table.systems if each.by_class]
+    return Block.table(rows)
 
 
 def table_3(systems: list[SystemResults]) -> Block:
@@ -214,6 +232,15 @@ def blocks_of(table: ResultsTable) -> list[Block]:
             Block.paragraph(*DEFINITION)]
 
 
+def page_blocks_of(table: ResultsTable) -> list[Block]:
+    """The same for the report: the table first, and what explains it when it is asked for."""
+    blocks = blocks_of(table)
+    tables = [block for block in blocks if block.kind == "table"]
+    first = blocks.index(tables[0])
+    return [tables[0], Block("details", [Block.paragraph(CLASSES), class_table(table)], "By class"),
+            *blocks[first + 1:-1], *blocks[:first], Block("details", blocks[-1:], "What is measured, and how")]
+
+
 def main() -> None:
     parser = OptionParser(__doc__, 'local/results/make_results.py --systems "vgg5_baseline vgg5_ad" data/iemocap exp')
     add_experiment_options(parser)
@@ -223,7 +250,8 @@ def main() -> None:
     table = ResultsTable(setting, utterances=rows[0][1], systems=[results for results, _ in rows])
     write_results(f"{experiment.exp}/{NAME}", table)
     write_text(f"{experiment.exp}/RESULTS", as_text(table.setting, blocks_of(table)))
-    print(f"make_results.py: made {experiment.exp}/RESULTS")
+    write_text(f"{experiment.exp}/CLASSES", as_text(table.setting, [Block.paragraph(CLASSES), class_table(table)]))
+    print(f"make_results.py: made {experiment.exp}/RESULTS and CLASSES")
 
 
 if __name__ == "__main__":

@@ -17,11 +17,10 @@ from matplotlib.lines import Line2D
 from local.experiment.experiment import add_experiment_options, open_experiment
 from local.results.make_results import ResultsTable, SystemResults
 from options import OptionParser, run
-from ser.analysis.figures import MARKERS, palette, save, title_of
+from ser.analysis.figures import MARKERS, NARROW, palette, save, title_of
 from ser.analysis.left_out import parts
 from ser.infer.results_file import NAME, read_results
 
-WIDTH = 3.8  # inches; text of 9 pt is 11 pixels high on the screen of a telephone
 MAJORITY = "majority"  # the system that always says the most frequent class of the training part
 
 
@@ -44,7 +43,7 @@ def majority_wf1(utterances: dict[str, int]) -> float:
 def draw(table: ResultsTable) -> Figure:
     """Draw a row for each system; return the figure."""
     systems = table.systems
-    figure = Figure(figsize=(WIDTH, 0.42 * len(systems) + 1.35), layout="constrained")
+    figure = Figure(figsize=(NARROW, 0.42 * len(systems) + 1.35), layout="constrained")
     axis = figure.subplots()
     families = [each.family for each in systems]
     looks = {family: {"color": colour, "marker": MARKERS[number % len(MARKERS)]}

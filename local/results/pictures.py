@@ -10,7 +10,7 @@ from ser.base.errors import UserError
 
 @dataclass(frozen=True)
 class Picture:
-    """A PNG or SVG file in base64.
+    """A PNG or SVG file in base64, and for a PNG the SVG beside it that is drawn for a telephone, where there is one.
 
     Attributes
     ----------
@@ -18,24 +18,34 @@ class Picture:
     base64 : str
     width, height : int
         Pixels of a screen; of a PNG half of those of 200 dpi.
+    narrow : Picture or None
     """
 
     mime: str
     base64: str
     width: int
     height: int
+    narrow: "Picture | None" = None
+
+    @property
+    def data(self) -> str:
+        """Its address in a page."""
+        return f"data:{self.mime};base64,{self.base64}"
 
 
 def read_picture(path: Path, remedy: str) -> Picture:
     """Read a picture; raises UserError, with what to do, when it is something else than its name says."""
     content = path.read_bytes()
+    narrow = None
     if path.suffix == ".svg":
         mime, size = "image/svg+xml", _svg_size(content)
     else:
         mime, size = "image/png", _png_size(content)
+        if path.with_suffix(".svg").is_file():
+            narrow = read_picture(path.with_suffix(".svg"), remedy)
     if size is None:
         raise UserError(f"{path}: no {path.suffix[1:].upper()} picture; {remedy}")
-    return Picture(mime, base64.b64encode(content).decode(), *size)
+    return Picture(mime, base64.b64encode(content).decode(), *size, narrow)
 
 
 def _png_size(content: bytes) -> tuple[int, int] | None:

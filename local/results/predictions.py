@@ -8,6 +8,7 @@ import numpy as np
 
 from local.results.same_origin import require_same_origin
 from ser.base.errors import UserError
+from ser.base.log import counted
 from ser.data.data_dir import read_table
 from ser.infer.results_file import FoldResults, read_fold_results
 
@@ -73,7 +74,8 @@ def read_run(directory: str, folds: list[str], data_dir: str | Path) -> Run:
         table = read_table(path, columns=3 + len(classes))
         total = of_fold.test.scores.total
         if len(table) != total:
-            raise UserError(f"{path}: has {len(table)} utterances, results.json {total}; run steps/score.py again")
+            raise UserError(f"{path}: has {counted(len(table), 'utterance')}, results.json {total}; run steps/score.py "
+                            "again")
         for utt, values in table.items():
             reference, hypothesis, *_ = values.split()
             if not {reference, hypothesis} <= set(classes):

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from local.experiment.experiment import Experiment
-from local.results.blocks import Block
-from local.results.tables import counted
+from local.results.blocks import Block, Section
 from ser.base.errors import UserError
+from ser.base.log import counted
 from ser.data.data_dir import read_table
 from ser.data.folds import read_fold
 from ser.infer.results_file import NAME, PretrainResults, read_results
@@ -37,7 +37,7 @@ def fold_table(experiment: Experiment, utt2spk: dict[str, str]) -> Block:
     """Utterances and speakers of the parts of each fold; a few speakers by their names."""
     def cells(utts: list[str]) -> list[Any]:
         speakers = sorted({utt2spk[utt] for utt in utts})
-        return [len(utts), " ".join(speakers) if len(speakers) <= 3 else f"{len(speakers)} speakers"]
+        return [len(utts), " ".join(speakers) if len(speakers) <= 3 else counted(len(speakers), "speaker")]
 
     folds = {fold: read_fold(f"{experiment.data}/folds/{fold}", utt2spk) for fold in experiment.folds}
     rows = [[fold, *(cell for utts in parts.values() for cell in cells(utts))] for fold, parts in folds.items()]
@@ -86,18 +86,8 @@ def pretraining_blocks(configs: Configs) -> list[Block]:
     return [Block.table([heading, *rows])] if rows else []
 
 
-def data_blocks(experiment: Experiment, configs: Configs) -> list[Block]:
-    """What a report says of the data: counts, folds and checksums.
-
-    Parameters
-    ----------
-    experiment : Experiment
-    configs : Configs
-
-    Returns
-    -------
-    list of Block
-    """
+def data_section(experiment: Experiment, configs: Configs) -> Section:
+    """What a report says of the data: counts, folds and checksums."""
     data = Path(experiment.data)
     utt2spk = read_table(data / "utt2spk", columns=2)
     utt2emo = read_table(data / "utt2emo", columns=2)
@@ -106,10 +96,10 @@ def data_blocks(experiment: Experiment, configs: Configs) -> list[Block]:
         hours = f", {sum(map(float, read_table(data / 'utt2dur', columns=2).values())) / 3600:.2f} hours"
     files = [data / name for name in ("wav.scp", "utt2spk", "utt2emo", "utt2num_frames")]
     files = [path for path in (*files, Path(experiment.exp, "RESULTS")) if path.is_file()]
-    return [
+    return Section("Data", [
         Block.paragraph(f"{experiment.data}: {experiment.dataset}, {counted(len(utt2spk), 'utterance')} of "
                         f"{counted(len(set(utt2spk.values())), 'speaker')}{hours}."),
         Block("heading", ["Utterances by speaker and class"]), speaker_table(utt2spk, utt2emo),
         Block("heading", ["Folds"]), fold_table(experiment, utt2spk),
         Block("heading", ["Checksums"]), Block.table([["file", "sha256"], *([path, sha256(path)] for path in files)]),
-        *stamp_blocks(experiment, configs), *pretraining_blocks(configs)]
+        *stamp_blocks(experiment, configs), *pretraining_blocks(configs)])

@@ -16,6 +16,9 @@ log_and_run() {
 # require_number NAME VALUE: the option is a number.
 require_number() { [[ $2 =~ ^[0-9]+$ ]] || die "--$1 '$2' is not a number"; }
 
+# counted N NOUN: 1 training, 2 trainings.
+counted() { if [ "$1" -eq 1 ]; then echo "1 $2"; else echo "$1 $2s"; fi; }
+
 # require_directory NAME VALUE: the option names a folder that is there.
 require_directory() {
   [ -n "$2" ] || die "--corpus $corpus needs --$1 DIR (see ./run.sh --help)"
@@ -25,6 +28,16 @@ require_directory() {
 # require_writable DIR: the folder can be written to; makes it when it is missing.
 require_writable() {
   mkdir -p "$1" && [ -w "$1" ] || die "$1: cannot be written to; give another --exp-dir or --data-dir"
+}
+
+# name_flags WORDS...: the words of this call as the array `arguments`; a lone --dry-run is --dry-run true.
+name_flags() {
+  arguments=()
+  while [ $# -gt 0 ]; do
+    arguments+=("$1")
+    [ "$1" != --dry-run ] || [[ ${2-} =~ ^(true|false)$ ]] || arguments+=(true)
+    shift
+  done
 }
 
 # check_numbers: the options that are numbers.
@@ -45,6 +58,10 @@ check_options() {
   check_numbers
   [[ $protocol =~ ^(|10fold|5fold|loso|kfold|auto)$ ]] ||
     die "--protocol $protocol: expected 10fold, 5fold, loso, kfold or auto"
+  for name in stage stop_stage; do
+    [ -z "${!name}" ] || [ "${!name}" -le 8 ] ||
+      die "--${name//_/-} ${!name}: the stages are 0 to 8 (see ./run.sh --help)"
+  done
   [ -z "$stage" ] || [ "$stage" -le "$stop_stage" ] ||
     die "--stage $stage comes after --stop-stage $stop_stage, so there is nothing to do"
   [[ $duplicates =~ ^(drop|keep)$ ]] || die "--duplicates $duplicates: expected drop or keep"
@@ -112,6 +129,8 @@ summary() {
   awk -v RS= 'NR == 2' "$exp_dir/CLAIMS"  # the paragraph after the heading
   echo
   cat "$exp_dir/RESULTS"
+  echo
+  sed '1,/^$/d' "$exp_dir/CLASSES"
   cat <<TXT
 
 Comparisons:       $exp/CLAIMS

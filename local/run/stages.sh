@@ -2,7 +2,11 @@
 # Which stages must run, and that no two runs work in one experiment directory; sourced by run.sh, whose variables these
 # are.
 
-marker=  # of the stage that is running, if it has one
+marker=        # of the stage that is running, if it has one
+clock_of=      # the number of the stage that is timed; what it does, how many jobs it has, and when it began:
+clock_what=
+clock_jobs=
+clock_start=
 
 # lock_exp_dir: refuse a second run into the same directory. The kernel drops the lock when this run and its jobs have
 # ended, however that came about; those of a killed run take some seconds.
@@ -71,17 +75,42 @@ is_in_run() {
   [ "$1" -le "$stop_stage" ] && { [ "$1" -gt 0 ] || [ "$corpus" = mini ]; }
 }
 
+# start_clock N WHAT, stop_clock: time a stage. EXP/log/times has the date, the stage, its jobs, its seconds and what it
+# does of each stage that came to its end and had something to do; --dry-run tells of the last of them.
+start_clock() {
+  clock_of=$1
+  clock_what=$2
+  clock_jobs=1
+  clock_start=$SECONDS
+}
+stop_clock() {
+  if [ -n "$clock_of" ] && [ "$clock_jobs" -gt 0 ]; then
+    mkdir -p "$exp_dir/log"
+    printf '%s\t%s\t%s\t%s\t%s\n' "$(date --iso-8601=seconds)" "$clock_of" "$clock_jobs" "$((SECONDS - clock_start))" \
+      "$clock_what" >> "$exp_dir/log/times"
+  fi
+  clock_of=
+}
+
+# stale_reason MARKER KEY: why the stage with this marker must run; nothing when it need not.
+stale_reason() {
+  if [ ! -f "$1" ]; then
+    echo "it is not complete"
+  elif [ "$(cat "$1")" != "$2" ]; then
+    echo "its options have changed"
+  fi
+}
+
 # begin N WHAT [MARKER KEY]: whether stage N must run, which is logged. MARKER keeps the KEY that the stage was done
 # with; a stage without a marker knows by itself what is done.
 begin() {
-  local reason=
   is_in_run "$1" || return 1
   if [ $# -eq 2 ]; then
+    stop_clock
     log "stage $1: $2"
+    start_clock "$1" "$2"
   else
-    [ ! -f "$3" ] || [ "$(cat "$3")" = "$4" ] || reason="its options have changed"
-    [ -f "$3" ] || reason="it is not complete"
-    begin_if "$reason" "$1" "$2" "$3" || return 1
+    begin_if "$(stale_reason "$3" "$4")" "$1" "$2" "$3" || return 1
     printf '%s\n' "$4" > "$marker.new"
   fi
 }
@@ -89,6 +118,7 @@ begin() {
 # begin_if REASON N WHAT MARKER: the same, of a stage that must run when there is a reason. Then it is no longer done,
 # nor are those that were made from its output.
 begin_if() {
+  stop_clock
   if [ -z "$1" ]; then
     log "stage $2: $3: already done"
     return 1
@@ -102,10 +132,12 @@ begin_if() {
     .done.2) rm -f "${marker%/*}"/.done.{2.functionals,3} ;;
   esac
   rm -f "$marker"
+  start_clock "$2" "$3"
 }
 
 # end: the stage that begin() began is done.
 end() {
   mv "$marker.new" "$marker"
   marker=
+  stop_clock
 }

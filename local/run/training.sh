@@ -39,24 +39,35 @@ require_gpus() {
   local found
   [ "$stop_stage" -ge 4 ] && [ "${cuda_cmd%% *}" = steps/parallel/run.py ] || return 0
   found=$(cd steps/parallel && python -c 'import run; print(len(run.visible_gpus()))')
-  [ "$found" -ge "$ngpu" ] || die "--ngpu $ngpu: this machine shows $found GPUs (CUDA_VISIBLE_DEVICES, nvidia-smi);" \
+  [ "$found" -ge "$ngpu" ] || die "--ngpu $ngpu: this machine shows $(counted "$found" GPU) (CUDA_VISIBLE_DEVICES, nvidia-smi);" \
     "leave --ngpu out, or use a machine or a --cmd-backend that has them"
 }
 
 # pretrain: make the pre-trained models, an array of jobs whose commands are in EXP/tasks, and show their results.
 pretrain() {
   local backbone seed name dirs=() task
+  clock_jobs=0
   mkdir -p "$exp_dir/tasks"
   while read -r backbone seed name; do
     dirs+=("$exp_dir/$name")
+    [ -f "$exp_dir/$name/RESULT" ] || clock_jobs=$((clock_jobs + 1))
     task=$exp_dir/tasks/pretrain.${#dirs[@]}.sh
     printf '%q ' exec "${launch[@]}" steps/pretrain.py --config "$pretrain_config" --backbone "$backbone" \
       --seed "$seed" --device "$device" --num-threads "$num_threads" "$speaker_data" "$exp_dir/$name" > "$task"
   done <<< "$models_to_pretrain"
   log "pre-trained models: ${dirs[*]}; logs in $exp_dir/log/pretrain.*.log"
   $cuda_cmd "${pretrain_resources[@]}" JOB=1:"${#dirs[@]}" "$exp_dir/log/pretrain.JOB.log" \
-    bash -x "$exp_dir/tasks/pretrain.JOB.sh"
+    bash -x "$exp_dir/tasks/pretrain.JOB.sh" || { memory_by_slot; return 1; }
   cat "${dirs[@]/%//RESULT}"
+}
+
+# memory_by_slot: say how Kaldi's queue.pl counts memory, when jobs of several slots went to it.
+memory_by_slot() {
+  local memory
+  [[ ${cuda_cmd%% *} == *queue.pl && $cuda_cmd =~ --mem[[:blank:]]([0-9]+) ]] && [ "$num_threads" -gt 1 ] || return 0
+  memory=${BASH_REMATCH[1]}
+  echo "run.sh: queue.pl asks for --mem per slot, here $num_threads times ${memory}G, $((num_threads * memory))G in all:" \
+    "where no host has that, give less --mem in cmd.sh or fewer --num-threads" >&2
 }
 
 # finetune SYSTEMS: train and score what is not there of each fold of each system and seed.
@@ -64,7 +75,8 @@ finetune() {
   local num_tasks failed=false
   num_tasks=$(local/experiment/plan_finetuning.py --systems "$1" --seeds "$seeds" --pretrain-seeds "$pretrain_seeds" \
     --finetune-config "$finetune_config" --device "$device" "$emotion_data" "$exp_dir" "$exp_dir/tasks")
-  log "$num_tasks trainings to do, what is done is kept; logs in $exp_dir/log/{finetune,train_classical}.*.log"
+  clock_jobs=$num_tasks
+  log "$(counted "$num_tasks" training) to do, what is done is kept; logs in $exp_dir/log/{finetune,train_classical}.*.log"
   # shellcheck disable=SC2086 # a command and its options
   train_in_shares train_classical "$nj" $train_cmd --max-jobs-run "$nj" || failed=true
   num_tasks=$(count_tasks finetune)
@@ -107,7 +119,7 @@ analyse() {
   local num_tasks model models
   num_tasks=$(local/experiment/plan_analysis.py --systems "$1" --seeds "$seeds" --device "$device" \
     "$emotion_data" "$exp_dir" "$exp_dir/tasks")
-  log "$num_tasks systems and seeds to probe, what is done is kept; logs in $exp_dir/log/analyse.*.log"
+  log "$num_tasks of the systems and seeds to probe, what is done is kept; logs in $exp_dir/log/analyse.*.log"
   # shellcheck disable=SC2086 # a command and its options
   [ "$num_tasks" -eq 0 ] || part $cuda_cmd "${finetune_resources[@]}" JOB=1:"$num_tasks" \
     "$exp_dir/log/analyse.JOB.log" steps/analyse.py --config "$exp_dir/tasks/analyse.JOB.conf"
@@ -120,7 +132,7 @@ analyse() {
 
 # failure_reason LOG: the last words of a job, and its code, from the closing lines of any runner.
 failure_reason() {
-  [ -f "$1" ] || { echo "it has no log"; return; }
+  [ -f "$1" ] || { echo "it never began"; return; }
   local code
   code=$(sed -nE 's/^# Ended \((code [^)]*)\) at .*/ (\1)/p; s/^# Finished at .* with status ([0-9]+)$/ (code \1)/p' "$1" |
     tail -n 1)
@@ -135,8 +147,8 @@ report_failed_tasks() {
       task=$exp_dir/tasks/$script.$n.conf
       dir=$(sed -n 's/^--dir=//p' "$task")
       log=$exp_dir/log/$script.$n.log
-      [ -f "$dir/RESULT" ] || echo "run.sh: failed: $dir: $(failure_reason "$log"); log $log; alone, once mended:" \
-        "steps/$script.py --config $(printf %q "$task")"
+      [ -f "$dir/RESULT" ] || echo "run.sh: failed: $dir: $(failure_reason "$log");$([ ! -f "$log" ] || echo " log $log;")" \
+        "alone, once that is corrected: steps/$script.py --config $(printf %q "$task")"
     done
   done > "$failed"
   count=$(wc -l < "$failed")

@@ -187,7 +187,7 @@ def test_archives_that_are_not_unpacked(tmp_path):
     (tmp_path / "Actor_01.zip").touch()
     (tmp_path / "download.tar").touch()
     result = prepare("ravdess", tmp_path, tmp_path / "data", check=False)
-    assert "; 2 archives, such as " in result.stderr and "unpack them" in result.stderr
+    assert "; 2 archives, such as " in result.stderr and ", to be unpacked" in result.stderr
 
 
 # Floods

@@ -113,6 +113,17 @@ def test_kaldi_directory_is_put_right(source, tmp_path):
     assert b"\r" not in b"".join(path.read_bytes() for path in data.iterdir())
 
 
+def test_the_id_that_is_named_is_one_that_got_a_prefix_and_one_is_no_plural(source, tmp_path):
+    """The first utterance has an id that needs none, another one alone gets it."""
+    new_ids = {utt: f"{speaker}-{utt}" for utt, speaker in read(source / "utt2spk").items() if utt != "039"}
+    for name in ("wav.scp", "utt2spk", "utt2emo", "text"):
+        table = read(source / name)
+        (source / name).write_text("".join(f"{new_ids.get(utt, utt)} {value}\n" for utt, value in table.items()))
+    result = run("local/kaldi_data_prep.py", "--emotion", "true", source, tmp_path / "data")
+    speaker = read(source / "utt2spk")["039"]
+    assert f"\n1 utterance id got the speaker as prefix, such as {speaker}-039\n" in f"\n{result.stdout}"
+
+
 def test_copy_of_a_copy_is_the_same(source, tmp_path):
     run("local/kaldi_data_prep.py", "--emotion", "true", source, tmp_path / "one")
     run("local/kaldi_data_prep.py", "--emotion", "true", tmp_path / "one", tmp_path / "two")
@@ -159,6 +170,7 @@ def test_incomplete_utterances_are_named_and_95_percent_must_remain(source, tmp_
     before = (data / "wav.scp").read_bytes()
     result = run("local/kaldi_data_prep.py", "--emotion", "true", source, data)
     assert result.returncode == 1 and "only 37 of 40" in result.stderr
+    assert "take them out of the source" in result.stderr
     assert (data / "wav.scp").read_bytes() == before
 
 

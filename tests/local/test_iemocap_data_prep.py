@@ -265,8 +265,8 @@ def test_missing_label_file_is_named_in_one_line(small, outcome):
     result = prepare(root, data)
     warning = result.stderr.splitlines()[0]
     assert result.returncode == 0 and "no label line" not in result.stderr
-    assert (f"WARNING: {root}/Session1/dialog/EmoEvaluation/Ses01F_impro02.txt is missing: the 31 wavs of "
-            f"{root}/Session1/sentences/wav/Ses01F_impro02 have no label") in warning
+    assert (f"WARNING: {root}/Session1/dialog/EmoEvaluation/Ses01F_impro02.txt is missing: no label for 31 wavs of "
+            f"{root}/Session1/sentences/wav/Ses01F_impro02") in warning
     outcome("a missing EmoEvaluation file", "1 data", 0, warning.partition(") ")[2].replace(f"{root}/", ""))
     for scene in range(1, 9):
         for actor in "FM":

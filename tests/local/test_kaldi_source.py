@@ -181,7 +181,7 @@ def test_names_in_another_unicode_form_are_found(source, prepare, tmp_path, outc
     write(source / "wav.scp", {**table, "s1-00": unicodedata.normalize("NFC", "größe/é.wav"), "s1-01": "größe/nothing"})
     result = prepare()
     lines = result.stderr.splitlines()
-    assert "39 names of wav.scp are there in another Unicode form, which is used" in lines[0]
+    assert "39 names of wav.scp found in another Unicode form, which is used" in lines[0]
     assert lines[1].endswith("größe/nothing is missing") and len(lines) == 2
     wav = read(tmp_path / "data/wav.scp")
     assert len(wav) == 39 and all(os.path.isfile(path) for path in wav.values())

@@ -124,7 +124,7 @@ def test_ravdess_where_it_is_not(ravdess, tmp_path):
     make_wav(tmp_path / "song/03-02-01-01-01-01-01.wav")
     make_wav(tmp_path / "song/b.wav")
     message = fails_in_one_line("ravdess", data, tmp_path / "song")
-    assert "no wav of RAVDESS" in message and "1 files: song" in message
+    assert "no wav of RAVDESS" in message and "1 file: song" in message
 
 
 def test_part_of_ravdess_is_prepared_with_a_warning(ravdess, tmp_path):

@@ -181,7 +181,7 @@ def test_published_split_is_followed(tmp_path):
     assert split == {utt: ("train", "valid", "test")[VIDEOS.index(utt[8:19])] for utt in UTTERANCES}
     (root / "iden_split.txt").write_text("\n".join(lines[1:]))
     result = prepare(root, tmp_path / "data")
-    assert result.returncode == 1 and re.search(r"does not list 1 utterances, the first is id10001", result.stderr)
+    assert result.returncode == 1 and re.search(r"does not list 1 utterance, the first is id10001", result.stderr)
 
 
 def test_synthetic_corpus_is_marked(tmp_path):

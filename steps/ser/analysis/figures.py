@@ -1,4 +1,4 @@
-"""What figures have in common: width, colours, the warning on synthetic corpora, files."""
+"""What figures have in common: widths, colours, shapes, the warning on synthetic corpora, files."""
 
 import contextlib
 import functools
@@ -6,7 +6,7 @@ import logging
 import re
 import textwrap
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ matplotlib.rcParams["text.parse_math"] = False  # names of classes and speakers 
 matplotlib.rcParams["svg.hashsalt"] = "ser"  # of the names of its parts, which are random without
 
 WIDTH = 7.0  # inches; text of 8 pt is 11 pixels high when the picture is shown 700 pixels wide
+NARROW = 3.8  # inches; text of 9 pt is 11 pixels high on the screen of a telephone
 
 _named: set[str] = set()  # characters that no font has, once they were said
 _BOXES = "Last Resort High-Efficiency"  # Matplotlib's own font, in which every character is a box
@@ -48,8 +49,15 @@ def title_of(text: str, dataset: str) -> str:
 
 
 def put_title(figure: Figure, title: str) -> None:
-    """Write a title above a figure of WIDTH, in as many lines as it takes."""
-    figure.suptitle(textwrap.fill(title, 88, break_on_hyphens=False), fontsize=9.5)
+    """Write a title above a figure, in as many lines as it takes."""
+    letters = int(figure.get_size_inches()[0] * 12.6)
+    figure.suptitle(textwrap.fill(title, letters, break_on_hyphens=False), fontsize=9.5)
+
+
+def save_both(draw: Callable[[float], Figure], path: Path) -> None:
+    """Save what is drawn WIDTH wide as the PNG `path`, and what is drawn NARROW as an SVG beside it."""
+    save(draw(WIDTH), path)
+    save(draw(NARROW), path.with_suffix(".svg"))
 
 
 def save(figure: Figure, path: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from ser.audio.waveform import SAMPLE_RATE, load_audio
 from ser.base.errors import UserError
-from ser.base.log import log, progress
+from ser.base.log import counted, log, progress
 from ser.data.archives import write_archive
 from ser.data.data_dir import read_table
 
@@ -135,5 +135,5 @@ def extract(recordings: Recordings, utts: Sequence[str], function: Callable[[str
             yield utt, array
 
     write_archive(prefix, items())
-    log(f"wrote {len(samples_of)} of {len(utts)} utterances to {prefix}.ark")
+    log(f"wrote {len(samples_of)} of {counted(len(utts), 'utterance')} to {prefix}.ark")
     return samples_of

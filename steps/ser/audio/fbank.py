@@ -79,6 +79,11 @@ class FbankConfig:
     def dimension(self) -> int:
         return self.num_mel_bins + self.use_energy
 
+    def column_of(self, frequency: float | np.ndarray) -> np.ndarray:
+        """Where a frequency in Hz lies among the columns; filter 0 is centred on 0, or on 1 after an energy."""
+        low, high = _mel(self.low_freq), _mel(self.upper_edge)
+        return (_mel(frequency) - low) / (high - low) * (self.num_mel_bins + 1) - 1 + self.use_energy
+
     def num_frames(self, samples: int) -> int:
         """Frames of an utterance with snip-edges: 1 + (N - window) // shift, 0 when N < window."""
         return max(0, 1 + (samples - self.window_samples) // self.shift_samples)

@@ -1,4 +1,4 @@
-"""Log lines with date and script, and a progress bar on terminals."""
+"""Log lines with date and script, numbers in words, and a progress bar on terminals."""
 
 import os
 import sys
@@ -21,6 +21,15 @@ def log(message: object) -> None:
         return
     stamp = time.strftime("%Y-%m-%d %H:%M:%S")
     print(f"{stamp} ({Path(sys.argv[0]).name}) {message}", file=sys.stderr, flush=True)
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """A number of things.
+
+    >>> counted(1, "speaker"), counted(24, "speaker"), counted(2, "copy", "copies")
+    ('1 speaker', '24 speakers', '2 copies')
+    """
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
 
 
 def progress(iterable: Iterable[Item], **kwargs: Any) -> Iterable[Item]:

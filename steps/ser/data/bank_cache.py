@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from ser.base.errors import UserError
-from ser.base.log import log, progress
+from ser.base.log import counted, log, progress
 from ser.data.flat_frames import FlatFrames, FlatWriter, Index
 from ser.data.voiced_features import VoicedFeatures
 
@@ -226,7 +226,7 @@ def _make(folder: Path, source: str, features: VoicedFeatures) -> None:
         shutil.rmtree(aside, ignore_errors=True)
     if index.utts:
         left_out = f"; left out for a fault: {len(faults)}, the first: {faults[0]}" if faults else ""
-        log(f"{folder}: made of {len(index.utts)} utterances, {sum(index.lengths)} frames, "
+        log(f"{folder}: made of {counted(len(index.utts), 'utterance')}, {sum(index.lengths)} frames, "
             f"in {time.monotonic() - started:.0f} s{left_out}")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from ser.base.log import counted
 from ser.data.data_dir import BLANKS, is_word, spk2utt_of
 
 RESERVED = {"<s>", "</s>", "#0"}  # words of Kaldi's that no transcript may hold
@@ -121,7 +122,7 @@ def _value_problem(path: Path, table: Table, keys: list[str], values: list[str])
     if not bad:
         return []
     number, key, value = bad[0]
-    more = f" (and {len(bad) - 1} lines more)" if len(bad) > 1 else ""
+    more = f" (and {counted(len(bad) - 1, 'more line')})" if len(bad) > 1 else ""
     return [f"{path}:{number}: expected a key and {table.expected}, found {f'{key} {value}'!r}{more}"]
 
 

@@ -44,7 +44,7 @@ def write_card(model_dir: str | Path, config: dict[str, Any], choices: str, data
     parts = {part: (len(utts), len({data.speakers[utt] for utt in utts})) for part, utts in data.parts.items()}
     # Environment.
     made_with = config.get("environment", {})
-    environment = [f"{name} {made_with[name]}" for name in ("torch", "device", "precision", "commit")
+    environment = [f"{name} {made_with[name]}" for name in ("recipe", "torch", "device", "precision", "commit")
                    if made_with.get(name)]
     # The page.
     templates = Environment(loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined,

@@ -22,7 +22,8 @@ if TYPE_CHECKING:  # torch takes a second, which scripts that ask what is done n
     import torch
 
 # What a training leaves in its directory beside config.json; RESULT goes first, so that a killed removal is not done.
-ANALYSIS = ("probes.tsv", "silhouette.tsv", "embeddings.npz", "masks.png", "masks.tsv")  # in its folder analysis
+ANALYSIS = ("probes.tsv", "silhouette.tsv", "embeddings.npz",
+            "masks.png", "masks.svg", "masks.tsv")  # in its folder analysis
 _FOLDERS = ("score", "analysis")
 _MADE = ("RESULT", "results.json", "README.md", "state.safetensors", "best.safetensors", "last.safetensors",
          "log/epochs.tsv", "score/per_utt", "score/classes", *(f"analysis/{name}" for name in ANALYSIS))
@@ -64,6 +65,11 @@ def _git(*words: str) -> str:
     return subprocess.run(["git", "-C", Path(__file__).parent, *words], capture_output=True, text=True).stdout.strip()
 
 
+def version() -> str:
+    """The version of the recipe."""
+    return (Path(__file__).parents[1] / "VERSION").read_text(encoding="utf-8").strip()
+
+
 def environment(device: torch.device, precision: str) -> dict[str, Any]:
     """Versions, processor and commit, for the record; nothing is decided by it."""
     import torch
@@ -72,6 +78,7 @@ def environment(device: torch.device, precision: str) -> dict[str, Any]:
     commit = _git("rev-parse", "--short", "HEAD")
     changes = "+changes" if _git("status", "--porcelain", "-uno") else ""
     return {
+        "recipe": version(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "precision": precision,

@@ -206,10 +206,12 @@ def test_changed_options_replace_or_follow():
     assert systems.changed(("--a=1", "--b=2"), ["--c=3", "--a=4"]) == ("--a=4", "--b=2", "--c=3")
 
 
-@pytest.mark.parametrize("names, message", [(["vgg5_ad", "vgg6"], "no system 'vgg6'"), ([], "no system is named")])
-def test_an_unknown_system_names_both_files(names, message):
-    with pytest.raises(UserError, match=rf"^{message}; conf/systems.conf has resnet18_baseline [a-z0-9_ ]*, "
-                                        r"conf/ablations.conf has resnet18_ad_an "):
+@pytest.mark.parametrize("names, message", [
+    (["vgg5_ad", "vgg5"], "no system 'vgg5'; similar: vgg5_baseline vgg5_ad vgg5_strong vgg5_strong_ad"),
+    (["vgg5_adse"], r"no system 'vgg5_adse'; similar: vgg5_ad_se [a-z0-9_ ]*"), (["zzz"], "no system 'zzz'"),
+    ([], "no system is named")])
+def test_an_unknown_system_names_similar_ones_and_both_files(names, message):
+    with pytest.raises(UserError, match=f"^{message}; conf/systems.conf and conf/ablations.conf name them all$"):
         systems.find_systems(names)
 
 

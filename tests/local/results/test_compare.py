@@ -196,7 +196,7 @@ def test_data_may_have_moved(place, call):
 
 
 WRONG = {
-    ("vgg5_ad", "vgg6"): r"no system 'vgg6'; conf/systems.conf has resnet18_baseline .*, conf/ablations.conf has ",
+    ("vgg5_ad", "vgg6"): r"no system 'vgg6'; similar: vgg5_ad.*; conf/systems.conf and ",
     ("vgg5_ad", "resnet18_baseline"): r"no seed of both systems \(vgg5_ad has 0 1 2 3, resnet18_baseline has 5\)",
     ("vgg5_ad", "resnet18_pretrain"): r"no seed of both systems \(vgg5_ad has 0 1 2 3, resnet18_pretrain has none\)",
     ("--seeds", "0 3", "vgg5_ad", "vgg5_baseline"): r"exp/vgg5_baseline_seed3/fold_s0/RESULT: not there; run stage 5",

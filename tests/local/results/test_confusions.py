@@ -5,13 +5,15 @@ import sys
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_score
 
 from conftest import run
 from local.results import make_confusions
-from local.results.make_confusions import arrange, draw_confusions, draw_speakers
+from local.results.make_confusions import SpeakerScores, arrange, draw_confusions, draw_speakers
 from made_up_results import write_fold
-from ser.analysis.figures import save
+from ser.analysis.figures import NARROW, save
 from ser.data.data_dir import read_list, read_table
 
 CLASSES = ["ang", "hap", "sad"]  # nobody is happy, but some are taken to be
@@ -84,12 +86,12 @@ def test_scores_of_a_speaker_are_those_of_scikit_learn(scored, made):
 def test_pictures_show_the_mean_over_seeds_and_say_when_it_is_no_speech(dataset, tiny, scored, monkeypatch):
     exp, runs = scored
     figures = {}
-    monkeypatch.setattr(make_confusions, "save", lambda figure, path: figures.update({path.name: figure}))
+    monkeypatch.setattr("ser.analysis.figures.save", lambda figure, path: figures.update({path.name: figure}))
     monkeypatch.setattr(make_confusions, "write_text", lambda path, text: None)
     monkeypatch.setattr("local.experiment.experiment.read_dataset", lambda data: dataset)
     monkeypatch.setattr(sys, "argv", words(tiny, exp))
     make_confusions.main()
-    assert set(figures) == {"confusions.png", "speakers.png"}
+    assert set(figures) == {f"{name}.{kind}" for name in ("confusions", "speakers") for kind in ("png", "svg")}
     for figure in figures.values():
         assert ("SYNTHETIC" in figure.get_suptitle()) == (dataset != "recorded") and dataset in figure.get_suptitle()
     panels = [axis for axis in figures["confusions.png"].axes if axis.get_title()]
@@ -108,6 +110,42 @@ def test_pictures_show_the_mean_over_seeds_and_say_when_it_is_no_speech(dataset,
             pairs = [[pair for utt, pair in runs[system, seed].items() if utt.startswith(speaker)] for seed in SEEDS]
             expected = np.mean([f1_score(*zip(*seed, strict=True), average="weighted") for seed in pairs])
             assert value == pytest.approx(100 * expected) and round(place) == int(speaker[1]) - 1
+    for number, system in enumerate(SYSTEMS):
+        for position, speaker in enumerate(("s1", "s2", "s3", "s4")):
+            (low, place), (high, _) = axis.collections[number].get_paths()[position].vertices
+            assert round(place) == position
+            pairs = [[pair for utt, pair in runs[system, seed].items() if utt.startswith(speaker)] for seed in SEEDS]
+            assert [low, high] == pytest.approx(drawn_again(pairs), abs=6)
+    assert axis.figure.legends[0].get_texts()[-1].get_text() == "95 % interval over utterances"
+
+
+def drawn_again(of_seeds, times=400):
+    """95 % interval of scikit-learn's weighted F1, as the mean over the seeds, over utterances that are drawn again."""
+    rng, scores = np.random.default_rng(5), []
+    for _ in range(times):
+        drawn = rng.integers(len(of_seeds[0]), size=len(of_seeds[0]))
+        scores.append(np.mean([f1_score(*zip(*(pairs[number] for number in drawn), strict=True), average="weighted",
+                                        zero_division=0) for pairs in of_seeds]))
+    return 100 * np.percentile(scores, [2.5, 97.5])
+
+
+def widest(figure):
+    """Inches from the left of what is drawn of a figure to the right."""
+    renderer = figure.canvas.get_renderer() if hasattr(figure.canvas, "get_renderer") else FigureCanvasAgg(
+        figure).get_renderer()
+    figure.draw(renderer)
+    return figure.get_tightbbox(renderer).width
+
+
+def test_the_pictures_for_a_telephone_fit_its_screen():
+    names = ["resnet18_pretrain_ad", "vgg5_baseline", "majority"]
+    scores = {name: SpeakerScores(np.arange(10.0), np.stack([np.arange(10.0) - 3, np.arange(10.0) + 3], axis=1))
+              for name in names}
+    for figure in (draw_confusions({name: np.eye(4) for name in names}, ["ang", "hap", "neu", "sad"], "t" * 80, NARROW),
+                   draw_speakers(scores, [f"Ses0{n}F (99)" for n in range(10)], "t" * 80, NARROW)):
+        assert widest(figure) <= NARROW + 0.1 and figure.get_size_inches()[0] == NARROW
+        sizes = [text.get_fontsize() for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
+        assert min(sizes) >= 7.5
 
 
 @pytest.mark.parametrize("num_systems", [1, 2, 5, 35])
@@ -120,7 +158,8 @@ def test_panels_have_room_for_any_number_of_systems(num_systems, num_classes):
 
 def test_every_system_has_a_look_of_its_own():
     names = [f"system{number}" for number in range(35)]
-    figure = draw_speakers({name: np.arange(10.0) for name in names}, [f"s{n}" for n in range(10)], "t")
+    scores = SpeakerScores(np.arange(10.0), np.zeros((10, 2)))
+    figure = draw_speakers(dict.fromkeys(names, scores), [f"s{n}" for n in range(10)], "t")
     looks = {(tuple(np.ravel(line.get_color())), line.get_marker()) for line in figure.axes[0].lines
              if line.get_marker() != "None"}
     assert len(looks) == 35
@@ -130,7 +169,7 @@ def test_every_system_has_a_look_of_its_own():
 
 def test_the_same_bytes_again_and_what_is_missing_is_named(tiny, scored, made):
     files = {path.name: path.read_bytes() for path in made.iterdir()}
-    assert set(files) == {"confusions.tsv", "confusions.png", "speakers.tsv", "speakers.png"}
+    assert set(files) == {f"{name}.{kind}" for name in ("confusions", "speakers") for kind in ("tsv", "png", "svg")}
     run(*words(tiny, scored[0]))
     assert files == {path.name: path.read_bytes() for path in made.iterdir()}
     result = run(*words(tiny, scored[0])[:2], "resnet18_baseline", tiny, scored[0], check=False)

@@ -78,7 +78,7 @@ def test_tensorboard_shows_what_the_logs_hold(tiny, trained):
     before = contents(exp / "analysis")
     run(*words(tiny, exp))
     assert before == contents(exp / "analysis")
-    assert {path.name for path in (exp / "analysis").iterdir()} == {"curves.png", "tensorboard"}
+    assert {path.name for path in (exp / "analysis").iterdir()} == {"curves.png", "curves.svg", "tensorboard"}
 
 
 def test_other_event_files_are_not_removed(tiny, trained, outcome):
@@ -97,7 +97,7 @@ def test_other_event_files_are_not_removed(tiny, trained, outcome):
 def test_the_picture_shows_every_model_and_their_mean(dataset, tiny, trained, monkeypatch):
     exp, tables = trained
     figures = []
-    monkeypatch.setattr(make_curves, "save", lambda figure, path: figures.append(figure))
+    monkeypatch.setattr("ser.analysis.figures.save", lambda figure, path: figures.append(figure))
     monkeypatch.setattr("local.experiment.experiment.read_dataset", lambda data: dataset)
     monkeypatch.setattr(sys, "argv", words(tiny, exp))
     make_curves.main()

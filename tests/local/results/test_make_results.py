@@ -4,8 +4,15 @@ import json
 import re
 import statistics
 
+import numpy as np
 import pytest
-from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix, f1_score
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    confusion_matrix,
+    f1_score,
+    precision_recall_fscore_support,
+)
 from test_compare import CLASSES, weighted_f1, write_data, write_run
 
 from conftest import run
@@ -61,6 +68,20 @@ def test_other_data_has_no_published_figure(dataset, made):
     for word in ("paper", "68.19", "64.34", "ICON", "MCED", "CopyPaste", "Proposed", "Table 3"):
         assert word not in table
     assert ("SYNTHETIC" in table) == dataset.startswith("synthetic-")
+
+
+def test_precision_recall_and_f1_of_each_class_are_scikit_learns(made):
+    exp, _, said = made("nemo-4")
+    *_, heading, _, first, second = (exp / "CLASSES").read_text().splitlines()
+    by_class = json.loads((exp / "results.json").read_text())["systems"]
+    for system, line, of_json in zip(SYSTEMS, (first, second), by_class, strict=True):
+        expected = np.mean([precision_recall_fscore_support(*zip(*said[name].values(), strict=True), labels=CLASSES)[:3]
+                            for name in (system, f"{system}_seed1")], axis=0).T * 100
+        assert line.split()[0] == system
+        assert line.split()[1:] == ["/".join(f"{score:.1f}" for score in scores) for scores in expected]
+        assert tuple(of_json["by_class"]) == CLASSES
+        np.testing.assert_allclose(list(of_json["by_class"].values()), expected)
+    assert re.findall(r"(\w+) \((\d+)\)", heading) == [(name, "45") for name in CLASSES]
 
 
 def test_intervals_and_what_they_are_of(made):

@@ -30,7 +30,7 @@ from ser.model_dir.data_stamp import stamp_data
 
 SYSTEMS = ("vgg5_baseline", "vgg5_ad", "vgg5_ad_se")
 NASTY = 'a<b>&"c'
-VOID = {"meta", "link", "img", "br", "hr"}
+VOID = {"meta", "link", "img", "source", "br", "hr"}
 
 
 class Page(HTMLParser):
@@ -143,6 +143,7 @@ def finished(tmp_path_factory):
     for name, size in (("figure1", (10, 10.4)), ("confusions", (7, 3)), ("speakers", (7, 3)), ("curves", (2, 2))):
         picture(exp / "analysis" / f"{name}.png", size)
     picture(exp / "vgg5_ad" / "fold_s0" / "analysis" / "masks.png")
+    picture(exp / "analysis" / "figure1.svg", (3.8, 9))
     return data, exp
 
 
@@ -164,7 +165,7 @@ def copy(finished, tmp_path):
     return tmp_path / "data", tmp_path / "exp"
 
 
-@pytest.mark.parametrize("file", ["CLAIMS", "RESULTS", "ABLATIONS", "analysis/PROBES"])
+@pytest.mark.parametrize("file", ["CLAIMS", "RESULTS", "CLASSES", "ABLATIONS", "analysis/PROBES"])
 def test_the_page_and_the_text_say_the_same(file, finished, report):
     """Every line of a text file is in the page: a row of a table by its cells, all else by its words."""
     data, exp = finished
@@ -279,6 +280,8 @@ def test_the_page_needs_nothing_but_itself(finished, report):
              *(exp / "analysis" / f"{name}.png" for name in ("figure1", "confusions", "speakers", "curves")),
              exp / "vgg5_ad" / "fold_s0" / "analysis" / "masks.png"]
     assert pictures == [path.read_bytes() for path in files]
+    narrow, = page.all("source")
+    assert base64.b64decode(narrow["srcset"].partition("base64,")[2]) == (exp / "analysis" / "figure1.svg").read_bytes()
     assert all(image["alt"] and int(image["width"]) > 100 for image in page.all("img"))
     anchors = {attributes["id"] for _, attributes in page.elements if "id" in attributes}
     assert {link["href"][1:] for link in page.all("a")} == anchors and len(anchors) >= 8
@@ -355,7 +358,7 @@ def test_errors_name_the_file_and_leave_no_page(copy, report, break_it, message)
 
 
 MEASURE = """<!DOCTYPE html><link rel="icon" href="data:,"><pre id="out"></pre><script>
-const widths = [1280, 390];
+const widths = [1280, 360];
 Promise.all(widths.map(width => new Promise(done => {
   const frame = document.createElement("iframe");
   frame.style.cssText = `width: ${width}px; height: 900px; border: 0`;
@@ -366,6 +369,9 @@ Promise.all(widths.map(width => new Promise(done => {
       .map(element => parseFloat(view.getComputedStyle(element).fontSize));
     done({width: view.innerWidth, scroll: root.scrollWidth, sizes: [Math.min(...sizes), Math.max(...sizes)],
       images: [...page.images].map(image => [image.naturalWidth, image.getBoundingClientRect().width]),
+      answer: (figure => figure ? figure.getBoundingClientRect().bottom + view.scrollY : 0)(
+        page.querySelector("#answer figure .scroll")),
+      sources: [...page.images].map(image => image.currentSrc.slice(5, 18)),
       scores: [...page.querySelectorAll("#results thead th")].find(cell => cell.textContent == "WF1 pooled")
         ?.getBoundingClientRect().right,
       figures: view.getComputedStyle(page.querySelector("td")).fontVariantNumeric,
@@ -426,15 +432,18 @@ def test_a_browser_shows_it_on_a_laptop_and_on_a_telephone(copy, report, tmp_pat
     shutil.copy(exp / "report.html", folder)
     (laptop, telephone), requested = look(folder, tmp_path / "profile")
     assert set(requested) == {"/measure.html", "/report.html"}
-    for view, width in ((laptop, 1280), (telephone, 390)):
+    for view, width in ((laptop, 1280), (telephone, 360)):
         assert view["width"] == width and view["scroll"] <= width and view["outside"] == []
         assert len(view["images"]) == 6 and all(natural > 0 for natural, _ in view["images"])
         assert view["sizes"][0] >= 13 and view["sizes"][1] <= 20
         assert "tabular-nums" in view["figures"]
     assert any(inside > box for box, inside in telephone["boxes"])  # wide tables scroll in their own box
     assert 600 < laptop["images"][2][1] <= 960 and telephone["images"][2][1] > 500  # text of figures can be read
-    assert 320 < telephone["images"][0][1] <= 390 < laptop["images"][0][1]  # the answer's is drawn for a telephone
-    assert telephone["scores"] <= 390 < laptop["width"]  # the first figures of the table without scrolling sideways
+    assert 290 < telephone["images"][0][1] <= 360 < laptop["images"][0][1]  # the answer's is drawn for a telephone
+    assert 290 < telephone["images"][1][1] <= 360  # and so is one of two widths
+    assert [view["sources"][1] for view in (laptop, telephone)] == ["image/png;bas", "image/svg+xml"]
+    assert telephone["answer"] <= 640  # the first screen of a small one holds the figure
+    assert telephone["scores"] <= 360 < laptop["width"]  # the first figures of the table without scrolling sideways
 
 
 def test_the_browser_sees_what_would_be_wrong(tmp_path):
@@ -442,8 +451,9 @@ def test_the_browser_sees_what_would_be_wrong(tmp_path):
              '<div style="width: 900px">wide</div><img src="elsewhere.png">')
     (tmp_path / "report.html").write_text(f'<!DOCTYPE html><meta name="viewport" content="width=device-width">{wrong}')
     (laptop, telephone), requested = look(tmp_path, tmp_path / "profile")
-    assert "/elsewhere.png" in requested and telephone["scroll"] > 390 and laptop["scroll"] <= 1280
+    assert "/elsewhere.png" in requested and telephone["scroll"] > 360 and laptop["scroll"] <= 1280
     assert telephone["outside"] and telephone["sizes"][0] == 9 and telephone["images"][0][0] == 0
+    assert telephone["answer"] == 0
     assert telephone["figures"] == "normal"
 
 

@@ -13,9 +13,11 @@ import torch
 import analyse
 from conftest import run
 from local.results.make_figure1 import choose
+from local.results.make_figure1 import draw as draw_figure1
 from local.results.make_probes import compare, read_rows
 from made_up_results import write_fold
 from ser.analysis.ad_features import SPACES, pooled_spaces, vectors_of
+from ser.analysis.figures import NARROW, WIDTH
 from ser.base.errors import UserError
 from ser.data.data_dir import read_list, read_table
 from ser.data.feature_bank import FeatureBank
@@ -303,6 +305,20 @@ def test_figure_shows_the_clusters_of_each_panel_and_is_the_same_again(tiny, tmp
         assert (labels[distances.argmin(1)] == labels).mean() > 0.9, panel
     run(*words)
     assert files == {path.name: path.read_bytes() for path in Path(tmp_path / "analysis").iterdir()}
+
+
+@pytest.mark.parametrize("width", [WIDTH, NARROW])
+def test_emotions_of_figure_1_have_shapes_beside_colours(width):
+    classes = ["ang", "hap", "neu", "sad"]
+    emotions = classes * 5
+    points = np.random.default_rng(0).standard_normal((20, 2))
+    figure = draw_figure1([(name, points) for name in "abcd"], emotions, ["1"] * 20, classes, "t", "c", width)
+    looks = {text.get_text(): (line.get_marker(), line.get_color()) for text, line in
+             zip(figure.legends[0].get_texts(), figure.legends[0].get_lines(), strict=True)}
+    assert len({marker for marker, _ in looks.values()}) == len({colour for _, colour in looks.values()}) == 4
+    for axis in figure.axes:
+        assert [(line.get_marker(), line.get_color()) for line in axis.lines] == [looks[name] for name in emotions]
+    assert figure.axes[0].get_gridspec().ncols == (2 if width == WIDTH else 1)
 
 
 def test_chosen_utterances_keep_the_shares():

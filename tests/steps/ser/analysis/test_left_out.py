@@ -157,7 +157,7 @@ def test_empty_classes_and_utterances_of_a_frame(tmp_path):
     percent = percent_of_reference(np.array([[0, 0], [0, 3]]))
     figures.save(draw_confusions({"s": percent}, ["a", "b"], "title"), tmp_path / "x.png")
     panel = Panel("utt", np.zeros((1, 41), np.float32), np.array([0.5]), np.full(3, 0.5))
-    figures.save(draw_masks([panel], (16, 16), "title"), tmp_path / "y.png")
+    figures.save(draw_masks([panel], (16, 16), None, "title"), tmp_path / "y.png")
 
 
 def test_labels_of_any_characters(tmp_path, capsys, monkeypatch, recwarn):

@@ -147,7 +147,7 @@ def test_files_hold_the_masks_of_the_median_utterances_and_the_same_bytes_again(
     assert plot(trained, monkeypatch) == 0
     out = trained / "analysis"
     files = {path.name: path.read_bytes() for path in out.iterdir()}
-    assert set(files) == {"masks.png", "masks.tsv"} and files["masks.png"].startswith(b"\x89PNG")
+    assert set(files) == {"masks.png", "masks.svg", "masks.tsv"} and files["masks.png"].startswith(b"\x89PNG")
     test, vad = read_list(tiny / "folds" / "fold_s2" / "test"), read_table(tiny / "vad.scp")
     voiced = {utt: int(x.sum()) for utt, x in read_vectors({utt: vad[utt] for utt in test})}
     by_class = [sorted((voiced[utt], utt) for utt in test if emotion in utt) for emotion in ("ang", "sad")]
@@ -178,7 +178,7 @@ def test_the_picture_shows_features_and_profiles_of_what_was_asked_for(tiny, tra
     assert "SYNTHETIC" in figures[0].get_suptitle()
     per_utt, limits = read_table(tmp_path / "m" / "score" / "per_utt"), set()
     for utt, panels in zip(utts, figures[0].subfigs, strict=True):
-        above, corner, image, beside = panels.axes
+        above, corner, image, beside, _ = panels.axes
         features = load_bank(tiny, [utt], "utterance-mean").frames_of(torch.tensor([0])).numpy()
         reference, hypothesis = per_utt[utt].split()[:2]
         assert above.get_title(loc="left") == f"{utt}, reference {reference}, hypothesis {hypothesis}"
@@ -191,6 +191,14 @@ def test_the_picture_shows_features_and_profiles_of_what_was_asked_for(tiny, tra
             np.testing.assert_allclose(values, [float(row["mask_mean"]) for row in mine], atol=1e-6)
             assert edges.tolist() == [*(int(row["position"]) for row in mine), end]
         limits |= {above.get_ylim(), beside.get_xlim()}
+        assert image.get_xlabel() == "voiced speech in s" and image.get_ylabel() == "frequency in Hz"
+        seconds = [float(label.get_text()) for label in image.get_xticklabels()]
+        np.testing.assert_allclose(image.get_xticks(), [100 * second for second in seconds], atol=1e-6)
+        hertz = {int(label.get_text()): place for label, place in
+                 zip(image.get_yticklabels(), image.get_yticks(), strict=True)}
+        mel = {frequency: 1127 * np.log(1 + frequency / 700) for frequency in (20, *hertz, 8000)}
+        for frequency, place in hertz.items():  # filter 0 is drawn from 0 to 1, so its centre is at 0.5
+            assert place == pytest.approx((mel[frequency] - mel[20]) / (mel[8000] - mel[20]) * 42 - 0.5)
     assert len(limits) == 1
 
 

@@ -4,7 +4,7 @@ import kaldi_native_fbank as knf
 import numpy as np
 import pytest
 
-from ser.audio.fbank import FbankConfig, FbankExtractor
+from ser.audio.fbank import FbankConfig, FbankExtractor, mel_filters
 
 RNG = np.random.default_rng(1)
 TIME = np.arange(24000) / 16000
@@ -78,3 +78,13 @@ def test_shorter_than_a_window_has_no_frame():
 def test_impossible_options_are_refused(wrong):
     with pytest.raises(ValueError):
         FbankConfig(**wrong)
+
+
+@pytest.mark.parametrize("options", [{}, {"use_energy": True},
+                                     {"num_mel_bins": 23, "low_freq": 100.0, "high_freq": -400.0}])
+def test_a_frequency_is_found_where_its_filter_is(options):
+    """The peak of each of Kaldi's filters, on bins of 2 Hz, is in its own column."""
+    config = FbankConfig(**options)
+    filters = mel_filters(config, 8192)
+    peaks = np.argmax(filters, axis=0) * 16000 / 8192
+    np.testing.assert_allclose(config.column_of(peaks), np.arange(config.num_mel_bins) + config.use_energy, atol=0.1)
