@@ -10,6 +10,8 @@ from ser.base.errors import UserError
 from ser.data.data_dir import read_table
 from ser.data.folds import read_fold
 
+FINAL = "final"  # the name of what learns from all folds, where a fold has its own
+
 
 @dataclass(frozen=True)
 class FoldData:
