@@ -12,7 +12,7 @@ _VERSION = 1
 
 
 def write_temperature(model_dir: str | Path, temperature: float, **origin: Any) -> None:
-    """Write calibration.json; `origin` says from what the temperature is, for readers."""
+    """Write calibration.json; `origin` says for readers from what the temperature was found."""
     content = {"format_version": _VERSION, "temperature": temperature, **origin}
     write_text(Path(model_dir) / NAME, json.dumps(content, indent=2, sort_keys=True) + "\n")
 
@@ -33,10 +33,10 @@ def read_temperature(model_dir: str | Path) -> float:
     except (ValueError, RecursionError):
         content = None
     temperature = content.get("temperature") if isinstance(content, dict) else None
-    if type(temperature) not in (int, float) or not 1e-3 <= temperature <= 1e3:
+    if not isinstance(temperature, float) or not 1e-3 <= temperature <= 1e3:
         raise UserError(f"{path}: has no temperature between 0.001 and 1000; copy the model directory again, or make "
                         "the file again with steps/score.py")
     if content.get("format_version") != _VERSION:
         raise UserError(f"{path}: has format_version {content.get('format_version')!r}, this version of the recipe "
                         f"reads {_VERSION}; make it again with steps/score.py")
-    return float(temperature)
+    return temperature

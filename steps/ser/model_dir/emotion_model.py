@@ -56,4 +56,4 @@ def divide_logits(model: EmotionModel, temperature: float) -> None:
     """Divide the emotion logits of a network by a temperature: `(W x + b) / T = (W / T) x + b / T`."""
     with torch.no_grad():
         for parameter in model.classifier.parameters():
-            parameter /= temperature
+            parameter.div_(temperature)

@@ -22,7 +22,8 @@ from ser.model_dir.data_stamp import DataStamp, digest
 ANALYSIS = ("probes.tsv", "silhouette.tsv", "embeddings.npz", "masks.png", "masks.tsv")  # in its folder analysis
 _FOLDERS = ("score", "analysis")
 _MADE = ("RESULT", "results.json", "README.md", "state.safetensors", "best.safetensors", "last.safetensors",
-         "log/epochs.tsv", "score/per_utt", "score/classes", *(f"analysis/{name}" for name in ANALYSIS))
+         "calibration.json", "log/epochs.tsv", "score/per_utt", "score/classes",
+         *(f"analysis/{name}" for name in ANALYSIS))
 
 
 @dataclass(frozen=True)

@@ -50,22 +50,23 @@ def reliability(probabilities: ArrayLike, references: ArrayLike) -> Reliability:
     edges = np.linspace(0, 1, NUM_BINS + 1)
     bins = np.searchsorted(edges[1:-1], confidence)  # (lower, upper]
     of_reference = probabilities[np.arange(len(references)), references]
-    return _summed(np.bincount(bins, minlength=NUM_BINS), np.bincount(bins[correct], minlength=NUM_BINS),
-                   np.bincount(bins, weights=confidence, minlength=NUM_BINS),
-                   float(-np.log(of_reference.clip(1e-12)).mean()))
+    return _reliability(utterances=np.bincount(bins, minlength=NUM_BINS),
+                        correct=np.bincount(bins[correct], minlength=NUM_BINS),
+                        confidence=np.bincount(bins, weights=confidence, minlength=NUM_BINS),
+                        nll=-np.log(of_reference.clip(1e-12)).mean())
 
 
 def pooled(parts: Sequence[Reliability]) -> Reliability:
     """That of the utterances of several parts together."""
-    sizes = [sum(part.utterances) for part in parts]
-    return _summed(*(np.sum([getattr(part, name) for part in parts], axis=0)
-                     for name in ("utterances", "correct", "confidence")),
-                   float(np.average([part.nll for part in parts], weights=sizes)))
+    utterances = np.array([part.utterances for part in parts])  # [parts, bins]
+    return _reliability(utterances=utterances.sum(0), correct=np.sum([part.correct for part in parts], axis=0),
+                        confidence=np.sum([part.confidence for part in parts], axis=0),
+                        nll=np.average([part.nll for part in parts], weights=utterances.sum(1)))
 
 
-def _summed(utterances: np.ndarray, correct: np.ndarray, confidence: np.ndarray, nll: float) -> Reliability:
+def _reliability(utterances: np.ndarray, correct: np.ndarray, confidence: np.ndarray, nll: float) -> Reliability:
     ece = 100 * np.abs(correct - confidence).sum() / utterances.sum()
-    return Reliability(float(ece), nll, utterances.tolist(), correct.tolist(), confidence.tolist())
+    return Reliability(float(ece), float(nll), utterances.tolist(), correct.tolist(), confidence.tolist())
 
 
 def fit_temperature(logits: ArrayLike, references: ArrayLike) -> float:
