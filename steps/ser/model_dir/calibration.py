@@ -33,9 +33,9 @@ def read_temperature(model_dir: str | Path) -> float:
     except (ValueError, RecursionError):
         content = None
     temperature = content.get("temperature") if isinstance(content, dict) else None
-    if not isinstance(temperature, float) or not 1e-3 <= temperature <= 1e3:
-        raise UserError(f"{path}: has no temperature between 0.001 and 1000; copy the model directory again, or make "
-                        "the file again with steps/score.py")
+    if not isinstance(temperature, int | float) or not 1e-3 <= temperature <= 1e3:
+        raise UserError(f"{path}: has no temperature between 0.001 and 1000; make it again with steps/score.py, or "
+                        "remove it to do without")
     if content.get("format_version") != _VERSION:
         raise UserError(f"{path}: has format_version {content.get('format_version')!r}, this version of the recipe "
                         f"reads {_VERSION}; make it again with steps/score.py")
