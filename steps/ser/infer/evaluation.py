@@ -14,8 +14,9 @@ from ser.infer.choices import choices_of
 from ser.infer.posteriors import logits_of
 from ser.infer.results_file import NAME, Choices, Counts, FoldResults, result_line, write_results
 from ser.model_dir.calibration import write_temperature
+from ser.model_dir.emotion_config import require_held_out
 from ser.model_dir.emotion_model import load_emotion_model
-from ser.model_dir.model_card import write_card
+from ser.model_dir.model_card import Scored, write_card
 from ser.stats.calibration import fit_temperature, reliability
 from ser.stats.metrics import confusion_matrix
 
@@ -45,6 +46,7 @@ def score(model_dir: str | Path, data_dir: str | Path, device: torch.device) -> 
     """
     model_dir = Path(model_dir)
     model, config = load_emotion_model(model_dir, device)
+    require_held_out(model_dir, config)
     data = FoldData.read(data_dir, config["options"]["fold"])
     _require_same_fold(model_dir, config, data)
 
@@ -64,7 +66,10 @@ def score(model_dir: str | Path, data_dir: str | Path, device: torch.device) -> 
     calibrated = torch.softmax(test_logits / temperature, dim=1).numpy()
 
     trained = choices_of(config)
-    write_card(model_dir, config, trained.phrase, data, data.emotions(test).numpy(), probabilities.argmax(1))
+    references = data.emotions(test).numpy()
+    scored = Scored(references, probabilities.argmax(1), np.array([data.speakers[utt] for utt in test]),
+                    reliability(calibrated, references))
+    write_card(model_dir, config, trained.phrase, data, scored, temperature)
     return write_scores(model_dir, data, probabilities, trained, config["options"]["data_stamp"], calibrated)
 
 
