@@ -34,6 +34,7 @@ systems=                            # NAMES: of conf/systems.conf (default: the 
 ablations=                          # NAMES: of conf/ablations.conf, for stage 8 (default: all of --systems)
 seeds=0                             # NUMBERS: one complete table row is made of each
 pretrain_seeds=                     # NUMBERS: of the pre-training, one for each of --seeds, or one (default: --seeds)
+final=false                         # BOOL: after the folds train each system on all speakers, too: EXP/SYSTEM/final
 data_dir=data                       # DIR: data directories
 exp_dir=exp                         # DIR: models and results
 fbank_config=conf/fbank.conf        # FILE: options of steps/compute_fbank.py
@@ -131,6 +132,7 @@ fi
 
 if begin 5 "fine-tuning and scoring"; then
   finetune "$systems"
+  [ "$final" = false ] || finetune "$systems" --final true
 fi
 
 if begin 6 "results"; then

@@ -41,6 +41,7 @@ check_options() {
     die "--protocol $protocol: expected 10fold, 5fold, loso, kfold or auto"
   [ -z "$stage" ] || [ "$stage" -le "$stop_stage" ] ||
     die "--stage $stage comes after --stop-stage $stop_stage, so there is nothing to do"
+  [[ $final =~ ^(true|false)$ ]] || die "--final $final: expected true or false"
   [[ $duplicates =~ ^(drop|keep)$ ]] || die "--duplicates $duplicates: expected drop or keep"
 
   # Corpora and systems
@@ -115,6 +116,7 @@ Per utterance:     $exp/<system>/<fold>/score/per_utt (utt ref hyp p1 …, class
 Training curves:   $exp/<system>/<fold>/log/epochs.tsv
 Data, logs:        $data, $data/log/, $exp/log/
 TXT
+  [ "$final" = false ] || echo "Models to use:     $exp/<system>/final (steps/predict.py, steps/export.py; what to expect: README.md)"
   audio_summary
   if [ "$stop_stage" -ge 7 ]; then
     cat <<TXT
