@@ -142,7 +142,7 @@ fi
 
 if begin 7 "analysis"; then
   analyse "$systems"
-  for script in make_wf1 make_probes make_figure1 make_confusions make_curves make_report; do
+  for script in make_wf1 make_probes make_figure1 make_confusions make_curves make_calibration make_report; do
     part "local/results/$script.py" --systems "$systems" --seeds "$seeds" "$emotion_data" "$exp_dir"
   done
   require_all_parts

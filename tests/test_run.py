@@ -67,12 +67,13 @@ def test_analysis_and_report(analysed):
     exp, result = analysed
     assert {path.name for path in (exp / "analysis").iterdir()} >= {
         "wf1.svg", "PROBES", "probes.tsv", "silhouette.tsv", "figure1.png", "figure1.pdf", "figure1.tsv",
-        "confusions.png", "speakers.png", "curves.png", "tensorboard"}
+        "confusions.png", "speakers.png", "curves.png", "tensorboard",
+        "CALIBRATION", "calibration.json", "reliability.png"}
     for system in ("vgg5_baseline", "vgg5_ad"):
         assert len(list(exp.glob(f"{system}/fold_*/analysis/probes.tsv"))) == 5
         assert len(list(exp.glob(f"{system}/fold_*/analysis/masks.png"))) == (system == "vgg5_ad")
     page = (exp / "report.html").read_text()
-    assert "SYNTHETIC" in page and page.count("data:image/png;base64,") == 5
+    assert "SYNTHETIC" in page and page.count("data:image/png;base64,") == 6
     assert page.count("data:image/svg+xml;base64,") == 1
     assert "pretrain_" not in result.stdout.split("Data, logs:")[1]  # neither of them has one
     line, = (line for line in result.stdout.splitlines() if line.startswith("Report:"))

@@ -26,7 +26,8 @@ from ser.model_dir.record import ANALYSIS, clear_model_dir
 MODEL_MARKER = "config.json"
 RESULTS = ("RESULT", "RESULTS", "results.json", "CLAIMS", "claims.json")
 ANALYSIS_OF_ALL = ("PROBES", "probes.json", "probes.tsv", "silhouette.tsv", "figure1.png", "figure1.pdf", "figure1.tsv",
-             "confusions.png", "confusions.tsv", "speakers.png", "speakers.tsv", "curves.png", "wf1.svg")
+             "confusions.png", "confusions.tsv", "speakers.png", "speakers.tsv", "curves.png", "wf1.svg",
+             "CALIBRATION", "calibration.json", "reliability.png")
 ABLATIONS = ("ABLATIONS", "ablations.json")
 
 

@@ -21,7 +21,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from local.experiment.experiment import Experiment, add_experiment_options, open_experiment
 from local.experiment.systems import System
-from local.results import make_ablations, make_claims, make_probes, make_results
+from local.results import make_ablations, make_calibration, make_claims, make_probes, make_results
 from local.results.blocks import Block
 from local.results.pictures import read_picture
 from local.results.report_data import Configs, data_blocks
@@ -91,6 +91,11 @@ SOURCES = (
            "the systems."),
     Source("Training curves", "analysis/curves.png",
            "Training loss, and weighted F1 of the validation speakers; of a pre-training the identification accuracy."),
+    Source("Calibration", "analysis/calibration.json",
+           table=(make_calibration.CalibrationTable, make_calibration.blocks_of)),
+    Source("Calibration", "analysis/reliability.png", "How often a system is right when it is so and so sure: the test "
+           "utterances of all folds and seeds. On the dashed line a probability is what it says; below it a system is "
+           "too sure. The area of a dot is the share of the utterances."),
 )
 
 

@@ -120,7 +120,7 @@ TXT
   audio_summary
   if [ "$stop_stage" -ge 7 ]; then
     cat <<TXT
-What AD does:      $exp/analysis: $(cd "$exp_dir/analysis" && shopt -s nullglob && echo PROBES *.png)
+What AD does:      $exp/analysis: $(cd "$exp_dir/analysis" && shopt -s nullglob && echo PROBES CALIBRATION* *.png)
 TensorBoard:       .venv/bin/tensorboard --logdir $exp/analysis/tensorboard
 Report:            $exp/report.html (all of it on one page)
 TXT
