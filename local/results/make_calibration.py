@@ -32,11 +32,11 @@ from ser.stats.calibration import NUM_BINS, Reliability, pooled
 HEADING = ["system", "ECE", "before", "NLL", "before", "temperature"]
 DEFINITION = f"""\
 ECE is the expected calibration error in percent (Guo et al. 2017, equation 3): the test utterances of all folds are put
-into {NUM_BINS} bins of equal width by the largest of their probabilities, and the distance between its mean and the share that
-is correct is averaged over the bins, each weighted by its utterances. NLL is the mean negative logarithm of the
-probability of the right class, in nats. Both are of the probabilities in score/per_utt, whose logits are divided by a
-temperature that each fold's validation speakers have chosen; 'before' is without it. It changes no decision, and so no
-other table. The temperature is the geometric mean over the folds; - stands for a system without a network, which has
+into {NUM_BINS} bins of equal width by the largest of their probabilities; the distance between its mean and the
+share that is correct is averaged over the bins, each weighted by its utterances. NLL is the mean negative logarithm of
+the probability of the right class, in nats. Both are of the probabilities in score/per_utt, whose logits are divided by
+a temperature that each fold's validation speakers have chosen; 'before' is without it. It changes no decision, and so
+no other table. The temperature is the geometric mean over the folds; - stands for a system without a network, which has
 none. With several seeds: mean and standard deviation."""
 
 
@@ -114,7 +114,7 @@ def draw(systems: list[SystemCalibration], title: str) -> Figure:
     rows = math.ceil(len(systems) / columns)
     side = min((WIDTH - 0.4) / columns, 3.0)  # inches
     figure = Figure(figsize=(WIDTH, rows * (side + 0.35) + 0.9), layout="constrained")
-    grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+    grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
     after: dict[str, Any] = {"color": PALETTE[0], "linewidth": 1.2, "zorder": 3}
     without: dict[str, Any] = {"color": PALETTE[1], "linewidth": 1.2, "zorder": 2}
     diagonal: dict[str, Any] = {"color": "0.5", "linewidth": 0.8, "linestyle": "--", "zorder": 1}
@@ -122,17 +122,19 @@ def draw(systems: list[SystemCalibration], title: str) -> Figure:
         axis.set_visible(False)
     for axis, row in zip(grid.flat, systems, strict=False):
         axis.plot([0, 1], [0, 1], **diagonal)
-        for seeds, look in ((row.before, without), (row.reliability, after)):
-            if seeds:
-                confidence, correct, counts = curve(seeds)
-                axis.plot(confidence, correct, **look)
-                axis.scatter(confidence, correct, s=120 * counts / counts.sum(), color=look["color"],
-                             zorder=look["zorder"])
+        curves = [(row.before, without), (row.reliability, after)] if row.before else [(row.reliability, without)]
+        for seeds, look in curves:
+            confidence, correct, counts = curve(seeds)
+            axis.plot(confidence, correct, **look)
+            axis.scatter(confidence, correct, s=120 * counts / counts.sum(), color=look["color"],
+                         zorder=look["zorder"])
         axis.set_title(row.system, fontsize=min(9, 72 * side / (0.64 * len(row.system))))
         axis.set(xlim=(0, 1.02), ylim=(0, 1.02), aspect="equal")
         axis.tick_params(labelsize=8)
         axis.grid(color="0.9", linewidth=0.6)
-    figure.supxlabel("probability of the class that is said", fontsize=9)
+    for number, axis in enumerate(grid.flat[:len(systems)]):
+        if number + columns >= len(systems):
+            axis.set_xlabel("largest probability", fontsize=8.5)
     figure.supylabel("share of correct utterances", fontsize=9)
     handles = [Line2D([], [], label="with the temperature", **after), Line2D([], [], label="without", **without),
                Line2D([], [], label="as sure as right", **diagonal)]

@@ -18,7 +18,8 @@ _LARGEST = 2**16  # of a number that becomes the size of a tensor
 _TYPE_NAMES = {int: "a whole number", float: "a number", str: "text", dict: "a table"}
 _TYPES = {"dimension": int, "dataset": str, "protocol": str, "features": dict, "pretraining": dict}
 _TYPES_OF_TASK = {"fold": str, "seed": int, "data_dir": str, "data_stamp": str}
-_OFTEN_NULL = ("pretrained_dir", "pretrained_identity", "folds_dir", "folds_identity")  # where there are no such models
+_NULL_WITHOUT_PRETRAINING = ("pretrained_dir", "pretrained_identity")
+_OF_A_FINAL_MODEL = ("folds_dir", "folds_identity")
 _RETIRED = ("scratch_lr_factor",)  # options of versions before, which decide nothing about a trained network
 
 
@@ -81,7 +82,8 @@ def _check_options(config: dict[str, Any]) -> None:
     known = {field.name: field for kind in (EmotionModelConfig, FinetuneConfig) for field in fields(kind)}
     given = {name: value for name, value in config["options"].items() if name not in _RETIRED}
     options = config["options"] = {**{name: field.default for name, field in known.items()}, **given}
-    unknown = sorted(options.keys() - known.keys() - _TYPES_OF_TASK.keys() - set(_OFTEN_NULL))
+    of_task = {*_TYPES_OF_TASK, *_NULL_WITHOUT_PRETRAINING, *_OF_A_FINAL_MODEL}
+    unknown = sorted(options.keys() - known.keys() - of_task)
     if unknown:
         raise ValueError(f"has an option {reprlib.repr(unknown[0])} that this version does not know")
     # Those of the network and its training.
@@ -93,7 +95,9 @@ def _check_options(config: dict[str, Any]) -> None:
     # Those of this training.
     for name, kind in _TYPES_OF_TASK.items():
         _check_type(name, options.get(name), kind)
-    for name in _OFTEN_NULL:
+    for name in _OF_A_FINAL_MODEL:
+        _check_type(name, options.get(name, ""), str)
+    for name in _NULL_WITHOUT_PRETRAINING:
         if options.setdefault(name) is not None:
             _check_type(name, options[name], str)
     if options["pretrained_dir"] and not {"dataset", "num_speakers"} <= config["pretraining"].keys():
