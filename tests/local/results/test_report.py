@@ -21,7 +21,15 @@ from test_compare import CLASSES, write_data, write_run
 
 import options
 from local.experiment.experiment import Setting
-from local.results import make_ablations, make_calibration, make_claims, make_report, make_results, make_wf1, report_data
+from local.results import (
+    make_ablations,
+    make_calibration,
+    make_claims,
+    make_report,
+    make_results,
+    make_wf1,
+    report_data,
+)
 from local.results.blocks import as_text
 from local.results.make_probes import LABELS, TARGETS, ProbesTable, Reading, SpaceRow, Verdict, blocks_of
 from ser.infer.results_file import Choices, PretrainResults, write_results
@@ -287,7 +295,7 @@ def test_the_page_needs_nothing_but_itself(finished, report):
             assert value.startswith("data:") or (tag, value[0]) == ("a", "#"), (tag, value)
     pictures = [base64.b64decode(image["src"].partition("base64,")[2]) for image in page.all("img")]
     files = [exp / "analysis" / "wf1.svg",
-             *(exp / "analysis" / f"{name}.png" for name in ("figure1", "confusions", "speakers", "curves")),
+             *(exp / "analysis" / f"{name}.png" for name in ("figure1", "confusions", "speakers", "curves", "reliability")),
              exp / "vgg5_ad" / "fold_s0" / "analysis" / "masks.png"]
     assert pictures == [path.read_bytes() for path in files]
     assert all(image["alt"] and int(image["width"]) > 100 for image in page.all("img"))
@@ -440,7 +448,7 @@ def test_a_browser_shows_it_on_a_laptop_and_on_a_telephone(copy, report, tmp_pat
     assert set(requested) == {"/measure.html", "/report.html"}
     for view, width in ((laptop, 1280), (telephone, 390)):
         assert view["width"] == width and view["scroll"] <= width and view["outside"] == []
-        assert len(view["images"]) == 6 and all(natural > 0 for natural, _ in view["images"])
+        assert len(view["images"]) == 7 and all(natural > 0 for natural, _ in view["images"])
         assert view["sizes"][0] >= 13 and view["sizes"][1] <= 20
         assert "tabular-nums" in view["figures"]
     assert any(inside > box for box, inside in telephone["boxes"])  # wide tables scroll in their own box
