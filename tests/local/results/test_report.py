@@ -295,7 +295,8 @@ def test_the_page_needs_nothing_but_itself(finished, report):
             assert value.startswith("data:") or (tag, value[0]) == ("a", "#"), (tag, value)
     pictures = [base64.b64decode(image["src"].partition("base64,")[2]) for image in page.all("img")]
     files = [exp / "analysis" / "wf1.svg",
-             *(exp / "analysis" / f"{name}.png" for name in ("figure1", "confusions", "speakers", "curves", "reliability")),
+             *(exp / "analysis" / f"{name}.png"
+               for name in ("figure1", "confusions", "speakers", "curves", "reliability")),
              exp / "vgg5_ad" / "fold_s0" / "analysis" / "masks.png"]
     assert pictures == [path.read_bytes() for path in files]
     assert all(image["alt"] and int(image["width"]) > 100 for image in page.all("img"))
