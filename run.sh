@@ -34,6 +34,7 @@ systems=                            # NAMES: of conf/systems.conf (default: the 
 ablations=                          # NAMES: of conf/ablations.conf, for stage 8 (default: all of --systems)
 seeds=0                             # NUMBERS: one complete table row is made of each
 pretrain_seeds=                     # NUMBERS: of the pre-training, one for each of --seeds, or one (default: --seeds)
+final=false                         # BOOL: after the folds train each system on all speakers, too: EXP/SYSTEM/final
 data_dir=data                       # DIR: data directories
 exp_dir=exp                         # DIR: models and results
 cross=                              # NAMES: finished experiments in --exp-dir: score the models of each on the others
@@ -144,6 +145,9 @@ fi
 if begin 5 "fine-tuning and scoring"; then
   finetune "$systems"
 fi
+if [ "$final" = true ] && begin 5 "final models"; then
+  finetune "$systems" --final true
+fi
 
 if begin 6 "results"; then
   local/results/make_results.py --systems "$systems" --seeds "$seeds" "$emotion_data" "$exp_dir"
@@ -152,7 +156,7 @@ fi
 
 if begin 7 "analysis"; then
   analyse "$systems"
-  for script in make_wf1 make_probes make_figure1 make_confusions make_curves make_report; do
+  for script in make_wf1 make_probes make_figure1 make_confusions make_curves make_calibration make_report; do
     part "local/results/$script.py" --systems "$systems" --seeds "$seeds" "$emotion_data" "$exp_dir"
   done
   require_all_parts

@@ -26,7 +26,7 @@ OUT_OF_MEMORY = ("CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a t
     (TRAIN, (finetuning, "overall_loss"), torch.cuda.OutOfMemoryError(OUT_OF_MEMORY),
      r"the GPU's memory is full; lower --batch-size or --crop, .* \(.*12.71 GiB is free.\)$"),
     (TRAIN, (finetuning, "load_bank"), MemoryError("Unable to allocate 3 TiB"), r"the memory is full; lower --batch"),
-    (SCORE, (evaluation, "posteriors"), torch.cuda.OutOfMemoryError(OUT_OF_MEMORY), r"the GPU's memory is full; lower"),
+    (SCORE, (evaluation, "logits_of"), torch.cuda.OutOfMemoryError(OUT_OF_MEMORY), r"the GPU's memory is full; lower"),
 ], ids=lambda value: getattr(value, "name", None))
 def test_out_of_memory(stage, where, error, said, whole, tmp_path, outcome, monkeypatch, capsys):
     place = moved(whole(stage), tmp_path / "place")

@@ -69,13 +69,13 @@ def test_analysis_and_report(analysed):
     assert {path.name for path in (exp / "analysis").iterdir()} >= {
         "wf1.svg", "PROBES", "probes.tsv", "silhouette.tsv", "figure1.png", "figure1.pdf", "figure1.tsv",
         "confusions.png", "speakers.png", "curves.png", "tensorboard", "figure1.svg", "confusions.svg", "speakers.svg",
-        "curves.svg"}
+        "curves.svg", "CALIBRATION", "calibration.json", "reliability.png", "reliability.svg"}
     for system in ("vgg5_baseline", "vgg5_ad"):
         assert len(list(exp.glob(f"{system}/fold_*/analysis/probes.tsv"))) == 5
         assert len(list(exp.glob(f"{system}/fold_*/analysis/masks.png"))) == (system == "vgg5_ad")
     page = (exp / "report.html").read_text()
-    assert "SYNTHETIC" in page and page.count("data:image/png;base64,") == 5
-    assert page.count("data:image/svg+xml;base64,") == 6  # each is drawn for a telephone, too
+    assert "SYNTHETIC" in page and page.count("data:image/png;base64,") == 6
+    assert page.count("data:image/svg+xml;base64,") == 7  # each is drawn for a telephone, too
     assert "pretrain_" not in result.stdout.split("Data, logs:")[1]  # neither of them has one
     line, = (line for line in result.stdout.splitlines() if line.startswith("Report:"))
     assert shlex.split(line)[1] == f"{exp}/report.html"  # as a shell takes it

@@ -7,7 +7,7 @@ from typing import Any
 
 from local.experiment.experiment import Experiment
 from local.experiment.systems import System
-from local.results import make_ablations, make_claims, make_probes, make_results
+from local.results import make_ablations, make_calibration, make_claims, make_probes, make_results
 from local.results.blocks import Block, Section
 from local.results.pictures import read_picture
 from local.results.report_commands import command_for, recorded_command
@@ -74,6 +74,11 @@ SOURCES = (
     Source("Training curves", "analysis/curves.png",
            "Training loss, and weighted F1 of the validation speakers; of a pre-training the identification accuracy. "
            "Thin lines are single folds and seeds, the thick line is their mean."),
+    Source("Calibration", "analysis/calibration.json",
+           table=(make_calibration.CalibrationTable, make_calibration.blocks_of)),
+    Source("Calibration", "analysis/reliability.png", "How often a system is right when it is so and so sure: the test "
+           "utterances of all folds and seeds. On the dashed line a probability is what it says; below it a system is "
+           "too sure. The area of a mark is the share of the utterances."),
 )
 
 

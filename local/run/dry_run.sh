@@ -5,13 +5,15 @@
 export PYTHONDONTWRITEBYTECODE=1
 declare -A remade=()  # folders that would be made again
 pretrainings_left=0
+trainings_left=  # of stage 5, once that is known
 
 # begin N WHAT [MARKER KEY], begin_preparation DATA COMMAND...: say what the stage would do.
 begin() {
   is_in_run "$1" || return 1
   case $1 in
     4) say_pretraining "$2" ;;
-    5) say_trainings "$1" "$2" "$systems" ;;
+    5)
+      if [ "$2" = "final models" ]; then say_final_models "$2"; else say_trainings "$1" "$2" "$systems"; fi ;;
     8) say_trainings "$1" "$2" "$ablations" ;;
     6 | 7) echo "stage $1: $2: to be made again of all that is there$(last_time "$1" "$2")" ;;
     *) say_stage "$1" "$2" "$3" "$(stale_reason "$3" "$4")" ;;
@@ -86,7 +88,20 @@ say_trainings() {
     left=$(local/experiment/plan_finetuning.py --dry-run true --systems "$3" --seeds "$seeds" --pretrain-seeds \
       "$pretrain_seeds" --finetune-config "$finetune_config" "$emotion_data" "$exp_dir" "$exp_dir/tasks") || exit 1
   fi
+  [ "$1" != 5 ] || trainings_left=$left
   echo "stage $1: $2: $left of $(counted "$total" training) to do$(last_time "$1" "$2")"
+}
+
+# say_final_models WHAT: how many are to do, which their folds say once they are done.
+say_final_models() {
+  local left="one of each system with a network and seed to do, after their folds"
+  if [ "$trainings_left" = 0 ]; then
+    left=$(local/experiment/plan_finetuning.py --dry-run true --final true --systems "$systems" --seeds "$seeds" \
+      --pretrain-seeds "$pretrain_seeds" --finetune-config "$finetune_config" "$emotion_data" "$exp_dir" \
+      "$exp_dir/tasks" 2> /dev/null) || exit 1
+    left="$(counted "$left" training) to do"
+  fi
+  echo "stage 5: $1: $left$(last_time 5 "$1")"
 }
 
 # last_time N WHAT: how long the stage took when it was last done in this experiment directory.

@@ -64,6 +64,9 @@ check_options() {
   done
   [ -z "$stage" ] || [ "$stage" -le "$stop_stage" ] ||
     die "--stage $stage comes after --stop-stage $stop_stage, so there is nothing to do"
+  for name in final dry_run; do  # which may be of --config, where any word can be written
+    [[ ${!name} =~ ^(true|false)$ ]] || die "--${name//_/-} ${!name}: expected true or false"
+  done
   [[ $duplicates =~ ^(drop|keep)$ ]] || die "--duplicates $duplicates: expected drop or keep"
 
   # Corpora and systems
@@ -140,10 +143,11 @@ Per utterance:     $exp/<system>/<fold>/score/per_utt (utt ref hyp p1 …, class
 Training curves:   $exp/<system>/<fold>/log/epochs.tsv
 Data, logs:        $data, $data/log/, $exp/log/
 TXT
+  [ "$final" = false ] || echo "Models to use:     $exp/<system>/final (steps/predict.py, steps/export.py; what to expect: README.md)"
   audio_summary
   if [ "$stop_stage" -ge 7 ]; then
     cat <<TXT
-What AD does:      $exp/analysis: $(cd "$exp_dir/analysis" && shopt -s nullglob && echo PROBES *.png)
+What AD does:      $exp/analysis: $(cd "$exp_dir/analysis" && shopt -s nullglob && echo PROBES CALIBRATION* *.png)
 TensorBoard:       .venv/bin/tensorboard --logdir $exp/analysis/tensorboard
 Report:            $exp/report.html (all of it on one page)
 TXT

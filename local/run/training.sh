@@ -70,11 +70,12 @@ memory_by_slot() {
     "where no host has that, give less --mem in cmd.sh or fewer --num-threads" >&2
 }
 
-# finetune SYSTEMS: train and score what is not there of each fold of each system and seed.
+# finetune SYSTEMS [--final true]: train and score what is not there of each fold of each system and seed, or train their
+# final models.
 finetune() {
   local num_tasks failed=false
   num_tasks=$(local/experiment/plan_finetuning.py --systems "$1" --seeds "$seeds" --pretrain-seeds "$pretrain_seeds" \
-    --finetune-config "$finetune_config" --device "$device" "$emotion_data" "$exp_dir" "$exp_dir/tasks")
+    --finetune-config "$finetune_config" --device "$device" "${@:2}" "$emotion_data" "$exp_dir" "$exp_dir/tasks")
   clock_jobs=$num_tasks
   log "$(counted "$num_tasks" training) to do, what is done is kept; logs in $exp_dir/log/{finetune,train_classical}.*.log"
   # shellcheck disable=SC2086 # a command and its options
@@ -147,8 +148,9 @@ report_failed_tasks() {
       task=$exp_dir/tasks/$script.$n.conf
       dir=$(sed -n 's/^--dir=//p' "$task")
       log=$exp_dir/log/$script.$n.log
-      [ -f "$dir/RESULT" ] || echo "run.sh: failed: $dir: $(failure_reason "$log");$([ ! -f "$log" ] || echo " log $log;")" \
-        "alone, once that is corrected: steps/$script.py --config $(printf %q "$task")"
+      [ -f "$dir/RESULT" ] || [ -f "$dir/TRAINED" ] ||
+        echo "run.sh: failed: $dir: $(failure_reason "$log");$([ ! -f "$log" ] || echo " log $log;")" \
+          "alone, once that is corrected: steps/$script.py --config $(printf %q "$task")"
     done
   done > "$failed"
   count=$(wc -l < "$failed")

@@ -7,8 +7,10 @@ from pathlib import Path
 import torch
 
 from ser.base.errors import UserError
-from ser.data.data_dir import read_table
+from ser.data.data_dir import read_list, read_table
 from ser.data.folds import read_fold
+
+FINAL = "final"  # instead of the name of a fold: all of its utterances train
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,7 @@ class FoldData:
     Attributes
     ----------
     name : str
-        Under data_dir/folds.
+        Under data_dir/folds; or FINAL, in which the utterances of all folds train, and the other parts are empty.
     parts : dict of str to list of str
         Utterances of train, valid and test.
     labels, speakers : dict of str to str
@@ -43,7 +45,10 @@ class FoldData:
         data_dir = Path(data_dir)
         speakers = read_table(data_dir / "utt2spk", columns=2)
         labels = read_table(data_dir / "utt2emo", columns=2)
-        parts = read_fold(data_dir / "folds" / name, speakers)
+        if name == FINAL:
+            parts = {"train": _of_all_folds(data_dir, speakers), "valid": [], "test": []}
+        else:
+            parts = read_fold(data_dir / "folds" / name, speakers)
         unlabelled = [utt for utts in parts.values() for utt in utts if utt not in labels]
         if unlabelled:
             raise UserError(f"{data_dir}/utt2emo: has no label for {unlabelled[0]} ({len(unlabelled)} missing)")
@@ -66,3 +71,9 @@ class FoldData:
         """Integer speaker targets `[len(utts)]`; -1 for a speaker that does not train."""
         target_of = {speaker: target for target, speaker in enumerate(self.training_speakers)}
         return torch.tensor([target_of.get(self.speakers[utt], -1) for utt in utts])
+
+
+def _of_all_folds(data_dir: Path, speakers: dict[str, str]) -> list[str]:
+    """The utterances that are in some fold, in order; copies that a protocol leaves out are in none."""
+    folds = [read_fold(data_dir / "folds" / fold, speakers) for fold in read_list(data_dir / "folds" / "list")]
+    return sorted({utt for parts in folds for utts in parts.values() for utt in utts})

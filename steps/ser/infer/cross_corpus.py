@@ -93,7 +93,7 @@ class CrossScorer:
 
     def network_probabilities(self, model_dir: str | Path) -> np.ndarray:
         """Of a network's labels, `[utterances, labels]`; raises UserError."""
-        model, config = load_emotion_model(model_dir, self.device)
+        model, config = load_emotion_model(model_dir, self.device, calibrated=True)
         require_same_features(model_dir, config, self.data_dir)
         norm = config["options"]["feature_norm"]
         if norm not in self._banks:

@@ -12,18 +12,21 @@ from ser.base.files import write_text
 from ser.data.feature_bank import load_bank
 from ser.data.fold_data import FoldData
 from ser.infer.choices import choices_of
-from ser.infer.posteriors import posteriors
+from ser.infer.posteriors import logits_of
 from ser.infer.results_file import NAME, Choices, Counts, FoldResults, result_line, write_results
+from ser.model_dir.calibration import write_temperature
+from ser.model_dir.emotion_config import require_held_out
 from ser.model_dir.emotion_model import load_emotion_model
-from ser.model_dir.model_card import write_card
+from ser.model_dir.model_card import Scored, write_card
+from ser.stats.calibration import fit_temperature, reliability
 from ser.stats.metrics import confusion_matrix
 
 
 def score(model_dir: str | Path, data_dir: str | Path, device: torch.device) -> str:
-    """Score the test part of a model's fold.
+    """Score the test part of a model's fold, with a temperature that the validation part has chosen.
 
-    Writes score/per_utt (`utt ref hyp p1 … pK`, in the order of score/classes), the model card README.md, results.json
-    and, as the last, RESULT.
+    Writes calibration.json, score/per_utt (`utt ref hyp p1 … pK`, in the order of score/classes), the model card
+    README.md, results.json and, as the last, RESULT.
 
     Parameters
     ----------
@@ -44,24 +47,35 @@ def score(model_dir: str | Path, data_dir: str | Path, device: torch.device) -> 
     """
     model_dir = Path(model_dir)
     model, config = load_emotion_model(model_dir, device)
+    require_held_out(model_dir, config)
     data = FoldData.read(data_dir, config["options"]["fold"])
     _require_same_fold(model_dir, config, data)
 
-    # Probabilities of the test utterances
-    utts = data.parts["test"]
-    bank = load_bank(data_dir, utts, config["options"]["feature_norm"], device)
+    # Logits of both parts
+    valid, test = data.parts["valid"], data.parts["test"]
+    bank = load_bank(data_dir, valid + test, config["options"]["feature_norm"], device)
     if bank.dimension != config["dimension"]:
         raise UserError(f"{data_dir}/feats.scp: has dimension {bank.dimension}, "
                         f"{model_dir} takes {config['dimension']}")
-    probabilities = posteriors(model, bank, bank.indices(utts)).numpy()
+    valid_logits, test_logits = (logits_of(model, bank, bank.indices(utts)) for utts in (valid, test))
+
+    # Probabilities, with the temperature of speakers that neither trained nor test
+    temperature = fit_temperature(valid_logits, data.emotions(valid))
+    write_temperature(model_dir, temperature, part="valid", utterances=len(valid),
+                      speakers=len({data.speakers[utt] for utt in valid}))
+    probabilities = torch.softmax(test_logits, dim=1).numpy()
+    calibrated = torch.softmax(test_logits / temperature, dim=1).numpy()
 
     trained = choices_of(config)
-    write_card(model_dir, config, trained.phrase, data, data.emotions(utts).numpy(), probabilities.argmax(1))
-    return write_scores(model_dir, data, probabilities, trained, config["options"]["data_stamp"])
+    references = data.emotions(test).numpy()
+    scored = Scored(references, probabilities.argmax(1), np.array([data.speakers[utt] for utt in test]),
+                    reliability(calibrated, references))
+    write_card(model_dir, config, trained.phrase, data, scored, temperature)
+    return write_scores(model_dir, data, probabilities, trained, config["options"]["data_stamp"], calibrated)
 
 
 def write_scores(model_dir: str | Path, data: FoldData, probabilities: np.ndarray, trained: Choices,
-                 data_stamp: str) -> str:
+                 data_stamp: str, calibrated: np.ndarray | None = None) -> str:
     """Write score/per_utt and score/classes, results.json and, as the last, RESULT.
 
     Parameters
@@ -73,6 +87,8 @@ def write_scores(model_dir: str | Path, data: FoldData, probabilities: np.ndarra
     trained : Choices
     data_stamp : str
         As in FoldResults.
+    calibrated : numpy.ndarray, optional
+        The same probabilities with a temperature, for per_utt; they change no hypothesis.
 
     Returns
     -------
@@ -83,10 +99,15 @@ def write_scores(model_dir: str | Path, data: FoldData, probabilities: np.ndarra
     utts = data.parts["test"]
     references = data.emotions(utts).numpy()
     hypotheses = probabilities.argmax(1)
+    before = None
+    if calibrated is not None:
+        before = reliability(probabilities, references)
+        probabilities = calibrated
 
     write_per_utt(model_dir, utts, data.classes, references, hypotheses, probabilities)
     test = Counts.of(confusion_matrix(references, hypotheses, len(data.classes)), data.classes)
-    write_results(model_dir / NAME, FoldResults(trained, data.name, data_stamp, test))
+    write_results(model_dir / NAME, FoldResults(trained, data.name, data_stamp, test,
+                                                reliability(probabilities, references), before))
     line = result_line(test.scores, f"fold {data.name.removeprefix('fold_')}", trained, model_dir)
     write_text(model_dir / "RESULT", line)
     return line

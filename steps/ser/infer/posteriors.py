@@ -1,4 +1,4 @@
-"""Probabilities of whole utterances, in batches of similar length."""
+"""Logits and probabilities of whole utterances, in batches of similar length."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -12,8 +12,8 @@ from ser.data.feature_bank import FeatureBank
 _BATCH_FRAMES = {"cpu": 6000, "cuda": 200000}
 
 
-def posteriors(model: torch.nn.Module, bank: FeatureBank, positions: torch.Tensor,
-               precision: str = "fp32") -> torch.Tensor:
+def logits_of(model: torch.nn.Module, bank: FeatureBank, positions: torch.Tensor,
+              precision: str = "fp32") -> torch.Tensor:
     """Score whole utterances.
 
     Parameters
@@ -30,7 +30,7 @@ def posteriors(model: torch.nn.Module, bank: FeatureBank, positions: torch.Tenso
     Returns
     -------
     torch.Tensor
-        Probabilities `[len(positions), classes]` on the CPU, in the order of `positions`.
+        Logits, float32 `[len(positions), classes]` on the CPU, in the order of `positions`.
     """
     was_training = model.training
     model.eval()
@@ -45,12 +45,18 @@ def posteriors(model: torch.nn.Module, bank: FeatureBank, positions: torch.Tenso
             logits = model(*bank.padded(positions[order[start : start + count]]))  # [B, classes]
             if isinstance(logits, tuple):
                 logits = logits[0]
-            rows.append(torch.softmax(logits.float(), dim=1).cpu())
+            rows.append(logits.float().cpu())
             start += count
     model.train(was_training)
-    probabilities = torch.empty(len(order), rows[0].shape[1])
-    probabilities[order.cpu()] = torch.cat(rows)
-    return probabilities
+    all_logits = torch.empty(len(order), rows[0].shape[1])
+    all_logits[order.cpu()] = torch.cat(rows)
+    return all_logits
+
+
+def posteriors(model: torch.nn.Module, bank: FeatureBank, positions: torch.Tensor,
+               precision: str = "fp32") -> torch.Tensor:
+    """Probabilities `[len(positions), classes]`: the softmax of logits_of(), which has the same parameters."""
+    return torch.softmax(logits_of(model, bank, positions, precision), dim=1)
 
 
 @contextlib.contextmanager
@@ -74,7 +80,7 @@ def collect_outputs(model: torch.nn.Module, bank: FeatureBank, positions: torch.
     Parameters
     ----------
     model, bank, positions
-        As in posteriors().
+        As in logits_of().
     module : torch.nn.Module
         Part of the model.
     collect : callable
@@ -86,10 +92,10 @@ def collect_outputs(model: torch.nn.Module, bank: FeatureBank, positions: torch.
         The items, in the order of `positions`.
     """
     items: list = []
-    order = torch.argsort(bank.lengths[positions], stable=True)  # in which posteriors() takes these utterances
+    order = torch.argsort(bank.lengths[positions], stable=True)  # in which logits_of() takes these utterances
     hook = module.register_forward_hook(lambda _, inputs, output: items.extend(collect(inputs, output)))
     try:
-        posteriors(model, bank, positions[order])
+        logits_of(model, bank, positions[order])
     finally:
         hook.remove()
     return [items[number] for number in torch.argsort(order).tolist()]

@@ -14,6 +14,7 @@ from ser.audio.vad import VadConfig, voiced_frames
 from ser.audio.waveform import SAMPLE_RATE
 from ser.base.conf import config_from
 from ser.base.errors import UserError
+from ser.data.fold_data import FINAL
 from ser.data.voiced_features import voiced_and_normalized
 from ser.model_dir.emotion_model import load_emotion_model
 from ser.nn.models import EmotionModel
@@ -205,7 +206,8 @@ def load_model(model_dir: str | Path) -> EmotionRecognizer:
     ----------
     model_dir : str or Path
         A model directory of steps/finetune.py, or a folder of such, as one for each fold of a system: their
-        probabilities are averaged.
+        probabilities, each with the temperature of its calibration.json, are averaged; one called `final` is not of
+        the folds, and is named itself.
 
     Returns
     -------
@@ -222,14 +224,14 @@ def load_model(model_dir: str | Path) -> EmotionRecognizer:
     {'ang': 0.81, 'hap': 0.11, 'neu': 0.05, 'sad': 0.03}
     """
     model_dir = Path(model_dir)
-    folds = sorted(path.parent for path in model_dir.glob("*/config.json"))
+    folds = sorted(path.parent for path in model_dir.glob("*/config.json") if path.parent.name != FINAL)
     members = [model_dir] if (model_dir / "config.json").exists() else folds
     if not members:
         raise UserError(f"{model_dir}: not a model directory: there is no config.json in it or in a folder of it")
     networks: list[EmotionModel] = []
     common: dict[str, Any] = {}  # what must be the same for all
     for member in members:
-        network, config = load_emotion_model(member)
+        network, config = load_emotion_model(member, calibrated=True)
         if (member / "state.safetensors").exists():
             raise UserError(f"{member}: its training is not finished; run steps/finetune.py again, it continues")
         own = {key: config[key] for key in ("classes", "dimension", "features")}

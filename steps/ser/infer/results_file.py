@@ -15,6 +15,7 @@ import numpy as np
 
 from ser.base.errors import UserError
 from ser.base.files import write_text
+from ser.stats.calibration import Reliability
 from ser.stats.metrics import ClassScores, Scores, scores_by_class, scores_of
 
 NAME = "results.json"
@@ -103,12 +104,18 @@ class FoldResults:
     data_stamp : str
         Checksum of the data that it was trained on (ser.model_dir.data_stamp), the same for all folds.
     test : Counts
+    reliability : Reliability or None
+        Of the test utterances' probabilities as score/per_utt has them; None of a version before it was measured.
+    reliability_uncalibrated : Reliability or None
+        The same before their logits were divided by a temperature; None where they are not.
     """
 
     trained: Choices
     fold: str
     data_stamp: str
     test: Counts
+    reliability: Reliability | None = None
+    reliability_uncalibrated: Reliability | None = None
 
 
 @dataclass(frozen=True)

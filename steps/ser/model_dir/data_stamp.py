@@ -4,7 +4,7 @@ import functools
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from numpy.typing import DTypeLike
 
 from ser.base.conf import COMMENT
 from ser.data.bank_cache import content_checksums
+from ser.data.data_dir import read_list
 from ser.data.voiced_features import VoicedFeatures
 
 _CONFIGURATION = ("conf/fbank.conf", "conf/vad.conf")
@@ -90,6 +91,13 @@ def stamp_data(data_dir: str | Path, lists: str, feature_norm: str, dtype: DType
     folder = data_dir / lists
     return DataStamp(**_stamp_without_lists(data_dir, feature_norm, np.dtype(dtype), _states(data_dir)),
                      lists=_checksum([*_files_of(folder), folder.parent / "protocol"]))
+
+
+def stamp_all_folds(data_dir: str | Path, feature_norm: str) -> DataStamp:
+    """The same with the lists of all folds; raises UserError."""
+    folds = read_list(Path(data_dir, "folds", "list"))
+    stamps = [stamp_data(data_dir, f"folds/{fold}", feature_norm) for fold in folds]
+    return replace(stamps[0], lists=digest([stamp.lists for stamp in stamps]))
 
 
 def _states(data_dir: Path) -> tuple[tuple[int, int, int] | None, ...]:

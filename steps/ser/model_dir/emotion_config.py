@@ -2,12 +2,14 @@
 
 import re
 import reprlib
+from collections.abc import Mapping
 from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any
 
 from ser.base.conf import from_options
 from ser.base.errors import UserError
+from ser.data.fold_data import FINAL
 from ser.model_dir.checkpoint import load_config
 from ser.model_dir.finetune_config import FinetuneConfig
 from ser.nn.models import EmotionModelConfig
@@ -17,6 +19,7 @@ _TYPE_NAMES = {int: "a whole number", float: "a number", str: "text", dict: "a t
 _TYPES = {"dimension": int, "dataset": str, "protocol": str, "features": dict, "pretraining": dict}
 _TYPES_OF_TASK = {"fold": str, "seed": int, "data_dir": str, "data_stamp": str}
 _NULL_WITHOUT_PRETRAINING = ("pretrained_dir", "pretrained_identity")
+_OF_A_FINAL_MODEL = ("folds_dir", "folds_identity")
 _RETIRED = ("scratch_lr_factor",)  # options of versions before, which decide nothing about a trained network
 
 
@@ -53,6 +56,13 @@ def load_emotion_config(model_dir: str | Path) -> dict[str, Any]:
     return config
 
 
+def require_held_out(model_dir: str | Path, config: Mapping[str, Any]) -> None:
+    """Raise UserError for a final model, which has learned from all speakers."""
+    if config["options"]["fold"] == FINAL:
+        raise UserError(f"{model_dir}: has learned from all speakers, so none is left to test it on; its README.md "
+                        "says what the folds scored")
+
+
 def _check_structure(config: dict[str, Any]) -> None:
     """Check what was derived from the data; raises ValueError."""
     if "classes" not in config:
@@ -72,7 +82,8 @@ def _check_options(config: dict[str, Any]) -> None:
     known = {field.name: field for kind in (EmotionModelConfig, FinetuneConfig) for field in fields(kind)}
     given = {name: value for name, value in config["options"].items() if name not in _RETIRED}
     options = config["options"] = {**{name: field.default for name, field in known.items()}, **given}
-    unknown = sorted(options.keys() - known.keys() - _TYPES_OF_TASK.keys() - set(_NULL_WITHOUT_PRETRAINING))
+    of_task = {*_TYPES_OF_TASK, *_NULL_WITHOUT_PRETRAINING, *_OF_A_FINAL_MODEL}
+    unknown = sorted(options.keys() - known.keys() - of_task)
     if unknown:
         raise ValueError(f"has an option {reprlib.repr(unknown[0])} that this version does not know")
     # Those of the network and its training.
@@ -84,6 +95,8 @@ def _check_options(config: dict[str, Any]) -> None:
     # Those of this training.
     for name, kind in _TYPES_OF_TASK.items():
         _check_type(name, options.get(name), kind)
+    for name in _OF_A_FINAL_MODEL:
+        _check_type(name, options.get(name, ""), str)
     for name in _NULL_WITHOUT_PRETRAINING:
         if options.setdefault(name) is not None:
             _check_type(name, options[name], str)

@@ -8,14 +8,22 @@ import torch
 from ser.base.conf import from_options
 from ser.base.device import place
 from ser.base.errors import UserError
+from ser.model_dir.calibration import read_temperature
 from ser.model_dir.checkpoint import load_tensors
 from ser.model_dir.emotion_config import load_emotion_config
 from ser.nn.models import EmotionModel, EmotionModelConfig
 
 
-def load_emotion_model(model_dir: str | Path,
-                       device: str | torch.device = "cpu") -> tuple[EmotionModel, dict[str, Any]]:
+def load_emotion_model(model_dir: str | Path, device: str | torch.device = "cpu",
+                       calibrated: bool = False) -> tuple[EmotionModel, dict[str, Any]]:
     """Build the network that a model directory describes, with the weights of the selected epoch.
+
+    Parameters
+    ----------
+    model_dir : str or Path
+    device : str or torch.device
+    calibrated : bool
+        Whether its emotion logits are to be those of training divided by the temperature of the directory.
 
     Returns
     -------
@@ -38,5 +46,14 @@ def load_emotion_model(model_dir: str | Path,
         raise UserError(f"{path}: does not fit the network of config.json; train again") from None
     if not all(tensor.isfinite().all() for tensor in model.state_dict().values()):
         raise UserError(f"{path}: holds a value that is not finite; train again")
+    if calibrated:
+        divide_logits(model, read_temperature(model_dir))
     place(model, device)
     return model.eval(), config
+
+
+def divide_logits(model: EmotionModel, temperature: float) -> None:
+    """Divide the emotion logits of a network by a temperature: `(W x + b) / T = (W / T) x + b / T`."""
+    with torch.no_grad():
+        for parameter in model.classifier.parameters():
+            parameter.div_(temperature)

@@ -21,12 +21,15 @@ from ser.model_dir.data_stamp import DataStamp, digest
 if TYPE_CHECKING:  # torch takes a second, which scripts that ask what is done need not wait
     import torch
 
-# What a training leaves in its directory beside config.json; RESULT goes first, so that a killed removal is not done.
+# What a training leaves in its directory beside config.json; what says that it is done goes first, so that a killed
+# removal is not. RESULT is of a fold, TRAINED of a final model, which no speaker is left to test.
+DONE = ("RESULT", "TRAINED")
 ANALYSIS = ("probes.tsv", "silhouette.tsv", "embeddings.npz",
             "masks.png", "masks.svg", "masks.tsv")  # in its folder analysis
 _FOLDERS = ("score", "analysis")
-_MADE = ("RESULT", "results.json", "README.md", "state.safetensors", "best.safetensors", "last.safetensors",
-         "log/epochs.tsv", "score/per_utt", "score/classes", *(f"analysis/{name}" for name in ANALYSIS))
+_MADE = (*DONE, "results.json", "README.md", "state.safetensors", "best.safetensors", "last.safetensors",
+         "calibration.json", "log/epochs.tsv", "score/per_utt", "score/classes",
+         *(f"analysis/{name}" for name in ANALYSIS))
 
 
 @dataclass(frozen=True)
@@ -42,20 +45,26 @@ class MadeFrom:
         Identity of the pre-trained model.
     paths : dict of str to str or None
         Where data and pre-trained model are, for readers of config.json; nothing depends on them.
+    folds : str or None
+        Identity of the models of the folds, which a final model follows; None for one of them.
     """
 
     options: Mapping[str, Any]
     data: DataStamp
     pretraining: str | None
     paths: Mapping[str, str | None]
+    folds: str | None = None
 
     def identity(self, precision: str) -> str:
         """Checksum of a training: a state with the same one is of the same training."""
-        return digest(dict(self.options), asdict(self.data), self.pretraining, precision)
+        of_folds = [] if self.folds is None else [self.folds]
+        return digest(dict(self.options), asdict(self.data), self.pretraining, precision, *of_folds)
 
     def as_config(self) -> dict[str, Any]:
         """The options that config.json keeps."""
-        return {**self.options, **self.paths, "data_stamp": self.data.of_data, "pretrained_identity": self.pretraining}
+        of_folds = {} if self.folds is None else {"folds_identity": self.folds}
+        return {**self.options, **self.paths, "data_stamp": self.data.of_data, "pretrained_identity": self.pretraining,
+                **of_folds}
 
 
 def _git(*words: str) -> str:
@@ -153,7 +162,11 @@ def changes_since(model_dir: str | Path, made_from: MadeFrom) -> list[str]:
         key = "pretrained_dir"
         raise _other_option(model_dir, key, before.get(key), made_from.paths.get(key))
     changes = data_changes_since(config, made_from.data) + unknown[:1]
-    return changes + ["pre-trained model"] if start != made_from.pretraining else changes
+    if start != made_from.pretraining:
+        changes.append("pre-trained model")
+    if before.get("folds_identity") != made_from.folds:
+        changes.append("models of the folds")
+    return changes
 
 
 def _other_option(model_dir: str | Path, key: str, before: Any, now: Any) -> UserError:
@@ -168,12 +181,17 @@ def data_changes_since(config: Mapping[str, Any], data: DataStamp) -> list[str]:
     return data.changes_since(config["data"])
 
 
+def is_finished(model_dir: str | Path) -> bool:
+    """Whether a training has come to its end in a model directory, whatever it was made from."""
+    return any((Path(model_dir) / name).exists() for name in DONE)
+
+
 def is_done(model_dir: str | Path, made_from: MadeFrom) -> bool:
-    """Whether a model directory holds the RESULT of just this; says what has changed. Raises as changes_since()."""
+    """Whether a model directory is finished of just this; says what has changed. Raises as changes_since()."""
     changes = changes_since(model_dir, made_from)
     if changes:
         log(f"{model_dir}: changed since it was made: {', '.join(changes)}; it is made again from the start")
-    return not changes and (Path(model_dir) / "RESULT").exists()
+    return not changes and is_finished(model_dir)
 
 
 def begin_model_dir(model_dir: str | Path, made_from: MadeFrom, *, restart: bool, precision: str,

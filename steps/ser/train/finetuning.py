@@ -12,13 +12,14 @@ from ser.base.device import place
 from ser.base.errors import UserError
 from ser.data.data_dir import read_dataset
 from ser.data.feature_bank import FeatureBank, load_bank
-from ser.data.fold_data import FoldData
+from ser.data.fold_data import FINAL, FoldData
 from ser.data.normalization import corpus_statistics
 from ser.infer.choices import FINETUNING, options_digest
+from ser.infer.cross_validation import CrossValidation, read_cross_validation
 from ser.infer.posteriors import posteriors
 from ser.model_dir.checkpoint import load_config, load_tensors
-from ser.model_dir.data_stamp import stamp_data
-from ser.model_dir.emotion_config import load_emotion_config
+from ser.model_dir.data_stamp import stamp_all_folds, stamp_data
+from ser.model_dir.emotion_config import load_emotion_config, require_held_out
 from ser.model_dir.finetune_config import FinetuneConfig
 from ser.model_dir.record import (
     MadeFrom,
@@ -45,12 +46,14 @@ class Task:
     ----------
     model_dir, data_dir : str
     fold : str
-        Name under data_dir/folds.
+        Name under data_dir/folds; or FINAL, for a model that learns from all speakers.
     model : EmotionModelConfig
     config : FinetuneConfig
     pretrained_dir : str or None
         Model directory of a speaker model whose extractor is the start.
     seed : int
+    folds_dir : str or None
+        Of a final model: the folder of the model directories of all folds.
 
     Raises
     ------
@@ -66,6 +69,7 @@ class Task:
     config: FinetuneConfig
     pretrained_dir: str | None
     seed: int
+    folds_dir: str | None = None
 
     def __post_init__(self) -> None:
         if self.model.train_extractor != "all" and not self.pretrained_dir:
@@ -78,10 +82,22 @@ class Task:
 
     def made_from(self) -> MadeFrom:
         """Everything that the result depends on; raises UserError."""
-        return MadeFrom(options={**asdict(self.model), **asdict(self.config), "fold": self.fold, "seed": self.seed},
-                        data=stamp_data(self.data_dir, f"folds/{self.fold}", self.config.feature_norm),
-                        pretraining=load_config(self.pretrained_dir)["identity"] if self.pretrained_dir else None,
-                        paths={"data_dir": self.data_dir, "pretrained_dir": self.pretrained_dir})
+        options = {**asdict(self.model), **asdict(self.config), "fold": self.fold, "seed": self.seed}
+        pretraining = load_config(self.pretrained_dir)["identity"] if self.pretrained_dir else None
+        paths = {"data_dir": self.data_dir, "pretrained_dir": self.pretrained_dir}
+        if self.fold != FINAL:
+            stamp = stamp_data(self.data_dir, f"folds/{self.fold}", self.config.feature_norm)
+            return MadeFrom(options, stamp, pretraining, paths)
+        stamp = stamp_all_folds(self.data_dir, self.config.feature_norm)
+        return MadeFrom({**options, "select": "last"}, stamp, pretraining, {**paths, "folds_dir": self.folds_dir},
+                        folds=self.cross_validation().identity)
+
+    def cross_validation(self) -> CrossValidation:
+        """What the folds say of a final model; raises UserError."""
+        assert self.folds_dir is not None
+        stamp = stamp_all_folds(self.data_dir, self.config.feature_norm).of_data
+        return read_cross_validation(self.folds_dir, self.data_dir, stamp,
+                                     {**asdict(self.model), **asdict(self.config), "seed": self.seed})
 
 
 def finished_task(model_dir: str | Path) -> Task:
@@ -93,6 +109,7 @@ def finished_task(model_dir: str | Path) -> Task:
         The training is not finished, or the data is no longer what it was.
     """
     config = load_emotion_config(model_dir)
+    require_held_out(model_dir, config)
     options = config["options"]
     if not (Path(model_dir) / "RESULT").exists():
         raise UserError(f"{model_dir}/RESULT: not there; train the model first (run.sh: stage 5)")
@@ -108,7 +125,7 @@ def finished_task(model_dir: str | Path) -> Task:
 
 def finetune(task: Task, *, device: torch.device, precision: str, restart: bool, fast: bool = True,
              save_every: float = 10.0) -> Trainer | None:
-    """Train one fold; no feature or label of its test speakers is used.
+    """Train one fold, of whose test speakers no feature or label is used, or a final model.
 
     Parameters
     ----------
@@ -170,6 +187,10 @@ def finetune(task: Task, *, device: torch.device, precision: str, restart: bool,
         hypotheses = posteriors(model, bank, valid, precision).argmax(1)
         return scores_of(confusion_matrix(emotions[valid].cpu(), hypotheses, num_classes)).wf1
 
+    # A final model has no validation part, and stops where the folds were best.
+    epochs = config.epochs_for(len(train))
+    stop_epoch = task.cross_validation().stop_epoch(epochs) if task.fold == FINAL else epochs
+
     # What the model is made from. Only now is removed what stood in its place.
     features = feature_configuration(task.data_dir)
     begin_model_dir(task.model_dir, made_from, restart=restart, precision=precision, device=device,
@@ -182,13 +203,14 @@ def finetune(task: Task, *, device: torch.device, precision: str, restart: bool,
     schedule = step_decay(config.milestones, config.lr_decay)
     if config.lr_schedule == "cosine":
         schedule = warmup_cosine(warmup=0.05)
-    plan = Plan(epochs=config.epochs_for(len(train)), batch_size=config.batch_size, crop=config.crop, seed=task.seed,
+    plan = Plan(epochs=epochs, stop_epoch=stop_epoch, batch_size=config.batch_size, crop=config.crop, seed=task.seed,
                 learning_rates={"": config.lr, "extractor.": config.lr * config.extractor_lr_factor,
                                 "extractor.ad.": config.lr * config.ad_lr_factor},
                 schedule=schedule, precision=precision, fast=fast, save_every=save_every,
                 weight_decay=config.weight_decay)
-    trainer = Trainer(model=model, bank=crop_source, positions=train, loss=loss, validate=validate, plan=plan,
-                      model_dir=task.model_dir, identity=made_from.identity(precision))
+    trainer = Trainer(model=model, bank=crop_source, positions=train, loss=loss,
+                      validate=None if task.fold == FINAL else validate, plan=plan, model_dir=task.model_dir,
+                      identity=made_from.identity(precision))
     trainer.run()
     return trainer
 

@@ -64,6 +64,8 @@ class Plan:
         root of N times the learning rates: the rule for Adam (Malladi et al. 2022).
     sync_batch_norm : bool
         Whether batch normalization takes the statistics of all processes' batches together, not of each one's own.
+    stop_epoch : int or None
+        After which to stop, on the schedule of all `epochs`; None for the last.
     """
 
     epochs: int
@@ -78,6 +80,7 @@ class Plan:
     weight_decay: float = 0.0
     global_batch: bool = False
     sync_batch_norm: bool = False
+    stop_epoch: int | None = None
 
     @property
     def total_batch_size(self) -> int:
@@ -102,9 +105,9 @@ class Trainer:
         Of the training utterances in the bank.
     loss : callable
         `(model, features [B, crop, dimension], positions [B])` to a scalar, a mean over the batch.
-    validate : callable
+    validate : callable or None
         No argument; percent, higher is better. It leaves the model in the mode in which it was. Every process calls
-        it, with the first one's running statistics.
+        it, with the first one's running statistics. Without it no weights are the best.
     plan : Plan
     model_dir : str or Path
     identity : str
@@ -112,7 +115,7 @@ class Trainer:
     """
 
     def __init__(self, model: torch.nn.Module, bank: CropSource, positions: torch.Tensor, loss: Loss,
-                 validate: Callable[[], float], plan: Plan, model_dir: str | Path, identity: str):
+                 validate: Callable[[], float] | None, plan: Plan, model_dir: str | Path, identity: str):
         fast = plan.fast and bank.device.type == "cuda"
         self.model = prepare(model, bank.device) if fast else model
         self.bank = bank
@@ -172,8 +175,9 @@ class Trainer:
 
     def _run_epochs(self) -> None:
         saved = time.monotonic()
-        epochs = range(self.epoch + 1, self.plan.epochs + 1)
-        for epoch in progress(epochs, initial=self.epoch, total=self.plan.epochs, unit="epoch"):
+        last = self.plan.stop_epoch or self.plan.epochs
+        epochs = range(self.epoch + 1, last + 1)
+        for epoch in progress(epochs, initial=self.epoch, total=last, unit="epoch"):
             # Train on every utterance once.
             started = time.monotonic()
             loss = self._train_epoch(epoch)
@@ -182,7 +186,7 @@ class Trainer:
 
             # Validate, and keep the best weights.
             distributed.share_buffers(self.model)
-            score = self.validate()
+            score = self.validate() if self.validate else math.nan
             if not is_main():
                 continue
             if score > self.best:
@@ -190,8 +194,8 @@ class Trainer:
                 self.best_weights = self._weights()
             step = epoch * self.steps_per_epoch
             self.history.append([epoch, step, loss, score])
-            log(f"epoch {epoch}/{self.plan.epochs} step {step} loss {loss:.4f} "
-                f"valid {score:.2f} best {self.best:.2f} ({speed:.0f} utterances/s)")
+            validated = f" valid {score:.2f} best {self.best:.2f}" if self.validate else ""
+            log(f"epoch {epoch}/{last} step {step} loss {loss:.4f}{validated} ({speed:.0f} utterances/s)")
 
             # Save what a killed training resumes from.
             if time.monotonic() - saved > self.plan.save_every:
@@ -202,7 +206,8 @@ class Trainer:
         rows = [f"{epoch}\t{step}\t{loss:.6f}\t{score:.4f}\n" for epoch, step, loss, score in self.history]
         write_text(self.model_dir / "log" / "epochs.tsv", "epoch\tstep\tloss\tvalid\n" + "".join(rows))
         save_tensors(self.model_dir / "last.safetensors", self.model.state_dict())
-        save_tensors(self.model_dir / "best.safetensors", self.best_weights)
+        if self.validate:
+            save_tensors(self.model_dir / "best.safetensors", self.best_weights)
 
     def forget_state(self) -> None:
         """Remove the state to resume from, once everything that follows from it is written."""

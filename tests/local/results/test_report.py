@@ -21,12 +21,21 @@ from test_compare import CLASSES, write_data, write_run
 
 import options
 from local.experiment.experiment import Setting
-from local.results import make_ablations, make_claims, make_report, make_results, make_wf1, report_data
+from local.results import (
+    make_ablations,
+    make_calibration,
+    make_claims,
+    make_report,
+    make_results,
+    make_wf1,
+    report_data,
+)
 from local.results.blocks import as_text
 from local.results.make_probes import LABELS, TARGETS, ProbesTable, Reading, SpaceRow, Verdict, blocks_of
 from ser.infer.results_file import Choices, PretrainResults, write_results
 from ser.model_dir.checkpoint import save_config
 from ser.model_dir.data_stamp import stamp_data
+from ser.stats.calibration import reliability
 
 SYSTEMS = ("vgg5_baseline", "vgg5_ad", "vgg5_ad_se")
 NASTY = 'a<b>&"c'
@@ -103,6 +112,14 @@ def write_probes(folder, folds):
     (folder / "PROBES").write_text(as_text(table.setting, blocks_of(table)))
 
 
+def write_calibration(folder, folds):
+    """calibration.json of one system."""
+    rows = [make_calibration.SystemCalibration("vgg5_ad", [reliability([[0.75, 0.25]], [0])],
+                                               [reliability([[0.5, 0.5]], [0])], [1.25])]
+    write_results(folder / "calibration.json", make_calibration.CalibrationTable(
+        Setting("synthetic-tests-4", "loso", folds, ["0"]), rows))
+
+
 def call(script, data, exp, systems=SYSTEMS):
     """Run a script on some systems in this process; returns its status."""
     with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as exit_of:
@@ -140,7 +157,9 @@ def finished(tmp_path_factory):
     call(make_ablations, data, exp, SYSTEMS[2:])
     (exp / "commands").write_text(f"2026-11-24T05:00:00+00:00\t./run.sh --ser-data '{NASTY}' --seeds 0\n")
     write_probes(exp / "analysis", folds)
-    for name, size in (("figure1", (10, 10.4)), ("confusions", (7, 3)), ("speakers", (7, 3)), ("curves", (2, 2))):
+    write_calibration(exp / "analysis", folds)
+    for name, size in (("figure1", (10, 10.4)), ("confusions", (7, 3)), ("speakers", (7, 3)), ("curves", (2, 2)),
+                       ("reliability", (7, 4))):
         picture(exp / "analysis" / f"{name}.png", size)
     picture(exp / "vgg5_ad" / "fold_s0" / "analysis" / "masks.png")
     picture(exp / "analysis" / "figure1.svg", (3.8, 9))
@@ -277,7 +296,8 @@ def test_the_page_needs_nothing_but_itself(finished, report):
             assert value.startswith("data:") or (tag, value[0]) == ("a", "#"), (tag, value)
     pictures = [base64.b64decode(image["src"].partition("base64,")[2]) for image in page.all("img")]
     files = [exp / "analysis" / "wf1.svg",
-             *(exp / "analysis" / f"{name}.png" for name in ("figure1", "confusions", "speakers", "curves")),
+             *(exp / "analysis" / f"{name}.png"
+               for name in ("figure1", "confusions", "speakers", "curves", "reliability")),
              exp / "vgg5_ad" / "fold_s0" / "analysis" / "masks.png"]
     assert pictures == [path.read_bytes() for path in files]
     narrow, = page.all("source")
@@ -286,6 +306,7 @@ def test_the_page_needs_nothing_but_itself(finished, report):
     anchors = {attributes["id"] for _, attributes in page.elements if "id" in attributes}
     assert {link["href"][1:] for link in page.all("a")} == anchors and len(anchors) >= 8
     assert "Attention masks of vgg5_ad, fold_s0, seed 0" in page.text
+    assert page.table("system", "ECE") == [["vgg5_ad", "25.00", "50.00", "0.29", "0.69", "1.25"]]
 
 
 def test_the_same_bytes_again(finished, report):
@@ -308,7 +329,7 @@ def test_what_is_missing_is_left_out_and_named(finished, copy, report):
                         f"{again} Not in this report: ablations.json. Made with: {again} --stop-stage 8")
     headings = page.text.split("How it was made")[0]
     assert "Ablations" not in headings and "Figure 1" not in headings and "Attention masks" not in headings
-    assert len(page.all("img")) == 4 and "Each comparison in full" not in page.text
+    assert len(page.all("img")) == 5 and "Each comparison in full" not in page.text
     (exp / "commands").unlink()
     page = Page(report(data, exp)[1])
     assert f"{exp}/commands is not there" in page.text
@@ -434,7 +455,7 @@ def test_a_browser_shows_it_on_a_laptop_and_on_a_telephone(copy, report, tmp_pat
     assert set(requested) == {"/measure.html", "/report.html"}
     for view, width in ((laptop, 1280), (telephone, 360)):
         assert view["width"] == width and view["scroll"] <= width and view["outside"] == []
-        assert len(view["images"]) == 6 and all(natural > 0 for natural, _ in view["images"])
+        assert len(view["images"]) == 7 and all(natural > 0 for natural, _ in view["images"])
         assert view["sizes"][0] >= 13 and view["sizes"][1] <= 20
         assert "tabular-nums" in view["figures"]
     assert any(inside > box for box, inside in telephone["boxes"])  # wide tables scroll in their own box

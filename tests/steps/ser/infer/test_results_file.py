@@ -103,7 +103,7 @@ def test_a_killed_scoring_leaves_no_result_without_its_data(tiny, model, monkeyp
         states.append(((model / "results.json").exists(), (model / "RESULT").exists()))
         if states[-1][1]:
             break
-    assert states == [(False, False)] * 4 + [(True, False), (True, True)]
+    assert states == [(False, False)] * 5 + [(True, False), (True, True)]
 
 
 def set_value(*keys):
