@@ -172,6 +172,8 @@ def test_a_dry_run_says_what_is_left_and_how_long_it_took_and_changes_nothing(fi
     assert dict(of_data)["5"].startswith("fine-tuning and scoring: 35 of 35 trainings")
     other = dict(told(recipe(finished, "--dry-run", "--seeds", "0 1")))
     assert other["4"].startswith("speaker pre-training: 1 of 2 models to make: ") and "up to 70 of 70" in other["5"]
+    final = [what for number, what in told(recipe(finished, "--dry-run", "--final", "true")) if number == "5"]
+    assert final[1:] == ["final models: 5 trainings to do"]  # of the systems with a network
     assert (state(*folders), set(ROOT.iterdir())) == before
 
 

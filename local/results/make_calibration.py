@@ -29,7 +29,7 @@ from ser.infer.results_file import read_fold_results, write_results
 from ser.model_dir.calibration import read_temperature
 from ser.stats.calibration import NUM_BINS, Reliability, pooled
 
-HEADING = ["system", "ECE", "before", "NLL", "before", "temperature"]
+HEADING = ["system", "ECE", "ECE before", "NLL", "NLL before", "temperature"]
 DEFINITION = f"""\
 ECE is the expected calibration error in percent (Guo et al. 2017, equation 3): the test utterances of all folds are put
 into {NUM_BINS} bins of equal width by the largest of their probabilities; the distance between its mean and the

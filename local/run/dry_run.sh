@@ -98,7 +98,7 @@ say_final_models() {
   if [ "$trainings_left" = 0 ]; then
     left=$(local/experiment/plan_finetuning.py --dry-run true --final true --systems "$systems" --seeds "$seeds" \
       --pretrain-seeds "$pretrain_seeds" --finetune-config "$finetune_config" "$emotion_data" "$exp_dir" \
-      "$exp_dir/tasks" 2> /dev/null) || exit 1
+      "$exp_dir/tasks") || exit 1
     left="$(counted "$left" training) to do"
   fi
   echo "stage 5: $1: $left$(last_time 5 "$1")"

@@ -14,6 +14,7 @@ FILES = {
                                            for name in ("config.json", "RESULT", "log/epochs.tsv")),
     "resnet18_pretrain/RESULT", "resnet18_pretrain_seed2/RESULT", "vgg5_baseline/RESULT", "RESULTS", "results.json",
     "CLASSES", "CLAIMS", "claims.json", "analysis/wf1.svg", "analysis/figure1.svg",
+    "analysis/CALIBRATION", "analysis/reliability.svg",
     "resnet18_pretrain/fold_1/analysis/probes.tsv", "analysis/PROBES", "report.html", "ABLATIONS",
 }
 OF_USER = {"analysis/notes.txt", "resnet18_pretrain/fold_1.old/RESULT", "resnet18_pretrain/notes.txt",
@@ -28,7 +29,7 @@ def below(*folders):
 SEED_0 = below("resnet18_pretrain/fold_1")
 RESULTS = {"resnet18_pretrain/RESULT", "RESULTS", "CLASSES", "results.json", "CLAIMS", "claims.json"}
 ANALYSIS = {"resnet18_pretrain/fold_1/analysis/probes.tsv", "analysis/PROBES", "analysis/wf1.svg",
-            "analysis/figure1.svg", "report.html"}
+            "analysis/figure1.svg", "analysis/CALIBRATION", "analysis/reliability.svg", "report.html"}
 GONE = {
     (2, 3): {"data/.done.2"},
     (1, 4): {"data/.source.json", "data/.done.2", *below("pretrain_resnet18"), *RESULTS},
