@@ -143,7 +143,7 @@ def test_wrong_calls_are_said_in_one_line(place, outcome):
             ("--corpus beside --cross", ("--corpus", "mini"), "one two", nothing,
              "run.sh: --corpus is not for --cross, which takes --cross --systems --seeds"),
             ("no such experiment", (), "one three", nothing, "exp/three nor three is there; it names a finished"),
-            ("no such system", ("--systems", "vgg"), "one two", nothing, "no system 'vgg'; conf/systems.conf has"),
+            ("no such system", ("--systems", "vgg"), "one two", nothing, "no system 'vgg'; similar: vgg5_baseline"),
             ("a seed that is not trained", ("--seeds", "3"), "one two", nothing,
              "vgg5_baseline_seed3: holds no trained fold; train it with ./run.sh … --exp-dir .*exp/one --systems"),
             ("--nj without a number", ("--nj", "x"), "one two", nothing, "run.sh: --nj 'x' is not a number"),
