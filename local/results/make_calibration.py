@@ -138,7 +138,8 @@ def draw(systems: list[SystemCalibration], title: str, width: float = WIDTH) -> 
     figure.supylabel("share of correct utterances", fontsize=9)
     handles = [Line2D([], [], label="with the temperature", **after), Line2D([], [], label="without", **without),
                Line2D([], [], label="as sure as right", **diagonal)]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3 if width == WIDTH else 2, fontsize=8.5, frameon=False)
+    figure.legend(handles=handles, loc="outside lower center", ncols=3 if width == WIDTH else 2, fontsize=8.5,
+                  frameon=False)
     put_title(figure, title)
     return figure
 
