@@ -78,7 +78,7 @@ lock_data_dir
 undo_stages
 trap name_source EXIT
 
-if begin 0 "synthetic mini corpora" "$mini_root/.done" mini-1; then
+if begin 0 "synthetic mini corpora" "$mini_root/.done" mini-2; then
   local/mini/make_mini_corpora.py --nj "$nj" "$mini_root"
   end
 fi

@@ -1,8 +1,9 @@
 """Source-filter synthesis of speech-like audio, for the mini corpora.
 
 Glottal pulses (Rosenberg 1971) with jitter and shimmer pass a spectral tilt and a cascade of moving
-formant resonators (Klatt 1980); noise bursts of the consonants are added beside it. Robotic, but with what
-features and models of speech rely on: harmonics, formants, syllables, pauses, a noise floor.
+formant resonators (Klatt 1980); noise bursts of the consonants are added beside it. A recording channel adds
+the noise of a room and filters with the response of a microphone. Robotic, but with what features and models
+of speech rely on: harmonics, formants, syllables, pauses, a noise floor.
 """
 
 import math
@@ -10,8 +11,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.fft import irfft, rfft
-from scipy.signal import butter, lfilter, resample_poly, sosfilt
+from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
+from scipy.interpolate import CubicSpline
+from scipy.signal import lfilter, resample_poly
 
 from local.mini.phonetics import FRAME_SECONDS, MARGIN_SECONDS, Syllable, Tracks, draw_tracks, smooth
 
@@ -29,6 +31,8 @@ class Voice(NamedTuple):
     f0_hz: float
     range_semitones: float  # of F0 within a plain utterance
     rate: float  # syllables per second
+    energy_db: float  # level of plain speech, dB below full scale
+    jitter: float  # standard deviation of a period, relative
     tilt_db: float  # how far the source is down at 3 kHz beyond the pulse's own slope
     breath: float  # aspiration noise beside the pulses
     tract: float  # formants relative to an adult man: 1 / relative length of the vocal tract
@@ -50,12 +54,11 @@ class Delivery(NamedTuple):
 
 
 class Channel(NamedTuple):
-    """Recording channel."""
+    """A microphone in a room."""
 
-    noise_db: float = -70.0  # level of the room, dB below full scale
-    low_hz: float = 50.0
-    high_hz: float = 7600.0
-    gain_db: float = 0.0
+    noise_db: float  # level of the room, dB below full scale
+    gain_db: float
+    response_db: tuple[float, ...]  # at frequencies from 0 to 8 kHz, spaced evenly in mel; smooth in between
 
 
 def samples_of(syllables: int, rate: float) -> int:
@@ -177,11 +180,13 @@ def _vocal_noise(centres: np.ndarray, samples: int, rng: np.random.Generator) ->
 
 
 def _record(speech: np.ndarray, channel: Channel, rng: np.random.Generator) -> np.ndarray:
-    """Add the room's low-pass noise, then band limits and gain."""
+    """Add the room's low-pass noise, then filter with the microphone's response."""
     room = lfilter([0.3], [1, -0.7], rng.standard_normal(len(speech)))
     noisy = speech + room * 10 ** (channel.noise_db / 20) / _rms(room)
-    band = butter(1, [channel.low_hz, channel.high_hz], btype="bandpass", fs=SAMPLE_RATE, output="sos")
-    return sosfilt(band, noisy) * 10 ** (channel.gain_db / 20)
+    size = next_fast_len(len(speech), real=True)
+    mel = np.log1p(rfftfreq(size, 1 / SAMPLE_RATE) / 700)
+    response_db = CubicSpline(np.linspace(0, mel[-1], len(channel.response_db)), channel.response_db)(mel)
+    return irfft(rfft(noisy, size) * 10 ** ((channel.gain_db + response_db) / 20), size)[: len(speech)]
 
 
 def _per_sample(track: np.ndarray) -> np.ndarray:
