@@ -16,9 +16,9 @@ stop_stage=7                        # N: end after this stage
 cmd_backend=                        # WORD: where jobs run: local, slurm or sge (default: what cmd.sh says)
 nj=$(env -u OMP_NUM_THREADS nproc)  # N: parallel jobs on the CPU
 num_threads=                        # N: threads of pre-training on the CPU (default: --nj)
-ngpu=0                              # N: GPUs of a node; pre-training takes all, fine-tuning one per job; 0: the CPU
+ngpu=0                              # N: GPUs of a node; a lone pre-training takes all, other jobs one each; 0: the CPU
 num_nodes=1                         # N: nodes that pre-training spans, each with --ngpu GPUs; Slurm only
-jobs_per_gpu=1                      # N: fine-tuning jobs that share a GPU; local only
+jobs_per_gpu=1                      # N: training jobs that share a GPU; local only
 corpus=                             # NAME: mini or one of those below (default: that whose folder is given, else mini)
 ser_data=                           # DIR: Kaldi data directory with utt2emo, instead of --corpus
 allow_unlabelled=false              # BOOL: --ser-data: leave out what has no label, even more than 5 %
@@ -30,9 +30,10 @@ subsets=train-clean-100             # NAMES: LibriSpeech: its folders
 protocol=                           # WORD: 10fold, 5fold, loso, kfold, auto (default: 10fold for IEMOCAP, else auto)
 num_folds=5                         # N: of kfold
 duplicates=drop                     # WORD: copies of a recording: drop, or keep (never in two parts of a fold)
-systems="resnet18_baseline resnet18_pretrain resnet18_pretrain_ad vgg5_baseline vgg5_ad"  # NAMES: of conf/systems.conf
+systems=                            # NAMES: of conf/systems.conf (default: the tables; mini: without strong)
 ablations=                          # NAMES: of conf/ablations.conf, for stage 8 (default: all of --systems)
 seeds=0                             # NUMBERS: one complete table row is made of each
+pretrain_seeds=                     # NUMBERS: of the pre-training, one for each of --seeds, or one (default: --seeds)
 data_dir=data                       # DIR: data directories
 exp_dir=exp                         # DIR: models and results
 fbank_config=conf/fbank.conf        # FILE: options of steps/compute_fbank.py
@@ -49,7 +50,7 @@ finetune_config=                    # FILE: options of steps/finetune.py (defaul
 read_corpora  # makes the options --iemocap, --voxceleb1 … of conf/corpora.conf
 
 help_message="Usage: ./run.sh [options]
-  ./run.sh                                                 synthetic mini corpora, all five systems, on the CPU
+  ./run.sh                                                 synthetic mini corpora, seven systems, on the CPU
   ./run.sh --corpus iemocap --iemocap DIR --voxceleb1 DIR  the paper's corpora
   ./run.sh --corpus cremad --cremad DIR --librispeech DIR  open ones
   ./run.sh --ser-data DIR --pretrain-data DIR              Kaldi data directories of your own
@@ -89,7 +90,7 @@ if begin_preparation "$emotion_data" "${prepare_emotion_data[@]}"; then
     --training-config "$finetune_config" "$emotion_data"
   end
 fi
-if [ "$backbones_to_pretrain" ] && begin_preparation "$speaker_data" "${prepare_speaker_data[@]}"; then
+if [ "$models_to_pretrain" ] && begin_preparation "$speaker_data" "${prepare_speaker_data[@]}"; then
   log_and_run "${prepare_speaker_data[@]}"
   local/make_folds.py --check true --protocol identification --training-config "$pretrain_config" "$speaker_data"
   end
@@ -104,13 +105,18 @@ for data in "${data_dirs[@]}"; do
     end
   fi
 done
+if [ "$with_functionals" ] &&
+  begin 2 "functionals of $emotion_data" "$emotion_data/.done.2.functionals" functionals-1; then
+  steps/make_functionals.sh --nj "$nj" --cmd "$train_cmd" "$emotion_data"
+  end
+fi
 
 if begin 3 "folds of $emotion_data" "$emotion_data/.done.3" "$protocol $num_folds $duplicates"; then
   local/make_folds.py --protocol "$protocol" --num-folds "$num_folds" --duplicates "$duplicates" \
     --training-config "$finetune_config" "$emotion_data"
   end
 fi
-if [ "$backbones_to_pretrain" ] &&
+if [ "$models_to_pretrain" ] &&
   begin 3 "held-out utterances of $speaker_data" "$speaker_data/.done.3" "identification $duplicates"; then
   local/make_folds.py --protocol identification --duplicates "$duplicates" --training-config "$pretrain_config" \
     "$speaker_data"
@@ -119,15 +125,9 @@ fi
 release_data_dir
 record_corpus
 
-for backbone in $backbones_to_pretrain; do
-  dir=$exp_dir/pretrain_$backbone
-  if begin 4 "speaker pre-training of $backbone: $dir, log in $dir.log"; then
-    $cuda_cmd "${pretrain_resources[@]}" "$dir.log" \
-      "${launch[@]}" steps/pretrain.py --config "$pretrain_config" --backbone "$backbone" --device "$device" \
-      --num-threads "$num_threads" "$speaker_data" "$dir"
-    cat "$dir/RESULT"
-  fi
-done
+if [ "$models_to_pretrain" ] && begin 4 "speaker pre-training"; then
+  pretrain
+fi
 
 if begin 5 "fine-tuning and scoring"; then
   finetune "$systems"
@@ -135,11 +135,12 @@ fi
 
 if begin 6 "results"; then
   local/results/make_results.py --systems "$systems" --seeds "$seeds" "$emotion_data" "$exp_dir"
+  local/results/make_claims.py --systems "$systems" --seeds "$seeds" "$emotion_data" "$exp_dir"
 fi
 
 if begin 7 "analysis"; then
   analyse "$systems"
-  for script in make_probes make_figure1 make_confusions make_curves make_report; do
+  for script in make_wf1 make_probes make_figure1 make_confusions make_curves make_report; do
     part "local/results/$script.py" --systems "$systems" --seeds "$seeds" "$emotion_data" "$exp_dir"
   done
   require_all_parts

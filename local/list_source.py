@@ -15,10 +15,12 @@ import recipe_environment
 import hashlib
 import json
 import os
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from local.check_wav_scp import in_other_unicode_form
 from local.prep_common import SYNTHETIC_MARKER, walk
 from options import OptionParser, run
 from ser.base.errors import UserError
@@ -54,6 +56,18 @@ def files_of_corpus(folder: Path, data: Path) -> Iterator[tuple[str, str]]:
         yield f"../{name}", str(folder.parent / name)
 
 
+def words_of(command: str) -> set[str]:
+    """The words of a shell's command, without quotes and redirections, and what blanks divide, as in `bash -c '…'`."""
+    divided = {word.strip("'\"") for word in command.split()}
+    lexer = shlex.shlex(command, posix=True, punctuation_chars=True)
+    lexer.whitespace_split = True
+    lexer.commenters = ""
+    try:
+        return divided | set(lexer)
+    except ValueError:  # a quote that is not closed
+        return divided
+
+
 def files_of_wav_scp(folder: Path) -> Iterator[tuple[str, str]]:
     """Yield name and path of each file that wav.scp names: audio, archives, and words of commands that are files."""
     try:
@@ -63,12 +77,12 @@ def files_of_wav_scp(folder: Path) -> Iterator[tuple[str, str]]:
     for line in lines:
         entry = " ".join(line.split(maxsplit=1)[1:]).strip()
         if entry.endswith("|"):
-            for word in entry[:-1].split():
-                yield word, word.strip("'\"")
+            yield from ((word, word) for word in words_of(entry[:-1]) if os.path.isfile(word))
         else:
             archive = entry.rpartition(":")[0] or entry
             paths = folder / entry, Path(entry), folder / archive, Path(archive)
-            yield entry, next((str(path) for path in paths if path.is_file()), entry)
+            found = next((str(path) for path in paths if path.is_file()), None)
+            yield entry, found or in_other_unicode_form(str(folder / entry)) or entry
 
 
 def list_source(command: Sequence[str]) -> dict[str, Any]:

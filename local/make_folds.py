@@ -15,8 +15,9 @@ Writes DATA/folds/<fold>/{train,valid,test}, DATA/folds/list and DATA/folds/prot
                     each speaker's utterances validates
 
 Copies of a recording, which steps/make_fbank.sh finds, are never in two parts: with `--duplicates drop` all but the
-first of them are left out, with `keep` those of train and valid that are also in a later part. What cannot work is an
-error, what works and means little a warning; `--check true` ends after these and needs no features.
+first of them are left out, with `keep` those of train and valid that are also in a later part; where there are copies,
+the protocol is called loso+copies then. What cannot work is an error, what works and means little a warning;
+`--check true` ends after these and needs no features.
 """
 
 import recipe_environment
@@ -99,7 +100,13 @@ PROTOCOLS: dict[str, Callable[[Mapping[str, int], int], Folds]] = {
 
 @contextlib.contextmanager
 def replaced_dir(target: Path) -> Iterator[Path]:
-    """Yield a new folder beside `target`, which takes its place when the block ends without an error."""
+    """Yield a new folder beside `target`, which takes its place when the block ends without an error.
+
+    Raises UserError when `target` holds something, and not what this script writes.
+    """
+    markers = [target / name for name in ("protocol", "train")]  # of folds, and of identification
+    if target.exists() and any(target.iterdir()) and not any(path.is_file() for path in markers):
+        raise UserError(f"{target}: is made anew, and was not made by this script; move it elsewhere")
     with temporary_folder(target.parent, f".{target.name}.") as aside:
         new = aside / "new"
         new.mkdir()
@@ -232,7 +239,8 @@ def main() -> None:
     check_folds(data, folds, utt2spk, batch_size)
     if not args.check:
         warn_without_duplicates(data)
-        write_folds(data, folds, utt2spk, f"{protocol}{args.num_folds if protocol == 'kfold' else ''}", copies)
+        name = f"{protocol}{args.num_folds if protocol == 'kfold' else ''}{'+copies' if copies else ''}"
+        write_folds(data, folds, utt2spk, name, copies)
         print(f"{parser.prog}: made {data}/folds: {len(folds)} folds, protocol {protocol}")
 
 

@@ -2,7 +2,7 @@
 """Probe fine-tuned models: what their spaces F, IN(F), R, F+ and F- tell about emotion and speaker.
 
 Reads finished model directories and the data directory and pre-trained model that they were made from; writes
-DIR/analysis/probes.tsv, silhouette.tsv and embeddings.npz (mean-pooled spaces, for figures). Everything is measured
+DIR/analysis/probes.tsv, silhouette.tsv and embeddings.npz (spaces as the network pools them). Everything is measured
 twice: "before" on the weights that fine-tuning started from, "after" on those of the selected epoch. A model without
 AD has the space F alone. A model that has been analysed is left as it is.
 """
@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from options import OptionParser, natural, run, str2bool
-from ser.analysis.ad_features import pooled_spaces, vectors_of
+from ser.analysis.ad_features import PooledSpace, pooled_spaces, vectors_of
 from ser.base.device import DEVICES, explain_out_of_memory, pick_device
 from ser.base.errors import UserError
 from ser.base.files import atomic_path, write_text
@@ -116,10 +116,10 @@ class Embedder:
 
     def __init__(self) -> None:
         self._key: tuple[str, str] | None = None
-        self._spaces: dict[str, torch.Tensor] = {}
+        self._spaces: dict[str, PooledSpace] = {}
 
-    def __call__(self, model: EmotionModel, bank: FeatureBank) -> dict[str, torch.Tensor]:
-        weights = hashlib.sha256()
+    def __call__(self, model: EmotionModel, bank: FeatureBank) -> dict[str, PooledSpace]:
+        weights = hashlib.sha256(str(model.extractor).encode())  # which has poolings without weights, too
         for tensor in model.extractor.state_dict().values():
             weights.update(tensor.cpu().numpy().tobytes())
         key = weights.hexdigest(), bank.fingerprint()
@@ -139,7 +139,7 @@ def analyse(model_dir: str, device: torch.device, embed_initial: Embedder) -> No
     bank = load_bank(task.data_dir, sorted(utts), task.config.feature_norm, device)
     before, pretraining = initial_model(task, data, bank)
     after, config = load_emotion_model(model_dir, device)
-    if pretraining != config["pretraining"]:
+    if pretraining.get("identity") != config["pretraining"].get("identity"):
         raise UserError(f"{model_dir}: {task.pretrained_dir} has changed since it was trained; train it again "
                         "(run.sh: --stage 5)")
     # Measurements.
@@ -148,10 +148,10 @@ def analyse(model_dir: str, device: torch.device, embed_initial: Embedder) -> No
     silhouette_rows: list[tuple] = [SILHOUETTES]
     order = bank.indices(utts).cpu()
     for moment, model, embed in (("before", before, embed_initial), ("after", after, Embedder())):
-        spaces = {name: pooled[order] for name, pooled in embed(model, bank).items()}
+        spaces = {name: pooled.of(order) for name, pooled in embed(model, bank).items()}
         log(f"{model_dir}: {moment} fine-tuning: {len(utts)} utterances embedded in {', '.join(spaces)}")
         for space, pooling, vectors in progress(list(vectors_of(spaces)), desc=moment):
-            if pooling == "mean" and f"{moment} {space}" in DRAWN:
+            if pooling == "network" and f"{moment} {space}" in DRAWN:
                 embeddings[f"{moment} {space}"] = vectors
             try:
                 probes, silhouettes = measure(vectors, data)

@@ -45,6 +45,6 @@ $cmd JOB=1:"$nj" "$logdir/vad_$name.JOB.log" \
   steps/compute_vad.py --config "$data/conf/vad.conf" --job JOB --num-jobs "$nj" "$data" "$prefix.JOB"
 show_skipped "$nj" "$logdir/vad_$name"
 check_share "$prefix" "$nj" "$total" "$data"
-rm -f "$data/vad.scp"
+rm -f "$data/vad.scp" "$data/functionals.scp"  # which describe the voiced frames of before
 publish "$prefix" "$nj" "$data/vad.scp"
 echo "compute_vad.sh: wrote decisions for $(wc -l < "$data/vad.scp") of $total utterances: $data/vad.scp"

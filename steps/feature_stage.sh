@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What make_fbank.sh and compute_vad.sh do with the pieces of their jobs; sourced by both.
+# What make_fbank.sh, compute_vad.sh and make_functionals.sh do with the pieces of their jobs; sourced by them.
 #
 # Jobs write to a directory of their own. Only when enough of them came out are the archives moved up to where
 # they stay, so a stage that fails leaves the scp of an earlier run and the archives that it points into.

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Do a share of the trainings that local/experiment/plan_finetuning.py listed, one after another in one process.
 
-A small training takes seconds, and so does starting a process. Each training has a log of its own,
-LOGS/finetune.N.log. One that fails takes no other down; the exit status is then 1. One that finds no memory on the GPU
-is tried once more at the end, when the other shares on that GPU are done or wait, too.
+A small training takes seconds, and so does starting a process. Each training has a log of its own, LOGS/SCRIPT.N.log.
+One that fails takes no other down; the exit status is then 1. One that finds no memory on the GPU is tried once more at
+the end, when the other shares on that GPU are done or wait, too.
 """
 
 import recipe_environment
@@ -11,6 +11,7 @@ import recipe_environment
 import contextlib
 import fcntl
 import gc
+import importlib
 import re
 import shlex
 import time
@@ -18,11 +19,11 @@ import traceback
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import IO
 
 import torch
 
-from finetune import parse, prepare, train_and_score
 from options import OptionParser, dealt_share, run
 from parallel.job_log import end_log, start_log
 from ser.base.errors import UserError
@@ -43,7 +44,7 @@ def logged(path: Path, command: Sequence[str]) -> Iterator[None]:
                 yield
                 status = 0
             except (UserError, OSError) as error:
-                print(f"finetune.py: {error}", file=file)
+                print(f"{Path(command[0]).name}: {error}", file=file)
                 raise
             except Exception:  # no fault of the user's
                 traceback.print_exc(file=file)
@@ -68,11 +69,14 @@ class Worker:
 
     Parameters
     ----------
+    script : module
+        With parse(), prepare() and train_and_score(), such as steps/finetune.py.
     tasks, logs : Path
         Folders of the configuration files, where the lock is, too, and for the logs.
     """
 
-    def __init__(self, tasks: Path, logs: Path):
+    def __init__(self, script: ModuleType, tasks: Path, logs: Path):
+        self.script = script
         self.tasks = tasks
         self.logs = logs
         self._processor: tuple[torch.device, str] | None = None
@@ -88,12 +92,12 @@ class Worker:
 
     def _do(self, path: Path, which: str) -> str:
         """Return `done`, `failed` or `no memory`, and say it of a training; `which` says how far the share is."""
-        command = ["steps/finetune.py", "--config", str(path)]
+        command = self._command(path)
         try:
             with logged(self.logs / f"{path.stem}.log", command):
-                options, task = parse(command[1:])
+                options, task = self.script.parse(command[1:])
                 device, precision = self._prepared(options)
-                train_and_score(options, task, device, precision)
+                self.script.train_and_score(options, task, device, precision)
         except Exception as error:  # whatever it is, the other trainings go on
             outcome = "no memory" if is_out_of_memory(error) else "failed"
             log(f"{which} {outcome}: {shlex.join(command)}: {error}")
@@ -116,10 +120,13 @@ class Worker:
         finally:
             fcntl.flock(self._lock, fcntl.LOCK_UN)
 
+    def _command(self, path: Path) -> list[str]:
+        return [f"steps/{self.script.__name__}.py", "--config", str(path)]
+
     def _prepared(self, options: Namespace) -> tuple[torch.device, str]:
         """Device and precision, picked once; from then on this process has its share of the GPU's lock."""
         if self._processor is None:
-            device, precision = prepare(options)
+            device, precision = self.script.prepare(options)
             on_gpu = device.type == "cuda"
             gpu = torch.cuda.get_device_properties(torch.cuda.current_device()).uuid if on_gpu else "none"
             self._lock = open(self.tasks / f".gpu-{gpu}.lock", "a")
@@ -131,11 +138,14 @@ class Worker:
 def main() -> int:
     parser = OptionParser(__doc__, "steps/finetune_tasks.py --job 1 --num-jobs 2 exp/tasks exp/log")
     parser.add_share()
-    parser.add_argument("tasks", type=Path, help="folder with finetune.1.conf, finetune.2.conf, …")
+    parser.add_argument("--script", default="finetune", choices=("finetune", "train_classical"),
+                        help="what trains, a script of steps/ (default: finetune)")
+    parser.add_argument("tasks", type=Path, help="folder with SCRIPT.1.conf, SCRIPT.2.conf, …")
     parser.add_argument("logs", type=Path, help="folder for the logs")
     args = parser.parse_args()
-    paths = sorted(args.tasks.glob("finetune.*.conf"), key=lambda path: int(path.name.split(".")[1]))
-    failed = Worker(args.tasks, args.logs).do_all(dealt_share(paths, args.job, args.num_jobs))
+    paths = sorted(args.tasks.glob(f"{args.script}.*.conf"), key=lambda path: int(path.name.split(".")[1]))
+    script = importlib.import_module(args.script)
+    failed = Worker(script, args.tasks, args.logs).do_all(dealt_share(paths, args.job, args.num_jobs))
     return 1 if failed else 0
 
 

@@ -44,7 +44,7 @@ $cmd JOB=1:"$nj" "$logdir/make_fbank_$name.JOB.log" \
 show_skipped "$nj" "$logdir/make_fbank_$name"
 check_share "$prefix" "$nj" "$total" "$data"
 [ ! -f "$data/feats.scp" ] || { mkdir -p "$data/.backup" && mv "$data/feats.scp" "$data/.backup/"; }
-rm -f "$data/vad.scp"  # it belongs to the frames of before
+rm -f "$data/vad.scp" "$data/functionals.scp"  # they belong to the frames of before
 mv "$data/conf/fbank.conf.new" "$data/conf/fbank.conf"
 for table in utt2num_frames utt2dur utt2audio_digest utt2audio_problem; do
   gather "$prefix" "$nj" "$table" "$data/$table"

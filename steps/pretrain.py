@@ -2,8 +2,8 @@
 """Pre-train an extractor to tell speakers apart.
 
 Reads DATA/feats.scp, vad.scp, utt2spk and identification/{train,valid}; writes a model directory with
-config.json, best.safetensors, last.safetensors, log/epochs.tsv and RESULT (identification accuracy on
-the held-out utterances). Run again after a kill, it continues; run again when done, it does nothing.
+config.json, best.safetensors, last.safetensors, log/epochs.tsv and RESULT (identification accuracy and equal error
+rate on the held-out utterances). Run again after a kill, it continues; run again when done, it does nothing.
 Several GPUs, also of several nodes, train one model when steps/launch_distributed.py starts it.
 """
 

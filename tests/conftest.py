@@ -159,9 +159,9 @@ def trained(tiny, make_once):
     def train(folder):
         for backbone, folds in (("vgg5", ("fold_s1", "fold_s2")), ("resnet18", ("fold_s1",))):
             for fold in folds:
-                run("steps/finetune.py", *SHORT, "--epochs", "2", "--scratch-lr-factor", "1", "--backbone", backbone,
-                    "--ad-after", "last", "--num-threads", "1", "--data", tiny, "--fold", fold,
-                    "--dir", folder / f"{backbone}_ad" / fold)
+                run("steps/finetune.py", *SHORT, "--epochs", "2", "--extractor-lr-factor", "1",
+                    "--ad-lr-factor", "1", "--backbone", backbone, "--ad-after", "last", "--num-threads", "1",
+                    "--data", tiny, "--fold", fold, "--dir", folder / f"{backbone}_ad" / fold)
 
     return make_once("trained", train)
 

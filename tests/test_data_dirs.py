@@ -84,7 +84,8 @@ def test_a_fault_that_stage_2_finds_is_mended_in_the_source(tmp_path, outcome):
     wavs.write_text("\n".join([first, *broken]) + "\n")
     results = [prepare(tmp_path, stop=2, check=False) for _ in range(2)]
     data = only(tmp_path / "data")
-    said = f"run.sh: {data} is made from {tmp_path}/source: correct it there; the same command makes {data} again"
+    said = (f"run.sh: {data} is made from {tmp_path}/source: what is wrong in its files is corrected there; the same "
+            f"command makes {data} again")
     assert f"and 29 more, all are in {data}/log/make_fbank_{data.name}.*.log\n" in results[0].stderr
     for result in results:
         assert result.returncode == 1 and result.stderr.splitlines()[-1] == said
@@ -156,11 +157,29 @@ def test_moved_data_and_other_options_of_an_earlier_stage(tmp_path, outcome):
     assert f"stage 1: data directory {data}: the folder has been moved, it was {before}\n" in result.stdout
     assert all(f" {data}/" in line for line in (data / "feats.scp").read_text().splitlines())
 
+    before = files_of(data)
     words = "--data-dir", tmp_path / "moved", "--stage", "3", "--vad-config", tmp_path / "vad.conf"
     result = prepare(tmp_path, *words, stop=3)
-    outcome("--stage 3, other options of stage 2", "2 to 3", 0, spoken(result, "its options have changed", tmp_path))
-    assert f"stage 2: fbank and VAD of {data}: its options have changed\n" in result.stdout
-    assert (data / "conf" / "vad.conf").read_text().endswith("# another\n")
+    other, = set((tmp_path / "moved").glob("source*")) - {data}
+    outcome("--stage 3, other options of stage 2", "2 to 3", 0, spoken(result, "stage 2: fbank and VAD of", tmp_path))
+    assert (other / "conf" / "vad.conf").read_text().endswith("# another\n") and files_of(data) == before
+
+
+SHAPING = {"protocol": ("--protocol", "loso"), "number of folds": ("--num-folds", "3"),
+           "copies": ("--duplicates", "keep"), "VAD": ("--vad-config", "{}/vad.conf")}
+
+
+@pytest.mark.parametrize("option", SHAPING)
+def test_two_runs_at_once_with_other_options_have_a_directory_each(option, place):
+    """The second is not held up by the first, which reads its own."""
+    data = only(place / "data")
+    (place / "vad.conf").write_text("--mode=1\n")
+    before = files_of(data)
+    words = [word.format(place) for word in SHAPING[option]]
+    with reader_of(data):
+        prepare(place, *words)
+        assert "already done" in prepare(place, *words).stdout
+    assert len(list((place / "data").glob("*/wav.scp"))) == 2 and files_of(data) == before
 
 
 def test_a_corpus_goes_by_what_it_is_and_not_by_its_place(tmp_path):

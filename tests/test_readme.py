@@ -78,7 +78,7 @@ def test_cremad_and_librispeech_from_files_to_table(place):
     line, = (line for line in commands("./run.sh --corpus iemocap").splitlines() if "cremad" in line)
     said = type_in(line, place, "--stop-stage 6 --systems resnet18_pretrain_ad")
     table = (place / "exp/cremad/RESULTS").read_text()
-    assert table in said and table.startswith("synthetic-cremad-4, loso, 3 folds, seeds 0")
+    assert table in said and table.startswith("synthetic-cremad-4, loso, 3 folds, seed 0")
     assert "dataset synthetic-librispeech-train-clean-100" in said
     genders, = place.glob("data/librispeech_*/spk2gender")
     assert sorted(genders.read_text().split()[::2]) == "0019 0103 1034 4014".split()
@@ -90,7 +90,7 @@ def test_a_corpus_of_ones_own_with_six_classes(place):
     data, = place.glob("data/mine_*")
     exp = place / "exp" / "mine"
     table = (exp / "RESULTS").read_text()
-    assert table.startswith("mine-6, loso, 3 folds, seeds 0") and said.count(table) == 2
+    assert table.startswith("mine-6, loso, 3 folds, seed 0") and said.count(table) == 2
     assert re.findall(r"^(\w+) +VGG5", table, re.MULTILINE) == ["vgg5_baseline", "vgg5_ad"]
     assert re.search(r"^vgg5_ad is .* vgg5_baseline on mine-6 \(seed 0, 51 utterances of 3 s", said, re.MULTILINE)
     model = exp / "vgg5_ad" / "fold_1001"

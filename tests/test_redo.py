@@ -64,6 +64,7 @@ def test_killed_redo_and_plain_run(place, outcome):
 
     held = kill_when(place, one_is_new, "--stage", "5")
     left = trained(place)
+    assert not (place / "exp" / "RESULTS").exists()
     result = run_recipe(place)
     outcome("--stage 5 killed, then a plain run", "run.sh", result.returncode, spoken(result, "trainings to do", place))
     assert held and 0 < len(left) < len(folds) == 4
@@ -110,8 +111,9 @@ def test_edited_label_is_trained_again(place, outcome):
     table = place / "source" / "utt2emo"
     whole = table.read_text()
     table.write_text(whole.replace("s1-0 ang", "s1-0 sad"))
-    result = run_recipe(place)
+    result = run_recipe(place, "--stop-stage", "5")
     table.write_text(whole)
+    assert not list((place / "exp").glob("**/RESULTS")) and not (place / "exp" / "vgg5_ad" / "RESULT").exists()
     outcome("edited label", "run.sh", result.returncode, spoken(result, "trainings to do", place))
     assert result.returncode == 0 and "4 trainings to do" in result.stdout
     assert "4 trainings to do" in run_recipe(place).stdout and outcomes(place) == before

@@ -25,7 +25,15 @@ def test_the_table(finished):
     assert re.findall(r"^(\w+) +(?:ResNet18|VGG5)", table, re.MULTILINE) == list(SYSTEMS)
     grep = subprocess.run(f"grep WF1 '{finished}'/exp/*/*/RESULT", shell=True, capture_output=True, text=True)
     lines = [line for line in grep.stdout.splitlines() if "fold_" in line]
-    assert len(lines) == 25 and all("synthetic-iemocap-impro-4 5fold" in line for line in lines)
+    assert len(lines) == 35 and all("synthetic-iemocap-impro-4 5fold" in line for line in lines)
+
+
+def test_the_closing_summary_begins_with_the_answer(finished):
+    said = (finished / "stdout").read_text()
+    summary = said[said.index("make_claims.py: made"):]
+    answer = (finished / "exp" / "CLAIMS").read_text().split("\n\n")[1]
+    assert summary.split("\n\n")[1] == answer and len(re.findall("^(Pre-training|AD) ", answer, re.MULTILINE)) == 3
+    assert summary.count("SYNTHETIC") == 1
 
 
 def test_pooled_score_is_scikit_learns_over_all_utterances(finished):
@@ -40,7 +48,7 @@ def test_pooled_score_is_scikit_learns_over_all_utterances(finished):
 def test_what_is_done_is_skipped_and_stays(finished):
     before = results(finished)
     result = recipe(finished)
-    assert result.stdout.count("already done") == 7 and "0 trainings to do" in result.stdout
+    assert result.stdout.count("already done") == 8 and "0 trainings to do" in result.stdout
     assert results(finished) == before
     assert "stage 2" in recipe(finished, "--stage", "6").stdout and results(finished) == before
 
@@ -58,13 +66,15 @@ def analysed(finished, tmp_path_factory):
 def test_analysis_and_report(analysed):
     exp, result = analysed
     assert {path.name for path in (exp / "analysis").iterdir()} >= {
-        "PROBES", "probes.tsv", "silhouette.tsv", "figure1.png", "figure1.pdf", "figure1.tsv", "confusions.png",
-        "speakers.png", "curves.png", "tensorboard"}
+        "wf1.svg", "PROBES", "probes.tsv", "silhouette.tsv", "figure1.png", "figure1.pdf", "figure1.tsv",
+        "confusions.png", "speakers.png", "curves.png", "tensorboard"}
     for system in ("vgg5_baseline", "vgg5_ad"):
         assert len(list(exp.glob(f"{system}/fold_*/analysis/probes.tsv"))) == 5
         assert len(list(exp.glob(f"{system}/fold_*/analysis/masks.png"))) == (system == "vgg5_ad")
     page = (exp / "report.html").read_text()
     assert "SYNTHETIC" in page and page.count("data:image/png;base64,") == 5
+    assert page.count("data:image/svg+xml;base64,") == 1
+    assert "pretrain_" not in result.stdout.split("Data, logs:")[1]  # neither of them has one
     line, = (line for line in result.stdout.splitlines() if line.startswith("Report:"))
     assert shlex.split(line)[1] == f"{exp}/report.html"  # as a shell takes it
     command, = (exp / "commands").read_text().splitlines()
@@ -79,6 +89,16 @@ def test_ablations_stand_in_the_same_table(analysed):
     assert re.findall(r"^(\w+) +VGG5", table, re.MULTILINE) == names and table in result.stdout
     assert re.findall(r"^(vgg5\w+) ", (exp / "ABLATIONS").read_text(), re.MULTILINE) == names[1:]
     assert "AD(L_AD-)" in (exp / "report.html").read_text()
+
+
+@pytest.mark.parametrize("words", [[], ["--exp-dir", "my exp", "--systems", ""], ["--data-dir", "a'b$c"]])
+def test_a_recorded_command_can_be_pasted(words, tmp_path):
+    code = '. local/run/stages.sh; exp_dir=$1; arguments=("${@:2}"); record_command'
+    run("bash", "-euo", "pipefail", "-c", code, "run.sh", tmp_path, *words)
+    time, command = (tmp_path / "commands").read_text().removesuffix("\n").split("\t")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:+]+", time) and command.startswith("./run.sh")
+    pasted = run("bash", "-c", f"run() {{ printf '<%s>' $# \"$@\"; }}; {command.replace('./run.sh', 'run', 1)}")
+    assert pasted.stdout == "".join(f"<{word}>" for word in (len(words), *words))
 
 
 def test_killed_and_continued_gives_the_same_results(finished, tmp_path):
@@ -125,7 +145,7 @@ def test_another_corpus_into_the_same_directory_is_refused(finished):
 
 def test_a_failed_fold_takes_no_other_down(finished, tmp_path):
     words = ("--exp-dir", tmp_path / "exp", "--systems", "vgg5_ad")
-    victim = finished / "data" / "mini_iemocap" / "folds" / "fold_Ses02M" / "test"
+    victim = finished / "data" / "mini_iemocap_protocol-5fold" / "folds" / "fold_Ses02M" / "test"
     whole = victim.read_text()
     victim.write_text("nobody\n")
     result = recipe(finished, *words, check=False)
@@ -182,6 +202,9 @@ WRONG = {
     ("--ablations", "vgg5_ad_se"): r"--ablations are stage 8's; add --stop-stage 8",
     ("--stop-stage", "8", "--ablations", "vgg5_ad"): r"--ablations: vgg5_ad is no ablation",
     ("--nj", "0"): r"--nj must be 1 or more",
+    ("--pretrain-seeds", "0 1"): r"--pretrain-seeds '0 1': expected one number for all of --seeds '0', or one for each",
+    ("--systems", "vgg5_ad", "--pretrain-seeds", "1"): r"--pretrain-seeds 1: none of --systems starts from a pre-train",
+    ("--seeds", "0 x"): r"--seeds '0 x': expected numbers, such as",
     ("--num-nodes", "2", "--ngpu", "1"): r"--num-nodes 2 is for --cmd-backend slurm",
     ("--jobs-per-gpu", "2", "--cmd-backend", "sge"): r"--jobs-per-gpu 2 is for --cmd-backend local",
     ("--stage", "8"): r"--stage 8 comes after --stop-stage 7, so there is nothing to do",

@@ -1,10 +1,11 @@
 """What the scripts that read results have in common: some systems and seeds of an experiment directory."""
 
 import argparse
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from local.experiment.systems import System, find_systems
+from local.experiment.systems import System, find_systems, of_seed
 from ser.base.errors import UserError
 from ser.data.data_dir import is_synthetic, read_dataset, read_list
 
@@ -20,17 +21,30 @@ class Setting:
     dataset, protocol : str
         As result lines name them.
     folds, seeds : list of str
+    extractors : dict of str to int
+        From how many pre-trained models the seeds of a system start, by system; of those alone that start from any,
+        and empty where nobody has asked the models.
     """
 
     dataset: str
     protocol: str
     folds: list[str]
     seeds: list[str]
+    extractors: dict[str, int] = field(default_factory=dict, kw_only=True)
 
     @property
     def heading(self) -> str:
-        """What was run, in a line."""
-        return f"{self.dataset}, {self.protocol}, {len(self.folds)} folds, seeds {' '.join(self.seeds)}"
+        """What was run, in a line. With several seeds it says whether their spread is that of the extractors, too."""
+        counts = sorted(set(self.extractors.values())) if len(self.seeds) > 1 else []
+        if not counts:
+            extractors = ""
+        elif counts == [len(self.seeds)]:
+            extractors = ", a pre-trained extractor per seed"
+        elif counts == [1]:
+            extractors = ", one pre-trained extractor"
+        else:
+            extractors = f", {' or '.join(map(str, counts))} pre-trained extractors"
+        return f"{self.dataset}, {self.protocol}, {len(self.folds)} folds, {seed_words(self.seeds)}{extractors}"
 
     @property
     def warning(self) -> str | None:
@@ -54,8 +68,9 @@ class Experiment(Setting):
     systems: list[System]
 
     @property
-    def setting(self) -> Setting:
-        return Setting(self.dataset, self.protocol, self.folds, self.seeds)
+    def networks(self) -> list[System]:
+        """The systems that have epochs, weights and spaces to look at."""
+        return [system for system in self.systems if system.has_network]
 
     def directories(self, system: System) -> list[str]:
         """The directories of a system's seeds; the folds of each are below it."""
@@ -82,6 +97,39 @@ def parse_seeds(words: str) -> list[str]:
     if not seeds or not all(seed.isdecimal() for seed in seeds):
         raise UserError(f"--seeds {words!r}: expected numbers, such as \"0 1 2\"")
     return list(dict.fromkeys(str(int(seed)) for seed in seeds))
+
+
+def add_pretrain_seeds(parser: argparse.ArgumentParser) -> None:
+    """Add --pretrain-seeds."""
+    parser.add_argument("--pretrain-seeds", default="", metavar="NUMBERS", help="of the pre-trained models, one for "
+                        "each of --seeds or one for all, quoted, separated by spaces (default: --seeds)")
+
+
+def parse_pretrain_seeds(words: str, seeds: list[str]) -> dict[str, str]:
+    """The seed of the pre-trained model that each of the seeds starts from, from one word; raises UserError.
+
+    One number holds for all seeds; without any, each seed is that of its own pre-trained model.
+    """
+    numbers = words.split() or seeds
+    if not all(number.isdecimal() for number in numbers):
+        raise UserError(f"--pretrain-seeds {words!r}: expected numbers, such as \"0 1 2\"")
+    if len(numbers) == 1:
+        numbers = numbers * len(seeds)
+    if len(numbers) != len(seeds):
+        raise UserError(f"--pretrain-seeds {words!r}: expected one number for all of --seeds {' '.join(seeds)!r}, or "
+                        f"one for each of these {len(seeds)}")
+    return dict(zip(seeds, (str(int(number)) for number in numbers), strict=True))
+
+
+def pretrainings(systems: Iterable[System], pretrain_seeds: Iterable[str]) -> dict[tuple[str, str], str]:
+    """`{(name of System.pretrained, seed): name below EXP}` of the pre-trained models that systems start from."""
+    return {(system.pretrained, seed): of_seed(system.pretrained, seed) for system in systems if system.pretrained
+            for seed in pretrain_seeds}
+
+
+def seed_words(seeds: Sequence[str | int]) -> str:
+    """Seeds as a text names them: `seed 0` or `seeds 0 1 2`."""
+    return f"seed{'s' if len(seeds) > 1 else ''} {' '.join(map(str, seeds))}"
 
 
 def open_experiment(args: argparse.Namespace) -> Experiment:

@@ -1,14 +1,21 @@
 #!/usr/bin/env python3
 """Print what run.sh has to know of the systems that it is given.
 
-    pretraining  the backbones that they need pre-trained, in one line
+    pretraining  the pre-trained models that they start from: backbone, seed and name below EXP of each, one a line
     ablations    the ablations that stage 8 trains, in one line: those named, or all that change one of the systems
+    functionals  those that learn from functionals.scp, in one line
     attention    the model directory of each system with an attention, one a line: the first seed and fold
 """
 
 import recipe_environment
 
-from local.experiment.experiment import open_experiment
+from local.experiment.experiment import (
+    add_pretrain_seeds,
+    open_experiment,
+    parse_pretrain_seeds,
+    parse_seeds,
+    pretrainings,
+)
 from local.experiment.systems import System, find_systems, read_systems
 from options import OptionParser, run
 from ser.base.errors import UserError
@@ -43,16 +50,20 @@ def main() -> None:
     parser.add_argument("--ablations", default="", metavar="NAMES",
                         help="of conf/ablations.conf, quoted, separated by spaces (default: all of --systems)")
     parser.add_argument("--seeds", default="0", metavar="NUMBERS", help="quoted, separated by spaces (default: 0)")
-    parser.add_argument("what", choices=("pretraining", "ablations", "attention"))
+    add_pretrain_seeds(parser)
+    parser.add_argument("what", choices=("pretraining", "ablations", "functionals", "attention"))
     parser.add_argument("data", nargs="?", help="data directory with folds, for attention")
     parser.add_argument("exp", nargs="?", help="experiment directory, for attention")
     args = parser.parse_args()
     systems = find_systems(args.systems.split())
     if args.what == "pretraining":
-        starts = dict.fromkeys(system.pretrained for system in systems if system.pretrained)
-        print(*(start.removeprefix("pretrain_") for start in starts))
+        pretrain_seeds = parse_pretrain_seeds(args.pretrain_seeds, parse_seeds(args.seeds)).values()
+        for (start, seed), name in pretrainings(systems, pretrain_seeds).items():
+            print(start.removeprefix("pretrain_"), seed, name)
     elif args.what == "ablations":
         print(*(system.name for system in choose_ablations(systems, args.ablations.split())))
+    elif args.what == "functionals":
+        print(*(system.name for system in systems if system.needs_functionals))
     elif not args.exp:
         parser.error("attention takes a data directory and an experiment directory")
     else:

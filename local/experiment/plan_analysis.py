@@ -24,7 +24,7 @@ def main() -> None:
     args = parser.parse_args()
     experiment = open_experiment(args)
     tasks = TaskFolder(args.tasks, "analyse")
-    for system in experiment.systems:
+    for system in experiment.networks:
         for directory in experiment.directories(system):
             models = [f"{directory}/{fold}" for fold in experiment.folds]
             todo = [model for model in models if not is_analysed(model)]

@@ -7,6 +7,10 @@ from pathlib import Path
 
 from ser.base.errors import UserError
 
+_PRETRAINED = "--pretrained-dir=EXP/"
+NETWORK_SCRIPT = "steps/finetune.py"
+SCRIPTS = (NETWORK_SCRIPT, "steps/train_classical.py")
+
 
 @dataclass(frozen=True)
 class System:
@@ -17,7 +21,9 @@ class System:
     name, backbone, method : str
         The name of its directory, and what tables call it.
     options : tuple of str
-        What steps/finetune.py is told.
+        What its script is told.
+    script : str
+        What trains it.
     reference : str or None
         The system of which it is an ablation.
     """
@@ -26,26 +32,47 @@ class System:
     backbone: str
     method: str
     options: tuple[str, ...]
+    script: str = NETWORK_SCRIPT
     reference: str | None = None
 
     @property
+    def has_network(self) -> bool:
+        """Whether there are epochs, weights and spaces to look at."""
+        return self.script == NETWORK_SCRIPT
+
+    @property
+    def needs_functionals(self) -> bool:
+        """Whether it learns from functionals.scp."""
+        return "--classifier=svm" in self.options
+
+    @property
     def pretrained(self) -> str | None:
-        """Name below the experiment directory of the pre-trained model that it starts from."""
-        start = "--pretrained-dir=EXP/"
-        return next((word.removeprefix(start) for word in self.options if word.startswith(start)), None)
+        """Name below the experiment directory of the pre-trained model that it starts from, without a seed."""
+        return next((word.removeprefix(_PRETRAINED) for word in self.options if word.startswith(_PRETRAINED)), None)
 
     @property
     def has_attention(self) -> bool:
         return any(word.startswith("--ad-after=") for word in self.options) and "--attention=none" not in self.options
 
-    def options_for(self, exp: str) -> list[str]:
-        """Options of steps/finetune.py for an experiment directory."""
-        return [word.replace("=EXP/", f"={exp}/") for word in self.options]
+    def options_for(self, exp: str, pretrain_seed: str | int = 0) -> list[str]:
+        """Options of its script for an experiment directory, starting from the pre-trained model of a seed;
+        configurations lie in the recipe's folder."""
+        words = [of_seed(word, pretrain_seed) if word.startswith(_PRETRAINED) else word for word in self.options]
+        return [word.replace("=EXP/", f"={exp}/").replace("--config=conf/", f"--config={_root()}/conf/")
+                for word in words]
 
     def directory(self, exp: str, seed: str | int) -> str:
-        """Where the folds of a seed are; seed 0 has the plain name."""
-        suffix = f"_seed{int(seed)}" if int(seed) else ""
-        return f"{exp}/{self.name}{suffix}"
+        """Where the folds of a seed are."""
+        return of_seed(f"{exp}/{self.name}", seed)
+
+
+def of_seed(name: str, seed: str | int) -> str:
+    """The name of what is made with a seed; seed 0 has the plain name."""
+    return f"{name}_seed{int(seed)}" if int(seed) else name
+
+
+def _root() -> Path:
+    return Path(os.environ.get("SER_ROOT", "."))
 
 
 def changed(options: Iterable[str], changes: Iterable[str]) -> tuple[str, ...]:
@@ -59,12 +86,19 @@ def read_systems() -> dict[str, System]:
     Raises
     ------
     UserError
-        A line has too few words, a name that another line has, or changes a system that is not there.
+        A line has too few words, a name that another line has, names another script, or changes a system that is
+        not there.
     """
-    conf = Path(os.environ.get("SER_ROOT", ".")) / "conf"
+    conf = _root() / "conf"
     systems: dict[str, System] = {}
-    for _, (name, backbone, method, *options) in _lines(conf / "systems.conf", "backbone", systems):
-        systems[name] = System(name, backbone, method, tuple(options))
+    for place, (name, backbone, method, *options) in _lines(conf / "systems.conf", "backbone", systems):
+        script = NETWORK_SCRIPT
+        if not options[0].startswith("--"):
+            script = options.pop(0)
+            if script not in SCRIPTS:
+                raise UserError(f"{place}: nothing is trained with {script}; begin with options of {NETWORK_SCRIPT}, "
+                                f"or with one of {' '.join(SCRIPTS)}")
+        systems[name] = System(name, backbone, method, tuple(options), script)
     return systems | _read_ablations(conf / "ablations.conf", systems)
 
 
@@ -74,7 +108,8 @@ def _read_ablations(path: Path, systems: dict[str, System]) -> dict[str, System]
         if changes not in systems:
             raise UserError(f"{place}: changes {changes}, which conf/systems.conf does not have")
         reference = systems[changes]
-        ablations[name] = System(name, reference.backbone, method, changed(reference.options, options), changes)
+        ablations[name] = System(name, reference.backbone, method, changed(reference.options, options),
+                                 reference.script, changes)
     return ablations
 
 

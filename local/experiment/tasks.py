@@ -1,12 +1,16 @@
-"""A folder of planned tasks: KIND.1.conf, KIND.2.conf, …, each the options of one job."""
+"""A folder of planned tasks: KIND.1.conf, KIND.2.conf, …, each the options of one job.
+
+The folder also has pretrain.1.sh, …, the commands of run.sh's pre-trainings.
+"""
 
 import re
 from pathlib import Path
 
+from local.experiment.systems import SCRIPTS
 from options import write_conf
 from ser.base.errors import UserError
 
-_KINDS = ("finetune", "analyse")
+_KINDS = (*(Path(script).stem for script in SCRIPTS), "analyse")
 
 
 class TaskFolder:
@@ -17,7 +21,7 @@ class TaskFolder:
     folder : Path
         Made when it is not there.
     kind : str
-        `finetune` or `analyse`.
+        The script of steps/ that does them, one of _KINDS.
 
     Raises
     ------
@@ -31,7 +35,7 @@ class TaskFolder:
         self.planned = 0
         before = sorted(folder.iterdir()) if folder.exists() else []
         strangers = [path.name for path in before
-                     if not re.fullmatch(rf"({'|'.join(_KINDS)})\.\d+\.conf|\..*", path.name)]
+                     if not re.fullmatch(rf"({'|'.join(_KINDS)})\.\d+\.conf|pretrain\.\d+\.sh|\..*", path.name)]
         if strangers:
             raise UserError(f"{folder}: holds {strangers[0]}, which is no planned task; give another folder, for tasks "
                             "alone")

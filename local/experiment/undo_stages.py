@@ -5,7 +5,7 @@
 
     0 to 3  the markers of the corpora and data directories (--marker FILE, several times)
     4, 5    model directories: EXP/pretrain_…, EXP/SYSTEM/FOLD; one without the config.json of a training is left alone
-    6       RESULT, results.json of the systems and of EXP, RESULTS
+    4 to 6  RESULT, results.json of the systems and of EXP, RESULTS, CLAIMS
     7       what was measured of each fold; EXP/analysis, EXP/report.html
     8       the model directories of --ablations, EXP/ABLATIONS
 
@@ -18,16 +18,15 @@ import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from local.experiment.experiment import parse_seeds
+from local.experiment.experiment import add_pretrain_seeds, parse_pretrain_seeds, parse_seeds, pretrainings
 from local.experiment.systems import System, find_systems
 from options import OptionParser, natural, run
-from ser.model_dir.record import clear_model_dir
+from ser.model_dir.record import ANALYSIS, clear_model_dir
 
 MODEL_MARKER = "config.json"
-RESULTS = ("RESULT", "RESULTS", "results.json")
-ANALYSIS_OF_FOLD = ("probes.tsv", "silhouette.tsv", "embeddings.npz", "masks.png")
-ANALYSIS = ("PROBES", "probes.json", "probes.tsv", "silhouette.tsv", "figure1.png", "figure1.pdf", "figure1.tsv",
-            "confusions.png", "confusions.tsv", "speakers.png", "speakers.tsv", "curves.png")
+RESULTS = ("RESULT", "RESULTS", "results.json", "CLAIMS", "claims.json")
+ANALYSIS_OF_ALL = ("PROBES", "probes.json", "probes.tsv", "silhouette.tsv", "figure1.png", "figure1.pdf", "figure1.tsv",
+             "confusions.png", "confusions.tsv", "speakers.png", "speakers.tsv", "curves.png", "wf1.svg")
 ABLATIONS = ("ABLATIONS", "ablations.json")
 
 
@@ -55,6 +54,12 @@ def remove_files(folder: Path, names: Iterable[str]) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
+def remove_results(exp: str, systems: Iterable[System], seeds: Iterable[str]) -> None:
+    """Remove the tables of an experiment directory, and the result files of some systems and seeds."""
+    for folder in (exp, *(system.directory(exp, seed) for system in systems for seed in seeds)):
+        remove_files(Path(folder), RESULTS)
+
+
 def main() -> None:
     parser = OptionParser(__doc__, 'local/experiment/undo_stages.py --stage 5 --stop-stage 7 --systems "vgg5_ad" exp')
     parser.add_argument("--stage", type=natural, required=True, help="the first one to undo")
@@ -62,6 +67,7 @@ def main() -> None:
     parser.add_argument("--systems", required=True, metavar="NAMES", help="quoted, separated by spaces")
     parser.add_argument("--ablations", default="", metavar="NAMES", help="quoted, separated by spaces (default: none)")
     parser.add_argument("--seeds", default="0", metavar="NUMBERS", help="quoted, separated by spaces (default: 0)")
+    add_pretrain_seeds(parser)
     parser.add_argument("--marker", action="append", default=[], type=Path, help="of stages 0 to 3, for each its own")
     parser.add_argument("exp", help="experiment directory")
     args = parser.parse_args()
@@ -75,7 +81,8 @@ def main() -> None:
         marker.unlink(missing_ok=True)
     models = []
     if 4 in stages:
-        pretrained = dict.fromkeys(exp / system.pretrained for system in systems if system.pretrained)
+        pretrain_seeds = parse_pretrain_seeds(args.pretrain_seeds, seeds).values()
+        pretrained = [exp / name for name in pretrainings(systems, pretrain_seeds).values()]
         models += [model for model in pretrained if (model / MODEL_MARKER).is_file()]
     if 5 in stages:
         models += models_of(systems, seeds, args.exp)
@@ -84,13 +91,12 @@ def main() -> None:
         remove_files(exp, ABLATIONS)
     for model in models:
         remove_model(model)
-    if 6 in stages:
-        for folder in (exp, *(Path(system.directory(args.exp, seed)) for system in systems for seed in seeds)):
-            remove_files(folder, RESULTS)
+    if {4, 5, 6}.intersection(stages):  # no table without the models that it is of
+        remove_results(args.exp, systems, seeds)
     if 7 in stages:
         for model in models_of(systems, seeds, args.exp):
-            remove_files(model / "analysis", ANALYSIS_OF_FOLD)
-        remove_files(exp / "analysis", ANALYSIS)
+            remove_files(model / "analysis", ANALYSIS)
+        remove_files(exp / "analysis", ANALYSIS_OF_ALL)
         remove_files(exp, ["report.html"])
     print(f"{parser.prog}: stages {args.stage} to {args.stop_stage} of {exp} are undone, with {len(models)} models")
 

@@ -16,37 +16,36 @@ class Block:
     Attributes
     ----------
     kind : str
-        paragraph, warning, definitions, list or table; of a page also heading, commands, preformatted, picture and
+        paragraph, definitions, list or table; of a page also warning, heading, commands, preformatted, picture and
         details.
     content : list
-        Paragraphs that follow one another; a warning; pairs of term and explanation; items; rows of cells, the first
-        one being the heading; a heading; pairs of time and command; lines; a picture; blocks.
+        Paragraphs that follow one another; pairs of term and explanation; items; rows of cells, the first one being
+        the heading; a warning; a heading; pairs of time and command; lines; a picture; blocks.
     caption : str
         What a table, a picture or details are called.
+    spare_columns : tuple of int
+        Those of a table that a narrow page leaves out.
     """
 
     kind: str
     content: list[Any]
     caption: str = ""
+    spare_columns: tuple[int, ...] = ()
 
     @classmethod
-    def table(cls, rows: Iterable[Iterable[Any]], caption: str = "") -> "Block":
-        return cls("table", [[str(cell) for cell in row] for row in rows], caption)
+    def table(cls, rows: Iterable[Iterable[Any]], caption: str = "", spare_columns: tuple[int, ...] = ()) -> "Block":
+        return cls("table", [[str(cell) for cell in row] for row in rows], caption, spare_columns)
 
     @classmethod
     def paragraph(cls, *texts: str) -> "Block":
         return cls("paragraph", list(texts))
 
 
-def title_blocks(setting: Setting) -> list[Block]:
-    """What was run, and a warning where the corpora are synthetic."""
-    return [Block.paragraph(setting.heading), *([Block("warning", [setting.warning])] if setting.warning else [])]
-
-
 def as_text(setting: Setting, blocks: Iterable[Block]) -> str:
-    """A result file as text: what was run, and the blocks with an empty line before each."""
-    title = "".join(map(_text_of, title_blocks(setting)))
-    return "\n".join([title, *map(_text_of, blocks)])
+    """A result file as text: what was run, a warning where the corpora are synthetic, and the blocks with an empty line
+    before each."""
+    warning = f"*** {setting.warning} ***\n" if setting.warning else ""
+    return "\n".join([f"{setting.heading}\n{warning}", *map(_text_of, blocks)])
 
 
 def _text_of(block: Block) -> str:
@@ -65,7 +64,6 @@ def _text_of(block: Block) -> str:
         return "".join(term.ljust(column) + text.replace("\n", "\n" + " " * column) + "\n"
                        for term, text in block.content)
     if block.kind == "list":
-        return "".join(textwrap.fill(item, 118, subsequent_indent="  ") + "\n" for item in block.content)
-    if block.kind == "warning":
-        return f"*** {block.content[0]} ***\n"
+        return "".join(textwrap.fill(item, 118, subsequent_indent="  ", break_on_hyphens=False) + "\n"
+                       for item in block.content)
     return "".join(f"{text}\n" for text in block.content)

@@ -3,15 +3,19 @@
 
     local/results/compare.py --seeds "0 1 2" vgg5_ad vgg5_baseline exp
 
-Compared is the weighted F1 pooled over the folds, as its mean over the seeds, on the same utterances:
+Compared is the weighted F1 pooled over the folds, as its mean over the seeds, on the same utterances, in two ways:
 
-interval         percentile bootstrap of the difference, utterances drawn within each speaker: other utterances of the
-                 same speakers, NOT other speakers
-over utterances  approximate randomization: the two systems' predictions of an utterance, of all seeds together, are
-                 exchanged with probability 1/2. It takes utterances as independent, and those of one speaker are not
-over speakers    the differences of the speakers' own weighted F1; their signs are flipped. Few speakers say little
+over speakers    what other speakers would give. Interval: speakers drawn anew, each with all utterances (bootstrap;
+                 percentiles as far out as few speakers call for). p: the two systems' predictions of a speaker, of all
+                 utterances and seeds together, are exchanged with probability 1/2 (approximate randomization). It is
+                 exact for up to 13 speakers, and of n speakers never below 2 / 2^n
+over utterances  what other utterances of the same speakers would give, NOT other speakers. Interval: utterances drawn
+                 anew within each speaker. p: the predictions of an utterance, of all seeds together, are exchanged. It
+                 takes utterances as independent, and those of one speaker are not
 
-All of them take the trained models as they are; how much another training changes is what several seeds show.
+Both take the trained models as they are. Speakers of different folds are scored by different trainings, so what chance
+does to a training is part of how much speakers differ; what all folds of a seed share, such as the pre-trained
+extractor, is not, and that is what several seeds show.
 """
 
 import recipe_environment
@@ -23,9 +27,10 @@ from typing import Any
 
 import numpy as np
 
-from local.experiment.experiment import parse_seeds
+from local.experiment.experiment import parse_seeds, seed_words
 from local.experiment.systems import System, find_systems
 from local.results.predictions import read_predictions
+from local.results.tables import counted
 from options import OptionParser, run
 from ser.base.errors import UserError
 from ser.data.data_dir import is_synthetic, read_dataset, read_list
@@ -40,8 +45,10 @@ class Comparison:
     Attributes
     ----------
     difference : float
-    interval : list of float
-        Both ends of its 95 % interval.
+    interval_utterances : list of float
+        Both ends of its 95 % interval for other utterances of these speakers.
+    interval_speakers : list of float or None
+        The same for other speakers; None for fewer than MIN_SPEAKERS.
     p_utterances, p_speakers : float
     by_speaker : dict of str to float
     by_seed : list of float
@@ -49,7 +56,8 @@ class Comparison:
     """
 
     difference: float
-    interval: list[float]
+    interval_utterances: list[float]
+    interval_speakers: list[float] | None
     p_utterances: float
     p_speakers: float
     by_speaker: dict[str, float]
@@ -71,10 +79,11 @@ def compare(references: np.ndarray, first: np.ndarray, second: np.ndarray, speak
 
     by_speaker = {str(speaker): difference(utterances=speakers == speaker) for speaker in np.unique(speakers)}
     by_seed = [difference(seeds=[number]) for number in range(len(first))]
-    interval = significance.difference_interval(references, first, second, speakers)
-    return Comparison(difference=difference(), interval=list(interval),
+    return Comparison(difference=difference(),
+                      interval_utterances=list(significance.difference_interval(references, first, second, speakers)),
+                      interval_speakers=significance.speaker_difference_interval(references, first, second, speakers),
                       p_utterances=significance.exchange_test(references, first, second),
-                      p_speakers=significance.sign_flip_test(list(by_speaker.values())),
+                      p_speakers=significance.exchange_test(references, first, second, speakers),
                       by_speaker=by_speaker, by_seed=by_seed, num_utterances=len(references))
 
 
@@ -82,27 +91,45 @@ def p_text(p: float) -> str:
     return f"p = {p:.3f}" if p >= 0.001 else "p < 0.001"
 
 
-def sentence(first: str, second: str, dataset: str, seeds: list[int], result: Comparison) -> str:
-    """Put a Comparison into words."""
-    num_speakers = len(result.by_speaker)
+def range_text(interval: list[float]) -> str:
+    low, high = interval
+    return f"{low:.2f} to {high:.2f}"
+
+
+def difference_text(first: str, second: str, result: Comparison) -> str:
+    """How far the first system is above or below the second."""
     points = f"{abs(result.difference):.2f} points of weighted F1"
     where = f"{points} above" if result.difference > 0 else f"{points} below" if result.difference else "level with"
+    return f"{first} is {where} {second}"
+
+
+def speakers_text(result: Comparison) -> str:
+    """What holds over speakers."""
+    if result.interval_speakers is None:
+        return f"{counted(len(result.by_speaker), 'speaker')}, too few for a test over speakers"
+    return f"over speakers 95 % interval {range_text(result.interval_speakers)}, {p_text(result.p_speakers)}"
+
+
+def details_text(result: Comparison) -> str:
+    """What else is known of a difference: over utterances, and of how many speakers and seeds it is so."""
+    seeds = ""
+    if len(result.by_seed) > 1:
+        better = sum(difference > 0 for difference in result.by_seed)
+        seeds = (f", and in {better} of {len(result.by_seed)} seeds "
+                 f"({min(result.by_seed):+.2f} to {max(result.by_seed):+.2f})")
+    return (f"over utterances 95 % interval {range_text(result.interval_utterances)}, {p_text(result.p_utterances)}; "
+            f"better for {result.better_speakers} of {counted(len(result.by_speaker), 'speaker')}{seeds}")
+
+
+def sentence(first: str, second: str, dataset: str, seeds: list[int], result: Comparison) -> str:
+    """Put a Comparison into words."""
     warning = ", a SYNTHETIC corpus that says nothing about speech" if is_synthetic(dataset) else ""
-    numbers = f"seed{'s' if len(seeds) > 1 else ''} {' '.join(map(str, seeds))}"
-    low, high = result.interval
-    average = np.mean(list(result.by_speaker.values()))
-    in_seeds = ""
-    if len(seeds) >= 3:
-        in_seeds = f", and in {sum(difference > 0 for difference in result.by_seed)} of {len(seeds)} seeds"
-    if 2 / 2**num_speakers > 0.05:
-        verdict = f"{num_speakers} speakers are too few for a test over speakers to be significant at 5 %."
-    else:
-        verdict = f"Over speakers this is {'' if result.p_speakers < 0.05 else 'not '}significant at 5 %."
-    return (f"{first} is {where} {second} on {dataset}{warning} ({numbers}, {result.num_utterances} utterances of "
-            f"{num_speakers} speakers): 95 % interval of the difference {low:.2f} to {high:.2f}, "
-            f"{p_text(result.p_utterances)} over utterances; "
-            f"better for {result.better_speakers} of {num_speakers} speakers, by {average:.2f} "
-            f"on average, {p_text(result.p_speakers)} over speakers{in_seeds}. {verdict}")
+    verdict = ""
+    if result.interval_speakers is not None:
+        verdict = f" Over speakers this is {'' if result.p_speakers < 0.05 else 'not '}significant at 5 %."
+    return (f"{difference_text(first, second, result)} on {dataset}{warning} ({seed_words(seeds)}, "
+            f"{counted(result.num_utterances, 'utterance')} of {counted(len(result.by_speaker), 'speaker')}): "
+            f"{speakers_text(result)}; {details_text(result)}.{verdict}")
 
 
 def seeds_of(system: System, exp: str) -> list[int]:

@@ -17,9 +17,9 @@ from scipy.stats import false_discovery_control
 from local.experiment.experiment import Experiment, Setting, add_experiment_options, open_experiment
 from local.experiment.systems import System, find_systems
 from local.results.blocks import Block, as_text
-from local.results.compare import Comparison, compare, p_text
+from local.results.compare import Comparison, compare, p_text, range_text
 from local.results.predictions import read_predictions
-from local.results.same_origin import require_one_origin
+from local.results.same_origin import checked_setting
 from local.results.tables import mean_and_spread
 from options import OptionParser, run
 from ser.base.errors import UserError
@@ -27,13 +27,12 @@ from ser.base.files import write_text
 from ser.infer.results_file import write_results
 from ser.stats.significance import mean_weighted_f1
 
-HEADING = ["system", "method", "WF1 pooled", "difference", "CI95", "p utterances", "speakers better", "p speakers",
-           "p adjusted"]
+HEADING = ["system", "method", "WF1 pooled", "difference", "CI95 speakers", "p speakers", "p adjusted",
+           "speakers better", "CI95 utterances", "p utterances"]
 DEFINITION = """\
 WF1 is pooled over the folds, its mean and standard deviation over the seeds. The difference is that from the system at
-the head of the block, in points of WF1; CI95 is its 95 % bootstrap interval over utterances within speakers; the tests
-are those of local/results/compare.py. 'p adjusted' is 'p speakers' with the false discovery rate controlled over all
-rows (Benjamini and Hochberg)."""
+the head of the block, in points of WF1; intervals and tests are those of local/results/compare.py. 'p adjusted' is
+'p speakers' with the false discovery rate controlled over all rows (Benjamini and Hochberg)."""
 
 
 @dataclass(frozen=True)
@@ -82,12 +81,12 @@ def compare_with_reference(system: System, experiment: Experiment) -> Ablation:
 def cells_of(row: Ablation) -> list[str]:
     """The cells of an ablation under HEADING."""
     result = row.comparison
-    low, high = result.interval
-    p_utterances = p_text(result.p_utterances).removeprefix("p ").removeprefix("= ")
-    p_speakers = p_text(result.p_speakers).removeprefix("p ").removeprefix("= ")
+    p_utterances, p_speakers, p_adjusted = (p_text(p).removeprefix("p ").removeprefix("= ") for p in (
+        result.p_utterances, result.p_speakers, row.p_adjusted))
+    of_speakers = "-" if result.interval_speakers is None else range_text(result.interval_speakers)
     return [row.ablation.system, row.ablation.method, mean_and_spread(row.ablation.wf1), f"{result.difference:+.2f}",
-            f"{low:.2f} to {high:.2f}", p_utterances, f"{result.better_speakers} of {len(result.by_speaker)}",
-            p_speakers, f"{row.p_adjusted:.3f}"]
+            of_speakers, p_speakers, p_adjusted, f"{result.better_speakers} of {len(result.by_speaker)}",
+            range_text(result.interval_utterances), p_utterances]
 
 
 def verdict(ablations: list[Ablation]) -> str:
@@ -102,7 +101,7 @@ def blocks_of(table: AblationsTable) -> list[Block]:
     """What ABLATIONS says, for its text and for the report."""
     rows = [HEADING]
     for reference, ablations in groupby(table.ablations, lambda row: row.reference):
-        rows.append([reference.system, reference.method, mean_and_spread(reference.wf1), *[""] * 6])
+        rows.append([reference.system, reference.method, mean_and_spread(reference.wf1), *[""] * (len(HEADING) - 3)])
         rows += map(cells_of, ablations)
     return [Block.table(rows), Block.paragraph(verdict(table.ablations)), Block.paragraph(DEFINITION)]
 
@@ -115,12 +114,12 @@ def main() -> None:
     for system in experiment.systems:
         if not system.reference:
             raise UserError(f"--systems: {system.name} is no ablation; name systems of conf/ablations.conf")
-    require_one_origin(experiment)
+    setting = checked_setting(experiment)
     systems = sorted(experiment.systems, key=lambda system: str(system.reference))
     rows = [compare_with_reference(system, experiment) for system in systems]
     adjusted = false_discovery_control([row.p_adjusted for row in rows])
     rows = [replace(row, p_adjusted=float(p)) for row, p in zip(rows, adjusted, strict=True)]
-    table = AblationsTable(experiment.setting, rows)
+    table = AblationsTable(setting, rows)
     write_results(f"{experiment.exp}/ablations.json", table)
     write_text(f"{experiment.exp}/ABLATIONS", as_text(table.setting, blocks_of(table)))
     print(f"make_ablations.py: made {experiment.exp}/ABLATIONS")

@@ -21,12 +21,10 @@ from local.experiment.experiment import Experiment, add_experiment_options, open
 from local.results.predictions import Predictions, read_predictions
 from local.results.tables import as_tsv
 from options import OptionParser, run
-from ser.analysis.figures import WIDTH, palette, put_title, save, title_of
+from ser.analysis.figures import MARKERS, WIDTH, palette, put_title, save, title_of
 from ser.analysis.left_out import parts
 from ser.base.files import write_text
 from ser.stats.metrics import confusion_matrix, scores_of
-
-MARKERS = "osD^vP<X>"
 
 
 def confusions_by_group(predictions: Predictions, groups: np.ndarray) -> np.ndarray:

@@ -25,11 +25,13 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from local.experiment.experiment import Experiment, add_experiment_options, open_experiment
+from local.experiment.systems import of_seed
 from local.results.same_origin import require_one_origin
 from options import OptionParser, run
 from ser.analysis.figures import PALETTE, WIDTH, put_title, save, title_of
-from ser.analysis.left_out import parts
+from ser.analysis.left_out import Undrawable, parts
 from ser.base.errors import UserError
+from ser.infer.results_file import read_fold_results
 
 EVENTS = re.compile(r"events\.out\.tfevents\.\d{10,}\.epochs")  # names that TensorBoard looks for, with our ending
 HEADING = ["epoch", "step", "loss", "valid"]
@@ -87,6 +89,17 @@ def read_curves(name: str, score: str, model_dirs: Mapping[str, str | Path]) -> 
                             "different options, train one of them again")
     _, _, losses, scores = np.moveaxis(np.array(tables), 2, 0)
     return Curves(name, score, model_dirs, tables[0][:, 0], losses, scores)
+
+
+def pretraining_curves(experiment: Experiment) -> list[Curves]:
+    """The Curves of the pre-trained models that the seeds of systems start from, as these say; raises UserError."""
+    models: dict[str, dict[str, Path]] = {}
+    for system in experiment.systems:
+        for seed in experiment.seeds if system.pretrained else []:
+            results = read_fold_results(experiment.models(system)[seed, experiment.folds[0]], experiment.data)
+            name = of_seed(str(system.pretrained), results.trained.pretraining.get("seed", 0))
+            models.setdefault(str(system.pretrained), {})[name] = Path(experiment.exp, name)
+    return [read_curves(name, "accuracy", model_dirs) for name, model_dirs in models.items()]
 
 
 def draw(curves: Sequence[Curves], title: str) -> Figure:
@@ -185,21 +198,22 @@ def main() -> None:
     out = Path(experiment.exp) / "analysis"
     with parts(out / "curves.png"):
         make_curves(experiment, out)
-    print(f"make_curves.py: made {out}/curves.png and {out}/tensorboard")
 
 
 def make_curves(experiment: Experiment, out: Path) -> None:
     """Write curves.png and tensorboard into a folder; raises UserError."""
+    if not experiment.networks:
+        raise Undrawable("no system has a network")
     exp = Path(experiment.exp)
-    pretrainings = dict.fromkeys(system.pretrained for system in experiment.systems if system.pretrained)
-    curves = [read_curves(name, "accuracy", {name: exp / name}) for name in pretrainings]
-    for system in experiment.systems:
+    curves = pretraining_curves(experiment)
+    for system in experiment.networks:
         directories = experiment.models(system).values()
         curves.append(read_curves(system.name, "wf1", {str(Path(directory).relative_to(exp)): directory
                                                        for directory in directories}))
     write_tensorboard(out / "tensorboard", curves)
     title = title_of(f"training curves, {experiment.heading}", experiment.dataset)
     save(draw(curves, title), out / "curves.png")
+    print(f"make_curves.py: made {out}/curves.png and {out}/tensorboard")
 
 
 if __name__ == "__main__":

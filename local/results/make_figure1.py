@@ -2,7 +2,7 @@
 """Draw the paper's Figure 1: t-SNE of utterance embeddings, colour = emotion, number = speaker.
 
 Panels: (a) the extractor before fine-tuning, (b) fine-tuned with a linear classifier, (c) fine-tuned with AD: F+,
-(d) its F-. Embeddings are mean-pooled as in the network and standardized; all panels show the same utterances of all
+(d) its F-. Embeddings are pooled as in the network and standardized; all panels show the same utterances of all
 parts of one fold, up to --max-utterances, every speaker and emotion with its share. Reads
 EXP/SYSTEM/FOLD/analysis/embeddings.npz, which steps/analyse.py makes; writes EXP/analysis/figure1.png, figure1.pdf and
 figure1.tsv (utt speaker emotion panel x y).
@@ -156,7 +156,7 @@ def main() -> None:
 
 def make_figure1(experiment: Experiment, args: argparse.Namespace, out: Path) -> None:
     """Write figure1.png, figure1.pdf and figure1.tsv into a folder; raises UserError."""
-    pair = find_pair(experiment.systems)
+    pair = find_pair(experiment.networks)
     if not pair:
         raise Undrawable(f"{args.systems} holds no system with AD beside the same one without")
 

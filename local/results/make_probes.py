@@ -16,7 +16,7 @@ from scipy.stats import ttest_rel
 
 from local.experiment.experiment import Experiment, Setting, add_experiment_options, open_experiment
 from local.results.blocks import Block, as_text
-from local.results.same_origin import require_one_origin
+from local.results.same_origin import checked_setting
 from local.results.tables import as_tsv, mean_and_spread
 from options import OptionParser, run
 from ser.analysis.ad_features import POOLINGS
@@ -55,17 +55,18 @@ in common, such as a microphone, helps to tell speakers."""),
         ("IN(F)", "equation 1; R = F - IN(F); F+ and F-: equation 3"),
     ]),
     Block("definitions", [
-        ("mean", "pooled over time and frequency as in the network: all that its heads see. R differs from F by the "
-                 "constant\nbeta and reads alike; IN(F) is beta in every utterance, so it tells nothing."),
-        ("mean+std", "mean and deviation over time of each channel and frequency: what the map holds beyond its mean. "
+        ("network", "pooled as in the network (--pooling): all that its heads see. By the mean over time and frequency "
+                    "R differs\nfrom F by the constant beta and reads alike, and IN(F) is beta in every utterance, so "
+                    "it tells nothing."),
+        ("mean+std", "mean and deviation over time of each channel and frequency: what the map holds beyond that. "
                      "F+ and F- both\ncontain IN(F), so they share what can be read from it."),
     ]),
 ]
 DASH = "-: not measured, since the utterances have fewer than two labels, or no two utterances have the same one."
 RULE = """\
-Disentangled means: emotion reads better from F+ than from F-, and speaker better from F- than from F+ (pooling 'mean').
-'Better' is said for p < 0.05 in a paired t-test over folds and seeds, else 'about as well'. Folds have utterances in
-common, so the test is lenient; how much better, the figures tell."""
+Disentangled means: emotion reads better from F+ than from F-, and speaker better from F- than from F+ (pooling
+'network'). 'Better' is said for p < 0.05 in a paired t-test over folds and seeds, else 'about as well'. Folds have
+utterances in common, so the test is lenient; how much better, the figures tell."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +171,7 @@ def compare(plus: list[float], minus: list[float]) -> str | None:
 def judge(rows: list[SpaceRow], system: str) -> Verdict:
     """Compare F+ and F- of a fine-tuned system."""
     spaces = {row.space: row for row in rows
-              if (row.system, row.moment, row.pooling) == (system, "after", "mean")}
+              if (row.system, row.moment, row.pooling) == (system, "after", "network")}
     readings = {}
     for target in TARGETS:
         plus = spaces["F+"].accuracy[target]
@@ -226,16 +227,18 @@ def main() -> None:
     parser = OptionParser(__doc__, 'local/results/make_probes.py --systems "vgg5_baseline vgg5_ad" data/iemocap exp')
     add_experiment_options(parser)
     experiment = open_experiment(parser.parse_args())
-    require_one_origin(experiment)
+    setting = checked_setting(experiment)
     out = Path(experiment.exp) / "analysis"
     with parts(out / "probes.json", also=[out / name for name in ("PROBES", "probes.tsv", "silhouette.tsv")]):
-        make_probes(experiment, out)
+        make_probes(experiment, setting, out)
 
 
-def make_probes(experiment: Experiment, out: Path) -> None:
+def make_probes(experiment: Experiment, setting: Setting, out: Path) -> None:
     """Write the tables into a folder; raises UserError."""
-    models = {(system.name, *key): directory for system in experiment.systems
+    models = {(system.name, *key): directory for system in experiment.networks
               for key, directory in experiment.models(system).items()}
+    if not models:
+        raise Undrawable("no system has a network")
     probes = gather("probes.tsv", models)
     if not probes:
         raise Undrawable("no fold has two labels to tell apart")
@@ -244,7 +247,7 @@ def make_probes(experiment: Experiment, out: Path) -> None:
     chance = {target: statistics.fmean(some) for target, some in chances.items() if some}
     rows = space_rows(probes, silhouettes)
     with_ad = dict.fromkeys(row.system for row in rows if row.space == "F+")
-    table = ProbesTable(experiment.setting, chance, rows, [judge(rows, system) for system in with_ad])
+    table = ProbesTable(setting, chance, rows, [judge(rows, system) for system in with_ad])
 
     write_rows(out / "probes.tsv", probes)
     write_rows(out / "silhouette.tsv", silhouettes)

@@ -1,19 +1,19 @@
 #!/usr/bin/env python3
 """Put a finished experiment on one page: EXP/report.html, which needs no network, no script and no other file.
 
-Reads EXP/results.json, EXP/ablations.json, EXP/analysis, EXP/commands, the config.json of every model, and DATA. What
-is not there is left out, except results.json; the end of the page names it and the command that makes it.
+It begins with the answers of EXP/claims.json. Reads EXP/results.json, EXP/ablations.json, EXP/analysis, EXP/commands,
+the config.json of every model, and DATA. What is not there is left out, except results.json; the end of the page names
+it and the command that makes it.
 """
 
 import recipe_environment
 
-import base64
 import importlib.metadata
 import json
 import re
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from local.experiment.experiment import Experiment, add_experiment_options, open_experiment
 from local.experiment.systems import System
-from local.results import make_ablations, make_probes, make_results
-from local.results.blocks import Block, title_blocks
+from local.results import make_ablations, make_claims, make_probes, make_results
+from local.results.blocks import Block
+from local.results.pictures import read_picture
 from local.results.report_data import Configs, data_blocks
 from options import OptionParser, run
 from ser.analysis.left_out import reason_of
@@ -32,50 +33,72 @@ from ser.infer.results_file import NAME, read_results
 from ser.model_dir.checkpoint import load_config
 
 ROOT = Path(__file__).resolve().parents[2]
-RESULTS, ANALYSIS, ABLATIONS = "./run.sh --stage 6", "./run.sh --stage 7", "./run.sh --stop-stage 8"
 
 
 @dataclass(frozen=True)
 class Source:
-    """A file of EXP that a section shows, and the command that makes it.
+    """A file of EXP that a section shows.
 
     Attributes
     ----------
-    heading, file, command : str
+    heading, file : str
     caption : str
         Of a picture.
     table : tuple of type and callable
         Of a results file: what it holds, and what makes blocks of that.
+    folded : bool
+        Whether its tables and definitions are shown only when they are asked for.
+    stop_stage : str
+        What run.sh has to be told beside the options of the experiment.
     """
 
     heading: str
     file: str
-    command: str
     caption: str = ""
     table: tuple[type, Callable[[Any], list[Block]]] | None = None
+    folded: bool = False
+    stop_stage: str = ""
 
-    def blocks(self, path: Path) -> list[Block]:
+    def blocks(self, experiment: Experiment) -> list[Block]:
         """What the section shows; raises UserError for a damaged file."""
+        path, command = Path(experiment.exp, self.file), command_for(experiment.exp, self.stop_stage)
         if self.table is None:
-            return [Block("picture", [read_picture(path)], self.caption)]
+            return [Block("picture", [read_picture(path, f"make it again with {command}")], self.caption)]
         kind, blocks_of = self.table
-        table: Any = read_results(path, kind, f"run {self.command}")
-        return [*title_blocks(table.setting), *blocks_of(table)]
+        table: Any = read_results(path, kind, f"run {command}")
+        heading = [] if table.setting.heading == experiment.heading else [Block.paragraph(table.setting.heading)]
+        return [*heading, *(fold(blocks_of(table)) if self.folded else blocks_of(table))]
 
 
+ANSWER = (
+    Source("Answer", "claims.json", table=(make_claims.ClaimsTable, make_claims.page_blocks_of)),
+    Source("Answer", "analysis/wf1.svg", "Weighted F1 of each system on all test utterances, as the mean over the "
+           "seeds, which are ticks where there are several. The thick line is a 95 % interval for other utterances of "
+           "the same speakers, the thin line for other speakers."),
+)
+RESULTS = Source("Results", NAME, table=(make_results.ResultsTable, make_results.blocks_of))
 SOURCES = (
-    Source("Results", NAME, RESULTS, table=(make_results.ResultsTable, make_results.blocks_of)),
-    Source("Ablations", "ablations.json", ABLATIONS, table=(make_ablations.AblationsTable, make_ablations.blocks_of)),
-    Source("Figure 1", "analysis/figure1.png", ANALYSIS,
+    *ANSWER, RESULTS,
+    Source("Ablations", "ablations.json", table=(make_ablations.AblationsTable, make_ablations.blocks_of),
+           stop_stage=" --stop-stage 8"),
+    Source("Figure 1", "analysis/figure1.png",
            "t-SNE of utterance embeddings; colour is emotion, number is speaker: (a) the extractor before fine-tuning, "
            "(b) fine-tuned with a linear classifier, (c) fine-tuned with AD, F+, (d) its F-."),
-    Source("Probes", "analysis/probes.json", ANALYSIS, table=(make_probes.ProbesTable, make_probes.blocks_of)),
-    Source("Confusion matrices", "analysis/confusions.png", ANALYSIS,
+    Source("Probes", "analysis/probes.json", table=(make_probes.ProbesTable, make_probes.blocks_of), folded=True),
+    Source("Confusion matrices", "analysis/confusions.png",
            "Emotions taken for others, in percent of the reference class: the test utterances of all folds."),
-    Source("Speakers", "analysis/speakers.png", ANALYSIS, "Weighted F1 of each system on each test speaker."),
-    Source("Training curves", "analysis/curves.png", ANALYSIS,
+    Source("Speakers", "analysis/speakers.png", "Weighted F1 of each system on each test speaker; the grey line spans "
+           "the systems."),
+    Source("Training curves", "analysis/curves.png",
            "Training loss, and weighted F1 of the validation speakers; of a pre-training the identification accuracy."),
 )
+
+
+def fold(blocks: list[Block]) -> list[Block]:
+    """Hide tables, and what follows the last of them, behind a line that opens them."""
+    last = max((number for number, block in enumerate(blocks) if block.kind == "table"), default=-1)
+    return [*(Block("details", [replace(block, caption="")], block.caption) if block.kind == "table" else block
+              for block in blocks[:last + 1]), Block("details", blocks[last + 1:], "What is measured, and how")]
 
 
 @dataclass(frozen=True)
@@ -90,38 +113,23 @@ class Section:
         return self.heading.lower().replace(" ", "-")
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A PNG file as it is in the page; width and height are the pixels of a screen, half of those of 200 dpi."""
-
-    base64: str
-    width: int
-    height: int
-
-
-def read_picture(path: Path) -> Picture:
-    """The Picture of a PNG file; raises UserError when it is something else."""
-    content = Path(path).read_bytes()
-    if not content.startswith(b"\x89PNG\r\n\x1a\n"):
-        raise UserError(f"{path}: no PNG picture; make it again with {ANALYSIS}")
-    width, height = (int.from_bytes(content[start:start + 4], "big") // 2 for start in (16, 20))
-    return Picture(base64.b64encode(content).decode(), width, height)
-
-
-def sources_there(experiment: Experiment) -> dict[Source, Path]:
+def sources_there(experiment: Experiment) -> list[Source]:
     """The sources that are there; ablations of an earlier run are not, unless they are among the systems."""
     paths = {source: Path(experiment.exp, source.file) for source in SOURCES}
     asked = any(system.reference for system in experiment.systems)
-    return {source: path for source, path in paths.items()
-            if path.is_file() and not reason_of(path) and (asked or source.heading != "Ablations")}
+    return [source for source, path in paths.items()
+            if path.is_file() and not reason_of(path) and (asked or source.heading != "Ablations")]
 
 
 def source_sections(experiment: Experiment) -> list[Section]:
     """Sections of the sources that are there; raises UserError when there are no results."""
     there = sources_there(experiment)
-    if SOURCES[0] not in there:
-        raise UserError(f"{experiment.exp}/{SOURCES[0].file}: not there; run {SOURCES[0].command}")
-    return [Section(source.heading, source.blocks(path)) for source, path in there.items()]
+    if RESULTS not in there:
+        raise UserError(f"{experiment.exp}/{RESULTS.file}: not there; run {command_for(experiment.exp)}")
+    sections: dict[str, list[Block]] = {}
+    for source in there:
+        sections.setdefault(source.heading, []).extend(source.blocks(experiment))
+    return [Section(heading, blocks) for heading, blocks in sections.items()]
 
 
 def masks_of(experiment: Experiment, system: System) -> dict[tuple[str, str], Path]:
@@ -132,7 +140,8 @@ def masks_of(experiment: Experiment, system: System) -> dict[tuple[str, str], Pa
 
 def mask_section(experiment: Experiment) -> list[Section]:
     """The attention masks of all models that have them, or no section."""
-    pictures = [Block("picture", [read_picture(path)], f"Attention masks of {system.name}, {fold}, seed {seed}.")
+    pictures = [Block("picture", [read_picture(path, f"make it again with {command_for(experiment.exp)}")],
+                      f"Attention masks of {system.name}, {fold}, seed {seed}.")
                 for system in experiment.systems for (seed, fold), path in masks_of(experiment, system).items()]
     return [Section("Attention masks", pictures)] if pictures else []
 
@@ -150,20 +159,38 @@ def missing(experiment: Experiment) -> dict[str, list[str]]:
     """`{command: files that are not there and that it makes}`; without reasons()."""
     there = sources_there(experiment)
     known = reasons(experiment)
-    files = [(source.command, source.file) for source in SOURCES if source not in there and source.file not in known]
-    files += [(ANALYSIS, masks) for system in experiment.systems
+    files = [(command_for(experiment.exp, source.stop_stage), source.file) for source in SOURCES
+             if source not in there and source.file not in known]
+    files += [(command_for(experiment.exp), masks) for system in experiment.systems
               if system.has_attention and not system.reference and not masks_of(experiment, system)
               and (masks := f"attention masks of {system.name}") not in known]
     return {command: [file for other, file in files if other == command] for command, _ in files}
 
 
-def command_blocks(exp: str) -> list[Block]:
-    """The commands of run.sh that led here, as it wrote them down."""
+def recorded_commands(exp: str) -> list[tuple[str, str]]:
+    """Time and command of each run that led here, as run.sh wrote them down."""
     path = Path(exp, "commands")
-    if not path.is_file():
-        return [Block.paragraph(f"The commands are not known: {path} is not there. run.sh writes it.")]
-    lines = [line.rpartition("\t") for line in path.read_text(encoding="utf-8").splitlines() if line]
-    return [Block("commands", [(time, command) for time, _, command in lines])]
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return [(time, command) for time, _, command in (line.rpartition("\t") for line in lines if line)]
+
+
+def recorded_command(exp: str) -> str:
+    """The last run without the options that say which stages; empty when it is not known."""
+    commands = recorded_commands(exp)
+    return re.sub(r" --(stop-)?stage [^ ]+", "", commands[-1][1]) if commands else ""
+
+
+def command_for(exp: str, stop_stage: str = "") -> str:
+    """What makes a file of EXP that is not there."""
+    return f"{recorded_command(exp) or './run.sh'}{stop_stage}"
+
+
+def command_blocks(exp: str) -> list[Block]:
+    """The commands of run.sh that led here."""
+    commands = recorded_commands(exp)
+    if not commands:
+        return [Block.paragraph(f"The commands are not known: {exp}/commands is not there. run.sh writes it.")]
+    return [Block("commands", commands)]
 
 
 def configuration_blocks(configs: Configs) -> list[Block]:
@@ -193,26 +220,26 @@ def package_table() -> Block:
 
 def making_section(experiment: Experiment, configs: Configs) -> Section:
     """Commands, systems, configuration and environment."""
-    systems = [[system.name, system.backbone, system.method, " ".join(system.options_for(experiment.exp))]
+    systems = [[system.name, system.backbone, system.method, " ".join([system.script, *system.options])]
                for system in experiment.systems]
     return Section("How it was made", [
         Block("heading", ["Commands"]), *command_blocks(experiment.exp),
         Block("heading", ["Systems"]),
-        Block.table([["system", "backbone", "method", "options of steps/finetune.py"], *systems]),
+        Block.table([["system", "backbone", "method", "made with"], *systems]),
         Block("heading", ["Configuration"]), *configuration_blocks(configs),
         Block("heading", ["Environment"]), environment_table(configs),
         Block("details", [package_table()], "Packages that made this report")])
 
 
 def missing_section(experiment: Experiment) -> list[Section]:
-    """What could not be made and why, and a sentence on what else is left out, or no section."""
+    """What could not be made and why, and with which command what else is left out is made, or no section."""
     lines = [f"{part}: {reason}" for part, reason in reasons(experiment).items()]
     blocks = [Block("list", lines)] if lines else []
-    clauses = [f"{', '.join(files)} ({command} makes {'it' if len(files) == 1 else 'them'})"
-               for command, files in missing(experiment).items()]
-    text = (f"Not in this report: {'; '.join(clauses)}. Give run.sh the other options "
-            "that the experiment was made with, too.")
-    blocks += [Block.paragraph(text)] if clauses else []
+    for command, files in missing(experiment).items():
+        blocks += [Block.paragraph(f"Not in this report: {', '.join(files)}. Made with:"),
+                   Block("preformatted", [command])]
+    if missing(experiment) and not recorded_command(experiment.exp):
+        blocks.append(Block.paragraph("Give run.sh the other options that the experiment was made with, too."))
     return [Section("Left out", blocks)] if blocks else []
 
 

@@ -10,32 +10,39 @@ import recipe_environment
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from local.experiment.experiment import Experiment, Setting, add_experiment_options, open_experiment
 from local.experiment.systems import System
 from local.results.blocks import Block, as_text
+from local.results.families import describe_family, family_of
 from local.results.predictions import Predictions, read_predictions
 from local.results.published import PROPOSED, TABLE_2, TABLE_3, is_the_papers
-from local.results.same_origin import require_one_origin
+from local.results.same_origin import checked_setting
 from local.results.tables import mean_and_spread
 from options import OptionParser, run
 from ser.base.files import write_text
 from ser.infer.results_file import NAME, Choices, Counts, result_line, write_results
 from ser.stats.metrics import confusion_matrix
-from ser.stats.significance import RANDOM_SEED, RESAMPLES, score_interval
+from ser.stats.significance import MIN_SPEAKERS, RANDOM_SEED, RESAMPLES, score_interval, speaker_score_interval
 
-HEADING = ["system", "backbone", "method", "WF1 pooled", "CI95", "WF1 folds", "UA", "WA"]
+HEADING = ["system", "backbone", "method", "WF1 pooled", "CI95", "CI95 speakers", "WF1 folds", "UA", "WA"]
+SPARE = (1, 2)  # on a telephone the name of the system says them
 DEFINITION = ("""\
 WF1 is the F1 of each class weighted by its share of the utterances (scikit-learn's average='weighted'), UA the mean
 recall of the classes, WA the share of correct utterances, all in percent. 'pooled' scores the test utterances of all
-folds together, 'folds' is the mean over the folds; every test speaker is unseen, and the epoch is picked on another
-speaker. With several seeds: mean and standard deviation.""", f"""\
+folds together, 'folds' is the mean over the folds; every test speaker is unseen, and the epoch of a network is picked
+on another speaker or is the last (select, in its result lines). With several seeds: mean and standard
+deviation.""", f"""\
 CI95 is a 95 % interval of the pooled WF1: percentiles of {RESAMPLES} bootstrap resamples, random seed {RANDOM_SEED}.
 Resampled are utterances, with replacement within each speaker, so that every speaker keeps the same number of them. An
 utterance is drawn with its predictions of all seeds, and a resample is scored as the mean over the seeds. It says how
-the figure of these trained models would vary with other utterances of the same speakers, NOT with other speakers.""")
+the figure of these trained models would vary with other utterances of the same speakers, NOT with other speakers.""",
+f"""\
+CI95 speakers says that: speakers are drawn, each with all utterances; - stands for fewer than {MIN_SPEAKERS} speakers.
+The intervals of two systems may overlap and one still be the better: CLAIMS compares them on the same speakers.""")
 
 
 @dataclass(frozen=True)
@@ -75,17 +82,26 @@ class SystemResults:
     Attributes
     ----------
     system, backbone, method : str
+    family : str
+        What systems with the same backbone and configuration are called; empty of one without a network.
+    options : dict
+        What was trained: the options of its results.json, pre-training, precision and device.
     wf1, wf1_folds, ua, wa : list of float
         Pooled weighted F1, its mean over the folds, pooled UA and WA, in percent.
     interval : list of float
-        Both ends of the 95 % interval of the mean of `wf1`.
+        Both ends of the 95 % interval of the mean of `wf1`, for other utterances of the same speakers.
+    interval_speakers : list of float or None
+        The same for other speakers; None for fewer than MIN_SPEAKERS.
     """
 
     system: str
     backbone: str
     method: str
+    family: str
+    options: dict[str, Any]
     wf1: list[float]
     interval: list[float]
+    interval_speakers: list[float] | None
     wf1_folds: list[float]
     ua: list[float]
     wa: list[float]
@@ -93,9 +109,10 @@ class SystemResults:
 
 @dataclass(frozen=True)
 class ResultsTable:
-    """results.json beside RESULTS."""
+    """results.json beside RESULTS; `utterances` has the number of test utterances of each class."""
 
     setting: Setting
+    utterances: dict[str, int]
     systems: list[SystemResults]
 
 
@@ -131,23 +148,48 @@ def write_pooled(directory: str, results: PooledResults) -> None:
     write_text(Path(directory) / "RESULT", result_line(results.pooled.scores, what, results.trained, directory))
 
 
-def gather(system: System, experiment: Experiment) -> SystemResults:
-    """Write the results of each seed of a system; return its row of the table."""
+def what_was_trained(trained: Choices) -> dict[str, Any]:
+    """The options of a system that tell it from others of its backbone, by name."""
+    start = trained.pretraining
+    pretraining = "none"
+    if start:
+        pretraining = f"{start['dataset']} {start['num_speakers']} spk {start.get('options_digest', '')}".strip()
+    options = {name: value for name, value in trained.options.items() if name != "backbone"}
+    return {"pretraining": pretraining, **options, "precision": trained.precision, "device": trained.device}
+
+
+def gather(system: System, experiment: Experiment) -> tuple[SystemResults, dict[str, int]]:
+    """Write the results of each seed of a system; return its row of the table, and its test utterances by class."""
     directories = experiment.directories(system)
     predictions = read_predictions([directories], experiment.folds, experiment.data)
     runs = [pool(predictions, number, experiment.folds) for number in range(len(directories))]
     for directory, pooled in zip(directories, runs, strict=True):
         write_pooled(directory, pooled)
-    interval = score_interval(predictions.references, predictions.hypotheses, predictions.speakers)
-    return SystemResults(system.name, system.backbone, system.method, wf1=[each.pooled.scores.wf1 for each in runs],
-                         interval=list(interval), wf1_folds=[each.mean_of_folds for each in runs],
-                         ua=[each.pooled.scores.ua for each in runs], wa=[each.pooled.scores.wa for each in runs])
+    scored = predictions.references, predictions.hypotheses, predictions.speakers
+    results = SystemResults(
+        system.name, system.backbone, system.method, family_of(system), what_was_trained(runs[0].trained),
+        wf1=[each.pooled.scores.wf1 for each in runs], interval=list(score_interval(*scored)),
+        interval_speakers=speaker_score_interval(*scored),
+        wf1_folds=[each.mean_of_folds for each in runs], ua=[each.pooled.scores.ua for each in runs],
+        wa=[each.pooled.scores.wa for each in runs])
+    return results, {name: scores.utterances for name, scores in runs[0].pooled.by_class.items()}
 
 
 def row_of(results: SystemResults) -> list[str]:
     """The cells of a system under HEADING."""
+    of_speakers = "-" if results.interval_speakers is None else interval_text(results.interval_speakers)
     return [results.system, results.backbone, results.method, mean_and_spread(results.wf1),
-            interval_text(results.interval), *map(mean_and_spread, (results.wf1_folds, results.ua, results.wa))]
+            interval_text(results.interval), of_speakers,
+            *map(mean_and_spread, (results.wf1_folds, results.ua, results.wa))]
+
+
+def family_block(systems: list[SystemResults]) -> list[Block]:
+    """In what the rows of each family differ; no block when each is of another."""
+    families: dict[str, dict[str, dict[str, Any]]] = {}
+    for each in systems:
+        families.setdefault(each.family, {})[each.system] = each.options
+    lines = [describe_family(family, options) for family, options in families.items() if family and len(options) > 1]
+    return [Block("list", lines)] if lines else []
 
 
 def table_3(systems: list[SystemResults]) -> Block:
@@ -162,20 +204,23 @@ def table_3(systems: list[SystemResults]) -> Block:
 
 def blocks_of(table: ResultsTable) -> list[Block]:
     """What RESULTS says, for its text and for the report."""
-    definition = Block.paragraph(*DEFINITION)
-    if not is_the_papers(table.setting.dataset):
-        return [Block.table([HEADING, *map(row_of, table.systems)]), definition]
-    heading = [*HEADING, "paper, Table 2"]
-    rows = [[*row_of(each), TABLE_2.get(each.system, "")] for each in table.systems]
-    return [Block.table([heading, *rows]), Block.paragraph("Table 3 of the paper"), table_3(table.systems), definition]
+    heading, rows = HEADING, [row_of(each) for each in table.systems]
+    of_the_paper: list[Block] = []
+    if is_the_papers(table.setting.dataset):
+        heading = [*HEADING, "paper, Table 2"]
+        rows = [[*row, TABLE_2.get(each.system, "")] for row, each in zip(rows, table.systems, strict=True)]
+        of_the_paper = [Block.paragraph("Table 3 of the paper"), table_3(table.systems)]
+    return [*family_block(table.systems), Block.table([heading, *rows], spare_columns=SPARE), *of_the_paper,
+            Block.paragraph(*DEFINITION)]
 
 
 def main() -> None:
     parser = OptionParser(__doc__, 'local/results/make_results.py --systems "vgg5_baseline vgg5_ad" data/iemocap exp')
     add_experiment_options(parser)
     experiment = open_experiment(parser.parse_args())
-    require_one_origin(experiment)
-    table = ResultsTable(experiment.setting, [gather(system, experiment) for system in experiment.systems])
+    setting = checked_setting(experiment)
+    rows = [gather(system, experiment) for system in experiment.systems]
+    table = ResultsTable(setting, utterances=rows[0][1], systems=[results for results, _ in rows])
     write_results(f"{experiment.exp}/{NAME}", table)
     write_text(f"{experiment.exp}/RESULTS", as_text(table.setting, blocks_of(table)))
     print(f"make_results.py: made {experiment.exp}/RESULTS")

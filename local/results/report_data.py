@@ -2,14 +2,17 @@
 
 import hashlib
 from collections import Counter
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from local.experiment.experiment import Experiment
 from local.results.blocks import Block
+from local.results.tables import counted
+from ser.base.errors import UserError
 from ser.data.data_dir import read_table
 from ser.data.folds import read_fold
+from ser.infer.results_file import NAME, PretrainResults, read_results
+from ser.model_dir.checkpoint import load_config
 from ser.model_dir.data_stamp import stamp_data
 
 Configs = dict[str, dict[str, Any]]  # the config.json of each model, by its directory
@@ -45,11 +48,11 @@ def stamp_blocks(experiment: Experiment, configs: Configs) -> list[Block]:
     """The checksums of data and lists of each fold, and how many models were trained on just that."""
     rows: list[list[str]] = []
     changed: list[str] = []
-    norms = [config["options"].get("feature_norm", "none") for config in configs.values()]
+    norms = [config["options"]["feature_norm"] for config in configs.values() if "feature_norm" in config["options"]]
     for fold in experiment.folds:
-        stamp = stamp_data(experiment.data, f"folds/{fold}", norms[0])
+        stamp = stamp_data(experiment.data, f"folds/{fold}", next(iter(norms), "none"))
         models = [config for directory, config in configs.items() if Path(directory).name == fold]
-        same = sum(config.get("data") == asdict(stamp) for config in models)
+        same = sum(not stamp.changes_since(config.get("data", {})) for config in models)
         rows.append([fold, stamp.of_data, stamp.lists, f"{same} of {len(models)}"])
         changed += [fold] * (same < len(models))
     warning = Block("warning", [f"Models of {', '.join(changed)} were trained on other data than {experiment.data} "
@@ -61,14 +64,25 @@ def stamp_blocks(experiment: Experiment, configs: Configs) -> list[Block]:
             Block.table([["fold", "sha256 of the data", "sha256 of the lists", "models trained on it"], *rows])]
 
 
+def held_out_words(pretrained_dir: str, identity: str) -> str:
+    """Accuracy and equal error rate of a pre-trained model, or why they are not known."""
+    try:
+        results = read_results(Path(pretrained_dir, NAME), PretrainResults, "run ./run.sh --stage 4")
+        now = load_config(pretrained_dir)["identity"]
+    except UserError:
+        return "not there"
+    return f"IDACC {results.accuracy:.2f}, {results.eer_words}" if now == identity else "another model by now"
+
+
 def pretraining_blocks(configs: Configs) -> list[Block]:
-    """The pre-trained models that fine-tuning started from, and how many models of each."""
+    """The pre-trained models that fine-tuning started from, how well they know speakers, and how many use each."""
     starts = [(config["options"]["pretrained_dir"], config["pretraining"]) for config in configs.values()
               if config["options"].get("pretrained_dir")]
     count = Counter((directory, start["dataset"], start["num_speakers"], start["identity"])
                     for directory, start in starts)
-    heading = ["pre-trained model", "dataset", "speakers", "identity", "models that start from it"]
-    rows = [[*row, f"{number} of {len(configs)}"] for row, number in count.items()]
+    heading = ["pre-trained model", "dataset", "speakers", "identity", "held-out utterances",
+               "models that start from it"]
+    rows = [[*row, held_out_words(row[0], row[-1]), f"{number} of {len(configs)}"] for row, number in count.items()]
     return [Block.table([heading, *rows])] if rows else []
 
 
@@ -93,8 +107,8 @@ def data_blocks(experiment: Experiment, configs: Configs) -> list[Block]:
     files = [data / name for name in ("wav.scp", "utt2spk", "utt2emo", "utt2num_frames")]
     files = [path for path in (*files, Path(experiment.exp, "RESULTS")) if path.is_file()]
     return [
-        Block.paragraph(f"{experiment.data}: {experiment.dataset}, {len(utt2spk)} utterances of "
-                        f"{len(set(utt2spk.values()))} speakers{hours}."),
+        Block.paragraph(f"{experiment.data}: {experiment.dataset}, {counted(len(utt2spk), 'utterance')} of "
+                        f"{counted(len(set(utt2spk.values())), 'speaker')}{hours}."),
         Block("heading", ["Utterances by speaker and class"]), speaker_table(utt2spk, utt2emo),
         Block("heading", ["Folds"]), fold_table(experiment, utt2spk),
         Block("heading", ["Checksums"]), Block.table([["file", "sha256"], *([path, sha256(path)] for path in files)]),

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from local.experiment.experiment import Experiment
+from local.experiment.experiment import Experiment, Setting
 from ser.base.errors import UserError
 from ser.data.data_dir import read_dataset, read_text
 from ser.infer.results_file import FoldResults, read_fold_results
@@ -26,13 +26,17 @@ def require_same_origin(systems: Iterable[Models], data_dir: str | Path) -> None
     Raises
     ------
     UserError
-        Two models differ in data set, protocol or stamp of the data, or two of one system in options, precision or
-        pre-training, and the first two are named; or data set or protocol are not those of data_dir.
+        Two models differ in data set, protocol or stamp of the data, two of one system in options, precision or data
+        of the pre-training, or two of one seed in the pre-trained model, and the first two are named; or data set or
+        protocol are not those of data_dir.
     """
     systems = list(systems)
     _require_same({directory: _of_the_data(results) for models in systems for directory, results in models.items()})
     for models in systems:
         _require_same({directory: _of_the_system(results) for directory, results in models.items()})
+        for seed in dict.fromkeys(results.trained.seed for results in models.values()):
+            _require_same({directory: _of_the_seed(results) for directory, results in models.items()
+                           if results.trained.seed == seed})
     directory, results = next(iter(systems[0].items()))
     now = {"dataset": read_dataset(data_dir), "protocol": read_text(Path(data_dir, "folds", "protocol")).strip()}
     for key, value in now.items():
@@ -44,9 +48,23 @@ def require_same_origin(systems: Iterable[Models], data_dir: str | Path) -> None
 
 def require_one_origin(experiment: Experiment) -> None:
     """The same of all systems, folds and seeds of an experiment; raises UserError."""
-    systems = [{directory: read_fold_results(directory, experiment.data)
-                for directory in experiment.models(system).values()} for system in experiment.systems]
-    require_same_origin(systems, experiment.data)
+    require_same_origin(_models_of(experiment).values(), experiment.data)
+
+
+def checked_setting(experiment: Experiment) -> Setting:
+    """The setting of an experiment with the number of extractors, once all is of one origin; raises UserError."""
+    models_of = _models_of(experiment)
+    require_same_origin(models_of.values(), experiment.data)
+    starts = {system: {results.trained.pretraining["identity"] for results in models.values()
+                       if results.trained.pretraining} for system, models in models_of.items()}
+    return Setting(experiment.dataset, experiment.protocol, experiment.folds, experiment.seeds,
+                   extractors={system: len(identities) for system, identities in starts.items() if identities})
+
+
+def _models_of(experiment: Experiment) -> dict[str, Models]:
+    """The models of each system by its name."""
+    return {system.name: {directory: read_fold_results(directory, experiment.data)
+                          for directory in experiment.models(system).values()} for system in experiment.systems}
 
 
 def _of_the_data(results: FoldResults) -> dict[str, Any]:
@@ -58,7 +76,13 @@ def _of_the_data(results: FoldResults) -> dict[str, Any]:
 def _of_the_system(results: FoldResults) -> dict[str, Any]:
     """What folds and seeds of a system have in common."""
     return {"options or precision": results.trained.options_digest,
-            "pre-training": results.trained.pretraining.get("identity")}
+            "data of the pre-training": results.trained.pretraining.get("data_stamp"),
+            "functionals": results.trained.options.get("functionals")}
+
+
+def _of_the_seed(results: FoldResults) -> dict[str, Any]:
+    """What the folds of a seed have in common."""
+    return {"pre-training": results.trained.pretraining.get("identity")}
 
 
 def _require_same(origins: Mapping[str, Mapping[str, Any]]) -> None:

@@ -5,6 +5,15 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things.
+
+    >>> counted(1, "speaker"), counted(24, "speaker")
+    ('1 speaker', '24 speakers')
+    """
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def mean_and_spread(values: Sequence[float]) -> str:
     """Mean, and after it the standard deviation of several values."""
     spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""

@@ -90,6 +90,22 @@ changed_options() {
   done
 }
 
+# shaping_options [DEFAULT_PROTOCOL]: what else shapes a data directory and is not at its default, in the same form:
+# copies, features, and for emotion the folds. A configuration counts by its text.
+shaping_options() {
+  local kind config
+  if [ $# -gt 0 ]; then
+    [ "$protocol" = "$1" ] || printf '_protocol-%s' "$protocol"
+    [ "$num_folds" -eq 5 ] || printf '_num-folds-%s' "$num_folds"
+  fi
+  [ "$duplicates" = drop ] || printf '_duplicates-%s' "$duplicates"
+  for kind in fbank vad; do
+    config=${kind}_config
+    [ ! -f "${!config}" ] || cmp -s "${!config}" "conf/$kind.conf" ||
+      printf '_%s-%s' "$kind" "$(sha256sum < "${!config}" | cut -c 1-6)"
+  done
+}
+
 # data_dir_of NAME SOURCE [OPTIONS]: the data directory of a source. Two sources or two sets of options never share one,
 # as its name ends with a checksum of both; blanks and JOB, which job runners replace, are not in it.
 data_dir_of() {
@@ -113,21 +129,23 @@ set_prepare() {
 # set_emotion_data: the data directory of the emotion corpus, the command of stage 1 that makes it, its source, its
 # protocol, and what the results are of.
 set_emotion_data() {
-  local prepare name options
+  local prepare name options shape
   mini_root=$data_dir/local/mini
   case $corpus in
     mini)
       name=mini
       protocol=${protocol:-${corpus_protocol[iemocap]}}
       options=$(changed_options iemocap)
-      emotion_data=$data_dir/mini_iemocap$options
+      shape=$(shaping_options "${corpus_protocol[iemocap]}")
+      emotion_data=$data_dir/mini_iemocap$options$shape
       set_prepare iemocap "$mini_root/IEMOCAP_full_release" "$emotion_data" ;;
     kaldi)
       require_directory ser-data "$ser_data"
       name=$(basename "$(realpath "$ser_data")")
       protocol=${protocol:-auto}
       [ "$allow_unlabelled" = false ] || options=_allow-unlabelled-$allow_unlabelled
-      emotion_data=$(data_dir_of "$name" "$ser_data" "${options-}")
+      shape=$(shaping_options auto)
+      emotion_data=$(data_dir_of "$name" "$ser_data" "${options-}$shape")
       [ ! -f "$ser_data/dataset" ] || name=$(cat "$ser_data/dataset")
       prepare=(local/kaldi_data_prep.py --emotion true --allow-unlabelled "$allow_unlabelled" "$ser_data" \
         "$emotion_data") ;;
@@ -136,7 +154,8 @@ set_emotion_data() {
       name=$corpus
       protocol=${protocol:-${corpus_protocol[$corpus]}}
       options=$(changed_options "$corpus")
-      emotion_data=$(data_dir_of "$corpus" "${!corpus}" "$options")
+      shape=$(shaping_options "${corpus_protocol[$corpus]}")
+      emotion_data=$(data_dir_of "$corpus" "${!corpus}" "$options$shape")
       set_prepare "$corpus" "${!corpus}" "$emotion_data" ;;
   esac
   prepare_emotion_data=("${prepare[@]}")
@@ -147,22 +166,23 @@ set_emotion_data() {
 
 # set_speaker_data: the same for the corpus to pre-train on, when a system needs one.
 set_speaker_data() {
-  local prepare options
+  local prepare options shape
+  shape=$(shaping_options)
   if [ "$corpus" = mini ]; then
-    speaker_data=$data_dir/mini_voxceleb1
+    speaker_data=$data_dir/mini_voxceleb1$shape
     set_prepare voxceleb1 "$mini_root/VoxCeleb1" "$speaker_data"
   elif [ -z "$pretrain_corpus" ]; then
     die "pre-trained systems need one of$(printf -- ' --%s DIR,' "${speaker_corpora[@]}") --pretrain-data DIR;" \
       "or name others with --systems"
   elif [ "$pretrain_corpus" = pretrain_data ]; then
     require_directory pretrain-data "$pretrain_data"
-    speaker_data=$(data_dir_of "$(basename "$(realpath "$pretrain_data")")" "$pretrain_data")
+    speaker_data=$(data_dir_of "$(basename "$(realpath "$pretrain_data")")" "$pretrain_data" "$shape")
     [ "$speaker_data" != "$emotion_data" ] || speaker_data=${speaker_data}_pretrain
     prepare=(local/kaldi_data_prep.py --emotion false "$pretrain_data" "$speaker_data")
   else
     require_directory "$pretrain_corpus" "${!pretrain_corpus}"
     options=$(changed_options "$pretrain_corpus")
-    speaker_data=$(data_dir_of "$pretrain_corpus" "${!pretrain_corpus}" "$options")
+    speaker_data=$(data_dir_of "$pretrain_corpus" "${!pretrain_corpus}" "$options$shape")
     set_prepare "$pretrain_corpus" "${!pretrain_corpus}" "$speaker_data"
   fi
   prepare_speaker_data=("${prepare[@]}")

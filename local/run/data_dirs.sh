@@ -58,6 +58,6 @@ begin_preparation() {
 name_source() {
   local status=$? data=${marker%/*}
   if [ "$status" -ne 0 ] && [ "$status" -le 128 ] && [ -n "$data" ] && [ -n "${source_of[$data]-}" ]; then
-    echo "run.sh: $data is made from ${source_of[$data]}: correct it there; the same command makes $data again" >&2
+    echo "run.sh: $data is made from ${source_of[$data]}: what is wrong in its files is corrected there; the same command makes $data again" >&2
   fi
 }

@@ -46,13 +46,25 @@ check_options() {
   # Corpora and systems
   infer_corpus
   set_emotion_data
+  if [ -z "$systems" ]; then
+    systems="resnet18_baseline resnet18_pretrain resnet18_pretrain_ad vgg5_baseline vgg5_ad"
+    [ "$corpus" = mini ] ||
+      systems+=" resnet18_strong_baseline resnet18_strong resnet18_strong_ad vgg5_strong vgg5_strong_ad"
+    systems+=" svm_functionals majority"
+  fi
   if [ "$stop_stage" -ge 8 ]; then
     ablations=$(local/experiment/list_systems.py --systems "$systems" --ablations "$ablations" ablations)
   else
     [ -z "$ablations" ] || die "--ablations are stage 8's; add --stop-stage 8"
   fi
-  backbones_to_pretrain=$(local/experiment/list_systems.py --systems "$systems" pretraining)
-  [ -z "$backbones_to_pretrain" ] || set_speaker_data
+  models_to_pretrain=$(local/experiment/list_systems.py --systems "$systems" --seeds "$seeds" \
+    --pretrain-seeds "$pretrain_seeds" pretraining)
+  if [ "$models_to_pretrain" ]; then
+    set_speaker_data
+  else
+    [ -z "$pretrain_seeds" ] || die "--pretrain-seeds $pretrain_seeds: none of --systems starts from a pre-training"
+  fi
+  with_functionals=$(local/experiment/list_systems.py --systems "$systems" functionals)
 
   # Configuration files
   conf=conf
@@ -76,34 +88,38 @@ check_options() {
 # audio_summary: how many utterances sound wrong or are copies of others, and where they are named.
 audio_summary() {
   local data file
-  for data in "$emotion_data" ${backbones_to_pretrain:+"$speaker_data"}; do
+  for data in "$emotion_data" ${models_to_pretrain:+"$speaker_data"}; do
     file=$data/utt2audio_problem
-    [ ! -s "$file" ] || echo "Doubtful audio:    $(wc -l < "$file") utterances are silent, clipped or constant: $(printf %q "$file")"
+    [ ! -s "$file" ] || echo "Doubtful audio:    silent, clipped or constant: $(wc -l < "$file"), named in $(printf %q "$file")"
     file=$data/duplicates
-    [ ! -s "$file" ] || echo "Copies:            $(($(wc -w < "$file") - $(wc -l < "$file"))) utterances are copies of" \
-      "others (--duplicates $duplicates): $(printf %q "$file")"
+    [ ! -s "$file" ] || echo "Copies:            of other utterances (--duplicates $duplicates):" \
+      "$(($(wc -w < "$file") - $(wc -l < "$file"))), named in $(printf %q "$file")"
   done
 }
 
-# summary: the table, where everything is, as a shell takes it, and what to do next.
+# summary: the answer, the table, where everything is, as a shell takes it, and what to do next.
 summary() {
   local exp data
   printf -v exp %q "$exp_dir"
   printf -v data %q "$emotion_data"
+  echo
+  awk -v RS= 'NR == 2' "$exp_dir/CLAIMS"  # the paragraph after the heading
+  echo
   cat "$exp_dir/RESULTS"
   cat <<TXT
 
+Comparisons:       $exp/CLAIMS
 Table:             $exp/RESULTS
 Result lines:      grep WF1 $exp/*/*/RESULT
 Per utterance:     $exp/<system>/<fold>/score/per_utt (utt ref hyp p1 …, classes in score/classes)
 Training curves:   $exp/<system>/<fold>/log/epochs.tsv
-Data, logs:        $data, $data/log/, $exp/log/, $exp/pretrain_*.log
+Data, logs:        $data, $data/log/, $exp/log/
 TXT
   audio_summary
   if [ "$stop_stage" -ge 7 ]; then
     cat <<TXT
-What AD does:      $exp/analysis/PROBES, figure1.png, confusions.png, speakers.png, curves.png
-TensorBoard:       tensorboard --logdir $exp/analysis/tensorboard
+What AD does:      $exp/analysis: $(cd "$exp_dir/analysis" && shopt -s nullglob && echo PROBES *.png)
+TensorBoard:       .venv/bin/tensorboard --logdir $exp/analysis/tensorboard
 Report:            $exp/report.html (all of it on one page)
 TXT
   fi
@@ -112,12 +128,14 @@ TXT
   fi
   if [ "$corpus" = mini ]; then
     cat <<TXT
-These corpora are synthetic: the table shows that the recipe works, not what the systems are worth. Next:
+Next:
   ./run.sh --corpus iemocap --iemocap DIR --voxceleb1 DIR --exp-dir exp/iemocap
   ./run.sh --corpus cremad --cremad DIR --librispeech DIR --exp-dir exp/cremad   (corpora that are free to have)
   ./run.sh --ser-data DIR --pretrain-data DIR --exp-dir exp/mine   (Kaldi data directories of your own)
 TXT
-  else
-    echo "Next: the spread over seeds, with --seeds \"0 1 2\" after the same options; what is done is kept."
+  elif [ "$(wc -w <<< "$seeds")" -eq 1 ]; then
+    echo "Next, the spread over seeds; what is done is kept: ./run.sh$(without_stage "${arguments[@]}") --seeds \"0 1 2\""
+    [ -z "$models_to_pretrain" ] || [ "$pretrain_seeds" ] ||
+      echo "Each seed has a pre-training of its own; --pretrain-seeds 0 has them all start from that of seed 0."
   fi
 }

@@ -28,7 +28,9 @@ record_corpus() {
 
 # record_command: add this call to the directory's list.
 record_command() {
-  echo "$(date --iso-8601=seconds)	./run.sh$(printf ' %q' "${arguments[@]}")" >> "$exp_dir/commands"
+  local words=
+  [ ${#arguments[@]} -eq 0 ] || printf -v words ' %q' "${arguments[@]}"
+  echo "$(date --iso-8601=seconds)	./run.sh$words" >> "$exp_dir/commands"
 }
 
 # undo_stages: with --stage N take back stages N to --stop-stage, of the systems and seeds that are named. From here no
@@ -42,7 +44,8 @@ undo_stages() {
     [ "$stage" -gt 3 ] || [ ! -e "$data/.source.json" ] || claim_data_dir "$data" "of --stage $stage"
   done
   {
-    printf -- '--%s\n' "stage=$stage" "stop-stage=$stop_stage" "systems=$systems" "ablations=$ablations" "seeds=$seeds"
+    printf -- '--%s\n' "stage=$stage" "stop-stage=$stop_stage" "systems=$systems" "ablations=$ablations" "seeds=$seeds" \
+      "pretrain-seeds=$pretrain_seeds"
     markers_from "$stage"
   } > "$exp_dir/.redo.new"
   mv "$exp_dir/.redo.new" "$exp_dir/.redo"
@@ -57,6 +60,7 @@ markers_from() {
     case $number in
       0) [ "$corpus" != mini ] || echo "--marker=$mini_root/.done" ;;
       1) printf -- '--marker=%s/.source.json\n' "${data_dirs[@]}" ;;
+      2) printf -- '--marker=%s\n' "${data_dirs[@]/%//.done.2}" "$emotion_data/.done.2.functionals" ;;
       *) printf -- "--marker=%s/.done.$number\n" "${data_dirs[@]}" ;;
     esac
   done
@@ -94,8 +98,8 @@ begin_if() {
   marker=$4
   mkdir -p "${marker%/*}"
   case ${marker##*/} in
-    .source.json) rm -f "${marker%/*}"/.done.[23] ;;
-    .done.2) rm -f "${marker%/*}/.done.3" ;;
+    .source.json) rm -f "${marker%/*}"/.done.[23]* ;;
+    .done.2) rm -f "${marker%/*}"/.done.{2.functionals,3} ;;
   esac
   rm -f "$marker"
 }

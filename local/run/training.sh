@@ -1,7 +1,8 @@
 # shellcheck shell=bash disable=SC2034,SC2154
 # The jobs of stages 4 to 8, and what is said of those that failed; sourced by run.sh, whose variables these are.
 
-# plan_training: what training jobs ask of the runner, and how pre-training starts.
+# plan_training: what training jobs ask of the runner, and how pre-training starts. On GPUs a single pre-training takes
+# all of them, several take one each, as fine-tuning does.
 plan_training() {
   launch=()
   [ "$num_nodes" -eq 1 ] || [ "$cmd_backend" = slurm ] || die "--num-nodes $num_nodes is for --cmd-backend slurm"
@@ -10,17 +11,21 @@ plan_training() {
     [ "$num_nodes" -eq 1 ] || die "--num-nodes $num_nodes needs --ngpu"
     device=cpu
     num_threads=${num_threads:-$nj}
-    pretrain_resources=(--num-threads "$num_threads")
+    pretrain_resources=(--num-threads "$num_threads" --max-jobs-run $((nj > num_threads ? nj / num_threads : 1)))
     finetune_resources=(--max-jobs-run "$nj")
     return
   fi
   require_gpus
   device=cuda
   num_threads=1
-  pretrain_resources=(--gpu "$ngpu" --num-threads "$ngpu")
   finetune_resources=(--gpu 1 --max-jobs-run $((ngpu * num_nodes * jobs_per_gpu)))
-  [ "$num_nodes" -eq 1 ] || pretrain_resources+=(--num-nodes "$num_nodes")
   [ "$jobs_per_gpu" -eq 1 ] || finetune_resources+=(--jobs-per-gpu "$jobs_per_gpu")
+  if [ "$(wc -l <<< "$models_to_pretrain")" -gt 1 ]; then
+    pretrain_resources=("${finetune_resources[@]}")
+    return
+  fi
+  pretrain_resources=(--gpu "$ngpu" --num-threads "$ngpu")
+  [ "$num_nodes" -eq 1 ] || pretrain_resources+=(--num-nodes "$num_nodes")
   [ $((ngpu * num_nodes)) -eq 1 ] || launch=(steps/launch_distributed.py --nproc-per-node "$ngpu")
 }
 
@@ -33,25 +38,56 @@ require_gpus() {
     "leave --ngpu out, or use a machine or a --cmd-backend that has them"
 }
 
+# pretrain: make the pre-trained models, an array of jobs whose commands are in EXP/tasks, and show their results.
+pretrain() {
+  local backbone seed name dirs=() task
+  mkdir -p "$exp_dir/tasks"
+  while read -r backbone seed name; do
+    dirs+=("$exp_dir/$name")
+    task=$exp_dir/tasks/pretrain.${#dirs[@]}.sh
+    printf '%q ' exec "${launch[@]}" steps/pretrain.py --config "$pretrain_config" --backbone "$backbone" \
+      --seed "$seed" --device "$device" --num-threads "$num_threads" "$speaker_data" "$exp_dir/$name" > "$task"
+  done <<< "$models_to_pretrain"
+  log "pre-trained models: ${dirs[*]}; logs in $exp_dir/log/pretrain.*.log"
+  $cuda_cmd "${pretrain_resources[@]}" JOB=1:"${#dirs[@]}" "$exp_dir/log/pretrain.JOB.log" \
+    bash -x "$exp_dir/tasks/pretrain.JOB.sh"
+  cat "${dirs[@]/%//RESULT}"
+}
+
 # finetune SYSTEMS: train and score what is not there of each fold of each system and seed.
 finetune() {
-  local num_tasks shares
-  num_tasks=$(local/experiment/plan_finetuning.py --systems "$1" --seeds "$seeds" --finetune-config "$finetune_config" \
-    --device "$device" "$emotion_data" "$exp_dir" "$exp_dir/tasks")
-  log "$num_tasks trainings to do, what is done is kept; logs in $exp_dir/log/finetune.*.log"
-  [ "$num_tasks" -gt 0 ] || return 0
-  if [ "$device" = cpu ] && [ "$cmd_backend" != local ]; then
+  local num_tasks failed=false
+  num_tasks=$(local/experiment/plan_finetuning.py --systems "$1" --seeds "$seeds" --pretrain-seeds "$pretrain_seeds" \
+    --finetune-config "$finetune_config" --device "$device" "$emotion_data" "$exp_dir" "$exp_dir/tasks")
+  log "$num_tasks trainings to do, what is done is kept; logs in $exp_dir/log/{finetune,train_classical}.*.log"
+  # shellcheck disable=SC2086 # a command and its options
+  train_in_shares train_classical "$nj" $train_cmd --max-jobs-run "$nj" || failed=true
+  num_tasks=$(count_tasks finetune)
+  if [ "$num_tasks" -gt 0 ] && [ "$device" = cpu ] && [ "$cmd_backend" != local ]; then
     $cuda_cmd "${finetune_resources[@]}" JOB=1:"$num_tasks" "$exp_dir/log/finetune.JOB.log" \
-      steps/finetune.py --config "$exp_dir/tasks/finetune.JOB.conf" || report_failed_tasks "$num_tasks"
-  else  # a small training takes about as long as starting a process
-    shares=$nj
+      steps/finetune.py --config "$exp_dir/tasks/finetune.JOB.conf" || failed=true
+  else
+    local shares=$nj
     [ "$device" = cpu ] || shares=$((ngpu * num_nodes * jobs_per_gpu))
-    shares=$((shares < num_tasks ? shares : num_tasks))
-    rm -f "$exp_dir"/log/finetune.*.log
-    $cuda_cmd "${finetune_resources[@]}" JOB=1:"$shares" "$exp_dir/log/finetune_share.JOB.log" \
-      steps/finetune_tasks.py --job JOB --num-jobs "$shares" "$exp_dir/tasks" "$exp_dir/log" ||
-      report_failed_tasks "$num_tasks"
+    # shellcheck disable=SC2086 # a command and its options
+    train_in_shares finetune "$shares" $cuda_cmd "${finetune_resources[@]}" || failed=true
   fi
+  ! $failed || report_failed_tasks
+}
+
+# count_tasks SCRIPT: how many trainings by a script of steps/ are planned.
+count_tasks() { mkdir -p "$exp_dir/tasks" && find "$exp_dir/tasks" -name "$1.*.conf" | wc -l; }
+
+# train_in_shares SCRIPT SHARES RUNNER...: do the trainings by a script of steps/ in so many processes, where one training
+# takes about as long as starting a process.
+train_in_shares() {
+  local shares num_tasks
+  num_tasks=$(count_tasks "$1")
+  [ "$num_tasks" -gt 0 ] || return 0
+  shares=$(($2 < num_tasks ? $2 : num_tasks))
+  rm -f "$exp_dir/log/$1".*.log
+  "${@:3}" JOB=1:"$shares" "$exp_dir/log/$1_share.JOB.log" \
+    steps/finetune_tasks.py --script "$1" --job JOB --num-jobs "$shares" "$exp_dir/tasks" "$exp_dir/log"
 }
 
 failed_parts=
@@ -88,14 +124,17 @@ failure_reason() {
   echo "$(grep -Ev '^(# (Accounting:|Finished at|Ended \().*|#? *)$' "$1" | tail -n 1)$code"
 }
 
-# report_failed_tasks N: say which trainings failed, why, and how to do them again; ten of them here, all in a file.
+# report_failed_tasks: say which trainings failed, why, and how to do them again; ten of them here, all in a file.
 report_failed_tasks() {
-  local n dir log failed=$exp_dir/log/failed count
-  for n in $(seq "$1"); do
-    dir=$(sed -n 's/^--dir=//p' "$exp_dir/tasks/finetune.$n.conf")
-    log=$exp_dir/log/finetune.$n.log
-    [ -f "$dir/RESULT" ] || echo "run.sh: failed: $dir: $(failure_reason "$log"); log $log; alone, once mended:" \
-      "steps/finetune.py --config $(printf %q "$exp_dir/tasks/finetune.$n.conf")"
+  local script n task dir log failed=$exp_dir/log/failed count
+  for script in train_classical finetune; do
+    for n in $(seq "$(count_tasks "$script")"); do
+      task=$exp_dir/tasks/$script.$n.conf
+      dir=$(sed -n 's/^--dir=//p' "$task")
+      log=$exp_dir/log/$script.$n.log
+      [ -f "$dir/RESULT" ] || echo "run.sh: failed: $dir: $(failure_reason "$log"); log $log; alone, once mended:" \
+        "steps/$script.py --config $(printf %q "$task")"
+    done
   done > "$failed"
   count=$(wc -l < "$failed")
   head -n 10 "$failed" >&2

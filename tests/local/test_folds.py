@@ -113,6 +113,20 @@ def test_old_folds_are_replaced_as_a_whole_and_kept_on_errors(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"utt2spk", "folds"}
 
 
+@pytest.mark.parametrize("protocol, folder", [("loso", "folds"), ("identification", "identification")])
+def test_folders_of_somebody_else_are_not_replaced(tmp_path, protocol, folder, outcome):
+    write_utt2spk(tmp_path, dict.fromkeys(IEMOCAP, 3))
+    (tmp_path / folder / "mine").mkdir(parents=True)
+    (tmp_path / folder / "mine" / "thesis").touch()
+    result = make_folds("--protocol", protocol, tmp_path)
+    said = f"make_folds.py: {tmp_path / folder}: is made anew, and was not made by this script; move it elsewhere\n"
+    outcome(f"{folder} of one's own", "3 folds", result.returncode, said.replace(f"{tmp_path}/", "")[:-1])
+    assert result.returncode == 1 and result.stderr.endswith(said)
+    assert {path.name for path in tmp_path.rglob("*")} == {folder, "utt2spk", "mine", "thesis"}
+    (tmp_path / folder / "mine").rename(tmp_path / "elsewhere")
+    assert make_folds("--protocol", protocol, tmp_path).returncode == 0
+
+
 @pytest.mark.parametrize("protocol, speakers, message", [
     ("loso", ["a", "b"], "3 or more"),
     ("kfold", ["a", "b", "c", "d"], "no more than the 4 speakers"),

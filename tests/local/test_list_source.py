@@ -87,14 +87,28 @@ def test_what_a_kaldi_directory_does_not_use_may_change(kaldi):
 
 
 @pytest.mark.parametrize("entry", ["cat {}/call.wav |", "sox '{}/call.wav' -t wav - |", "{}/call.wav:17",
-                                   "call.wav:17"])
+                                   "call.wav:17", "sox '{}/my call.wav' -t wav - |", "cat <{}/call.wav |",
+                                   r"cat {}/my\ call.wav| cat |", "bash -c 'cat {}/call.wav' |",
+                                   "echo it's {}/call.wav |", "r\u00e9p\u00e8te.wav"])
 def test_a_file_that_wav_scp_names_in_another_way(entry, kaldi):
     source = kaldi / "source"
-    (source / "call.wav").write_text("x")
+    for name in ("call.wav", "my call.wav", "re\u0301pe\u0300te.wav"):  # the last as macOS writes it
+        (source / name).write_text("x")
     edit(source / "wav.scp", "audio/s1-0.wav", entry.format(source))
     listed(kaldi, KALDI)
-    exchange(source / "call.wav")
-    assert "call.wav" in listed(kaldi, KALDI)
+    for path in source.glob("*.wav"):
+        exchange(path)
+    assert ".wav" in listed(kaldi, KALDI)
+
+
+def test_what_commands_name_beside_files_may_change(kaldi):
+    """A folder, or a device, whose time is that of the last start of the machine."""
+    source = kaldi / "source"
+    edit(source / "wav.scp", "audio/s1-0.wav", f"cd {source} && cat audio/s1-0.wav 2>/dev/null |")
+    listed(kaldi, KALDI)
+    os.utime(source, (0, 0))
+    assert listed(kaldi, KALDI) == ""
+    assert "/dev/null" not in (kaldi / "data" / ".source.json").read_text()
 
 
 OF_CORPUS = {
@@ -116,9 +130,9 @@ def test_corpus(change, corpus):
 
 
 def test_what_the_recipe_writes_below_a_corpus_is_not_of_it(corpus):
-    assert "source has changed" not in listed(corpus, IEMOCAP, data="source/work/data")
-    (corpus / "source" / "work" / "feats.txt").write_text("x")
-    assert listed(corpus, IEMOCAP, data="source/work/data") == ""
+    assert "source has changed" not in listed(corpus, IEMOCAP, data="source/made/data")
+    (corpus / "source" / "made" / "feats.txt").write_text("x")
+    assert listed(corpus, IEMOCAP, data="source/made/data") == ""
 
 
 def test_other_options(corpus):

@@ -262,8 +262,10 @@ def test_copies_are_never_in_two_parts(copies, tmp_path, outcome):
     for parts in folds.values():
         assert set().union(*parts.values()) == set(UTTS) - copied | first
     assert make_lists(data, "--duplicates", "drop")[0] == folds
+    assert (data / "folds" / "protocol").read_text() == "loso\n"
 
     kept, said = make_lists(data, "--duplicates", "keep")
+    assert (data / "folds" / "protocol").read_text() == "loso+copies\n"  # which result lines name
     assert "left out" not in said
     for name, parts in kept.items():
         last = "valid" if name == "identification" else "test"
@@ -299,12 +301,12 @@ def test_the_closing_summary_counts_them(copies, tmp_path):
     data = shutil.copytree(copies[0], tmp_path / "my data")
     quoted = str(data).replace(" ", "\\ ")
     (data / "utt2audio_problem").write_text("a silent\nb clipped\n")
-    code = ". local/run/functions.sh; emotion_data=$1; speaker_data=$2; backbones_to_pretrain=vgg5; duplicates=keep; "
+    code = ". local/run/functions.sh; emotion_data=$1; speaker_data=$2; models_to_pretrain=vgg5; duplicates=keep; "
     result = subprocess.run(["bash", "-euc", code + "audio_summary", "bash", data, tmp_path], capture_output=True,
                             text=True, check=True)
     assert result.stdout.splitlines() == [
-        f"Doubtful audio:    2 utterances are silent, clipped or constant: {quoted}/utt2audio_problem",
-        f"Copies:            5 utterances are copies of others (--duplicates keep): {quoted}/duplicates"]
+        f"Doubtful audio:    silent, clipped or constant: 2, named in {quoted}/utt2audio_problem",
+        f"Copies:            of other utterances (--duplicates keep): 5, named in {quoted}/duplicates"]
 
 
 def test_only_what_is_missing_is_said_to_be(tmp_path):

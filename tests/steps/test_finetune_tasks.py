@@ -7,6 +7,7 @@ import time
 import pytest
 import torch
 
+import finetune
 import finetune_tasks
 from ser.base.device import explain_out_of_memory
 from ser.base.errors import UserError
@@ -26,10 +27,10 @@ def share(tmp_path, monkeypatch):
             if errors.get(number):
                 raise errors[number].pop(0)
 
-        monkeypatch.setattr(finetune_tasks, "parse", lambda words: (int(words[-1].split(".")[-2]), None))
-        monkeypatch.setattr(finetune_tasks, "prepare", lambda options: (torch.device("cpu"), "fp32"))
-        monkeypatch.setattr(finetune_tasks, "train_and_score", train_and_score)
-        return finetune_tasks.Worker(tmp_path / "tasks", tmp_path / "log").do_all(paths), tried
+        monkeypatch.setattr(finetune, "parse", lambda words: (int(words[-1].split(".")[-2]), None))
+        monkeypatch.setattr(finetune, "prepare", lambda options: (torch.device("cpu"), "fp32"))
+        monkeypatch.setattr(finetune, "train_and_score", train_and_score)
+        return finetune_tasks.Worker(finetune, tmp_path / "tasks", tmp_path / "log").do_all(paths), tried
 
     return work
 

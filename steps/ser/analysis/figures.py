@@ -21,6 +21,7 @@ from ser.base.log import log
 from ser.data.data_dir import is_synthetic
 
 matplotlib.rcParams["text.parse_math"] = False  # names of classes and speakers are the user's, and may hold a $
+matplotlib.rcParams["svg.hashsalt"] = "ser"  # of the names of its parts, which are random without
 
 WIDTH = 7.0  # inches; text of 8 pt is 11 pixels high when the picture is shown 700 pixels wide
 
@@ -30,6 +31,8 @@ logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # a font o
 
 # Okabe and Ito's colours for every kind of colour vision
 PALETTE = ("#D55E00", "#56B4E9", "#000000", "#009E73", "#CC79A7", "#E69F00", "#0072B2", "#F0E442")
+
+MARKERS = "osD^vP<X>"
 
 
 def palette(names: Sequence[str]) -> dict[str, Any]:
@@ -50,7 +53,7 @@ def put_title(figure: Figure, title: str) -> None:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write PNG or PDF, the same bytes for the same figure; characters without a glyph in any font are named once."""
+    """Write PNG, PDF or SVG, the same bytes for the same figure; names once the characters that no font has."""
     with atomic_path(path) as temporary:
         missing = _write(figure, temporary, path.suffix[1:])
         if missing and (families := _families_with(missing)):
@@ -64,7 +67,7 @@ def save(figure: Figure, path: Path) -> None:
 
 def _write(figure: Figure, path: Path, kind: str) -> str:
     """Write a figure; return the characters that its fonts lack, which are boxes in it."""
-    metadata = {"CreationDate": None} if kind == "pdf" else None
+    metadata = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(kind)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         figure.savefig(path, format=kind, dpi=200, metadata=metadata)

@@ -1,5 +1,6 @@
 """Sound files of any format: what libsndfile does not read, ffmpeg does, where it is installed."""
 
+import os
 import shutil
 import subprocess
 import tempfile
@@ -50,7 +51,7 @@ def load_sound_file(path: str | Path, cut: bool = False) -> np.ndarray:
     try:
         return load_audio_file(path, cut)
     except UserError as error:
-        if is_for_libsndfile(path):
+        if is_for_libsndfile(path) or not os.path.getsize(path):
             raise
         problem = str(error).rstrip(".")
     if not shutil.which("ffmpeg"):

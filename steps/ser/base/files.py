@@ -59,15 +59,6 @@ def temporary_folder(parent: str | Path, prefix: str) -> Iterator[Path]:
         yield Path(folder)
 
 
-def remove(path: str | Path) -> None:
-    """Remove a file, a folder with all that is in it, or a link and not what it leads to, if there is one."""
-    path = Path(path)
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
 def write_text(path: str | Path, text: str) -> None:
     """Write `text` to `path` in UTF-8, atomically; raises UserError."""
     try:

@@ -65,6 +65,7 @@ TABLES = {
     "utt2emo": Table("utterances", is_word, "one label"),
     "feats.scp": Table("utterances", _something, "an archive's place"),
     "vad.scp": Table("utterances", _something, "an archive's place"),
+    "functionals.scp": Table("utterances", _something, "an archive's place"),
     "utt2dur": Table("utterances", _positive, "a positive number of seconds"),
     "utt2audio_digest": Table("utterances", is_word, "one digest"),
     "utt2num_frames": Table("utterances", _positive_integer, "a positive integer"),
@@ -76,7 +77,7 @@ TABLES = {
 }
 
 # Tables that extracting features makes again.
-OF_FEATURES = ("feats.scp", "vad.scp", "cmvn.scp", "utt2dur", "utt2num_frames", "utt2audio_digest")
+OF_FEATURES = ("feats.scp", "vad.scp", "functionals.scp", "cmvn.scp", "utt2dur", "utt2num_frames", "utt2audio_digest")
 
 
 def _read(path: Path) -> tuple[list[str], list[str], list[str]]:

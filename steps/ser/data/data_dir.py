@@ -111,9 +111,9 @@ def spk2utt_of(utt2spk: Mapping[str, str]) -> dict[str, str]:
 
 
 # What describes the utterances of an earlier preparation.
-_STALE_TABLES = ("feats.scp", "vad.scp", "cmvn.scp", "utt2dur", "utt2num_frames", "utt2audio_digest",
-                 "utt2audio_problem", "duplicates", "frame_shift", "spk2gender", "utt2emo", "utt2split", "text",
-                 "segments")
+_STALE_TABLES = ("feats.scp", "vad.scp", "functionals.scp", "cmvn.scp", "utt2dur", "utt2num_frames",
+                 "utt2audio_digest", "utt2audio_problem", "duplicates", "frame_shift", "spk2gender", "utt2emo",
+                 "utt2split", "text", "segments")
 _STALE_FOLDERS = ("folds", "identification", "bank")
 
 

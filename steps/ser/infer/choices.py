@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 FINETUNING = (EmotionModelConfig, FinetuneConfig)
 _FEATURES = {"fbank.conf": FbankConfig, "vad.conf": VadConfig}
-# What a reader always wants to know, in this order; the dimension of the features comes after the backbone and AD.
-_ALWAYS = ("backbone", "ad_after", "feature_norm", "crop", "epochs", "select")
+# What a reader always wants to know, in this order; the dimension of the features comes after the network.
+_ALWAYS = ("backbone", "ad_after", "pooling", "feature_norm", "crop", "epochs", "select")
 
 
 def options_digest(options: Mapping[str, Any], kinds: "Kinds", features: Mapping[str, str], precision: str,
@@ -76,6 +76,8 @@ def choices_of(config: Mapping[str, Any], kinds: "Kinds" = FINETUNING, protocol:
     if pretraining:
         words["pretraining"] = (f"pretrain {pretraining['dataset']} {pretraining['num_speakers']} spk "
                                 f"{_digest_of_pretraining(pretraining)}")
+        if pretraining.get("seed"):
+            words["pretraining"] += f" seed {pretraining['seed']}"
     for name, kind in _FEATURES.items():
         for option, value in _unusual(kind, _feature_options(name, features.get(name, ""))).items():
             words[f"{name} {option}"] = f"{option.replace('_', '-')} {_word(value)}"

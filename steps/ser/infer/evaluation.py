@@ -1,8 +1,9 @@
-"""Scores of a trained emotion model on the test speakers of its fold, as files and as a result line."""
+"""Scores of a trained model on the test speakers of its fold, as files and as a result line."""
 
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from ser.base.errors import UserError
@@ -11,7 +12,7 @@ from ser.data.feature_bank import load_bank
 from ser.data.fold_data import FoldData
 from ser.infer.choices import choices_of
 from ser.infer.posteriors import posteriors
-from ser.infer.results_file import NAME, Counts, FoldResults, result_line, write_results
+from ser.infer.results_file import NAME, Choices, Counts, FoldResults, result_line, write_results
 from ser.model_dir.emotion_model import load_emotion_model
 from ser.model_dir.model_card import write_card
 from ser.stats.metrics import confusion_matrix
@@ -51,11 +52,38 @@ def score(model_dir: str | Path, data_dir: str | Path, device: torch.device) -> 
     if bank.dimension != config["dimension"]:
         raise UserError(f"{data_dir}/feats.scp: has dimension {bank.dimension}, "
                         f"{model_dir} takes {config['dimension']}")
-    probabilities = posteriors(model, bank, bank.indices(utts))
-    hypotheses = probabilities.argmax(1)
-    references = data.emotions(utts)
+    probabilities = posteriors(model, bank, bank.indices(utts)).numpy()
 
-    # What the network said of each of them
+    trained = choices_of(config)
+    write_card(model_dir, config, trained.phrase, data, data.emotions(utts).numpy(), probabilities.argmax(1))
+    return write_scores(model_dir, data, probabilities, trained, config["options"]["data_stamp"])
+
+
+def write_scores(model_dir: str | Path, data: FoldData, probabilities: np.ndarray, trained: Choices,
+                 data_stamp: str) -> str:
+    """Write score/per_utt and score/classes, results.json and, as the last, RESULT.
+
+    Parameters
+    ----------
+    model_dir : str or Path
+    data : FoldData
+    probabilities : numpy.ndarray
+        Of the test part's utterances, `[utterances, classes]`; the hypothesis is the first of the largest.
+    trained : Choices
+    data_stamp : str
+        As in FoldResults.
+
+    Returns
+    -------
+    str
+        The result line.
+    """
+    model_dir = Path(model_dir)
+    utts = data.parts["test"]
+    references = data.emotions(utts).numpy()
+    hypotheses = probabilities.argmax(1)
+
+    # What the model said of each utterance
     lines = []
     for utt, reference, hypothesis, row in zip(utts, references, hypotheses, probabilities.tolist(), strict=True):
         words = [utt, data.classes[reference], data.classes[hypothesis], *(f"{p:.6f}" for p in row)]
@@ -64,10 +92,8 @@ def score(model_dir: str | Path, data_dir: str | Path, device: torch.device) -> 
     write_text(model_dir / "score" / "classes", "".join(f"{name}\n" for name in data.classes))
 
     # How good that is
-    trained = choices_of(config)
     test = Counts.of(confusion_matrix(references, hypotheses, len(data.classes)), data.classes)
-    write_card(model_dir, config, trained.phrase, data, references.numpy(), hypotheses.numpy())
-    write_results(model_dir / NAME, FoldResults(trained, data.name, config["options"]["data_stamp"], test))
+    write_results(model_dir / NAME, FoldResults(trained, data.name, data_stamp, test))
     line = result_line(test.scores, f"fold {data.name.removeprefix('fold_')}", trained, model_dir)
     write_text(model_dir / "RESULT", line)
     return line

@@ -1,12 +1,13 @@
 """results.json: what a RESULT says, as data for programs; written before the text, which is made from it.
 
 A kind of results file is a dataclass of numbers, words, lists, dicts by word, and other dataclasses. Its JSON has the
-same names, sorted, numbers in full precision, and `format`, the version of them all.
+same names, sorted, numbers in full precision, and `format`, the version of them all. A field with a default came later
+within a format, so it may be missing.
 """
 
 import json
 import types
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -36,7 +37,7 @@ class Choices:
         Those of the training that the line names, by their name in config.json: some that a reader always wants, and
         all that are not at their default.
     pretraining : dict
-        dataset, num_speakers, identity and options_digest of the pre-training; empty without one.
+        dataset, num_speakers, seed, data_stamp, identity and options_digest of the pre-training; empty without one.
     dimension : int
         Features per frame.
     log_energy : bool
@@ -123,6 +124,11 @@ class PretrainResults:
         Of the identification of the speakers, best of all epochs, in percent.
     utterances, num_speakers : int
         On how many held-out utterances, of how many speakers.
+    eer : float or None
+        Equal error rate of their verification (ser.infer.verification) with the weights of that epoch, in percent. None
+        where it cannot be measured, and of a version of the recipe before it was.
+    trials : int
+        On how many pairs of the held-out utterances; 0 without an equal error rate.
     """
 
     trained: Choices
@@ -130,6 +136,16 @@ class PretrainResults:
     accuracy: float
     utterances: int
     num_speakers: int
+    eer: float | None = None
+    trials: int = 0
+
+    @property
+    def eer_words(self) -> str:
+        """The equal error rate as the result line says it, and on what it was measured."""
+        if self.eer is None:
+            return "EER none"
+        sampled = self.trials < self.utterances * (self.utterances - 1) // 2
+        return f"EER {self.eer:.2f} over {self.trials}{' sampled' if sampled else ''} trials"
 
 
 def result_line(scores: Scores, what: str, trained: Choices, where: str | Path) -> str:
@@ -140,10 +156,10 @@ def result_line(scores: Scores, what: str, trained: Choices, where: str | Path) 
 
 
 def pretraining_line(results: PretrainResults, where: str | Path) -> str:
-    """The same of a pre-training: `%IDACC x [ best of N epochs on … ] WHERE`."""
+    """The same of a pre-training: `%IDACC x [ best of N epochs on …, EER y over N trials, … ] WHERE`."""
     trained = results.trained
     return (f"%IDACC {results.accuracy:.2f} [ best of {trained.options['epochs']} epochs on {results.utterances} "
-            f"held-out utterances, {results.num_speakers} speakers, seed {trained.seed}, "
+            f"held-out utterances, {results.num_speakers} speakers, {results.eer_words}, seed {trained.seed}, "
             f"{trained.dataset} {trained.protocol}, {trained.words} ] {where}\n")
 
 
@@ -198,9 +214,10 @@ def _built(kind: Any, value: Any, name: str) -> Any:
     args = get_args(kind)
     if is_dataclass(kind):
         hints = get_type_hints(kind)
-        if not isinstance(value, dict) or value.keys() != hints.keys():
+        required = {field.name for field in fields(kind) if field.default is field.default_factory is MISSING}
+        if not isinstance(value, dict) or not required <= value.keys() <= hints.keys():
             raise ValueError(f"{name or 'it'} must have {', '.join(hints)}")
-        return origin(**{key: _built(hint, value[key], f"{name} {key}".strip()) for key, hint in hints.items()})
+        return origin(**{key: _built(hints[key], each, f"{name} {key}".strip()) for key, each in value.items()})
     if origin is types.UnionType:  # T | None
         return None if value is None else _built(args[0], value, name)
     if origin is Any:

@@ -17,6 +17,7 @@ _TYPE_NAMES = {int: "a whole number", float: "a number", str: "text", dict: "a t
 _TYPES = {"dimension": int, "dataset": str, "protocol": str, "features": dict, "pretraining": dict}
 _TYPES_OF_TASK = {"fold": str, "seed": int, "data_dir": str, "data_stamp": str}
 _NULL_WITHOUT_PRETRAINING = ("pretrained_dir", "pretrained_identity")
+_RETIRED = ("scratch_lr_factor",)  # options of versions before, which decide nothing about a trained network
 
 
 def load_emotion_config(model_dir: str | Path) -> dict[str, Any]:
@@ -30,14 +31,19 @@ def load_emotion_config(model_dir: str | Path) -> dict[str, Any]:
     -------
     dict
         All of config.json. Its `options` have the types and choices of EmotionModelConfig and FinetuneConfig, and the
-        defaults of those that are missing; `classes` and `training_speakers` are lists of words.
+        defaults of those that are missing; an option that has been retired since is left out. `classes` and
+        `training_speakers` are lists of words.
 
     Raises
     ------
     UserError
-        The file is missing, damaged, not that of an emotion model, or holds an option that this version does not have.
+        The file is missing, damaged, not that of an emotion model with a network, or holds an option that this version
+        does not have.
     """
     config = load_config(model_dir)
+    if "classifier" in config["options"]:
+        raise UserError(f"{model_dir}: is of classifier {reprlib.repr(config['options']['classifier'])}, which has no "
+                        "network; steps/train_classical.py trains and scores it, and nothing else is kept of it")
     try:
         _check_structure(config)
         _check_options(config)
@@ -64,7 +70,8 @@ def _check_structure(config: dict[str, Any]) -> None:
 def _check_options(config: dict[str, Any]) -> None:
     """Give missing options their defaults, and check all; raises ValueError."""
     known = {field.name: field for kind in (EmotionModelConfig, FinetuneConfig) for field in fields(kind)}
-    options = config["options"] = {**{name: field.default for name, field in known.items()}, **config["options"]}
+    given = {name: value for name, value in config["options"].items() if name not in _RETIRED}
+    options = config["options"] = {**{name: field.default for name, field in known.items()}, **given}
     unknown = sorted(options.keys() - known.keys() - _TYPES_OF_TASK.keys() - set(_NULL_WITHOUT_PRETRAINING))
     if unknown:
         raise ValueError(f"has an option {reprlib.repr(unknown[0])} that this version does not know")

@@ -1,5 +1,6 @@
 """What tells whether a model directory is done, and from what it was made: options, data, pre-trained model."""
 
+import contextlib
 import json
 import platform
 import shutil
@@ -12,15 +13,16 @@ from typing import Any
 import torch
 
 from ser.base.errors import UserError
-from ser.base.files import remove
 from ser.base.log import log
 from ser.base.processes import world_size
 from ser.model_dir.checkpoint import load_config, save_config
 from ser.model_dir.data_stamp import DataStamp, digest
 
 # What a training leaves in its directory beside config.json; RESULT goes first, so that a killed removal is not done.
+ANALYSIS = ("probes.tsv", "silhouette.tsv", "embeddings.npz", "masks.png", "masks.tsv")  # in its folder analysis
+_FOLDERS = ("score", "analysis")
 _MADE = ("RESULT", "results.json", "README.md", "state.safetensors", "best.safetensors", "last.safetensors",
-         "log/epochs.tsv", "score", "analysis")
+         "log/epochs.tsv", "score/per_utt", "score/classes", *(f"analysis/{name}" for name in ANALYSIS))
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,8 @@ def _is_of_a_training(path: Path) -> bool:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError, OSError):
         return False
-    return isinstance(config, dict) and ("format_version" in config or {"options", "identity"} <= config.keys())
+    return (isinstance(config, dict) and "options" in config
+            and not config.keys().isdisjoint(("format_version", "identity")))
 
 
 def changes_since(model_dir: str | Path, made_from: MadeFrom) -> list[str]:
@@ -186,10 +189,19 @@ def begin_model_dir(model_dir: str | Path, made_from: MadeFrom, *, restart: bool
 
 
 def clear_model_dir(model_dir: str | Path) -> None:
-    """Remove what a training left beside config.json, and nothing else; raises UserError as require_own()."""
+    """Remove what a training left beside config.json, and nothing else; raises UserError as require_own().
+
+    Of a folder that is a link the link goes, and not what it leads to.
+    """
     require_own(model_dir)
     for name in _MADE:
-        remove(Path(model_dir) / name)
+        path = Path(model_dir) / name
+        if path.parent.is_symlink() and path.parent.name in _FOLDERS:
+            path = path.parent
+        path.unlink(missing_ok=True)
+    for name in _FOLDERS:
+        with contextlib.suppress(OSError):  # not there, or a user's file is in it
+            (Path(model_dir) / name).rmdir()
 
 
 def feature_configuration(data_dir: str | Path) -> dict[str, str]:

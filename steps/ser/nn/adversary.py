@@ -26,11 +26,11 @@ class GradientReversal(torch.autograd.Function):
 
 
 class SpeakerAdversary(nn.Module):
-    """Speaker classifier after a gradient reversal: maps the embedding `[B, channels]` to `[B, num_speakers]`."""
+    """Speaker classifier after a gradient reversal: maps the embedding `[B, inputs]` to `[B, num_speakers]`."""
 
-    def __init__(self, channels: int, num_speakers: int, weight: float):
+    def __init__(self, inputs: int, num_speakers: int, weight: float):
         super().__init__()
-        self.classifier = nn.Linear(channels, num_speakers)
+        self.classifier = nn.Linear(inputs, num_speakers)
         self.weight = weight
 
     def forward(self, embedding: torch.Tensor) -> torch.Tensor:

@@ -9,7 +9,7 @@ AD_LOSSES = {"both": (1, 1), "plus": (1, 0), "minus": (0, 1), "none": (0, 0)}
 
 def overall_loss(logits: torch.Tensor, dual: list[tuple[torch.Tensor, torch.Tensor]], emotions: torch.Tensor,
                  speakers: torch.Tensor, weight: float, class_weights: torch.Tensor | None = None,
-                 terms: str = "both") -> torch.Tensor:
+                 terms: str = "both", label_smoothing: float = 0.0) -> torch.Tensor:
     """Compute L for a batch; equation 4 summed over the AD modules.
 
     Parameters
@@ -26,6 +26,8 @@ def overall_loss(logits: torch.Tensor, dual: list[tuple[torch.Tensor, torch.Tens
         `[num_emotions]`, for the two emotion terms.
     terms : str
         Key of AD_LOSSES.
+    label_smoothing : float
+        Of the two emotion terms (Szegedy et al. 2016).
 
     Returns
     -------
@@ -33,9 +35,10 @@ def overall_loss(logits: torch.Tensor, dual: list[tuple[torch.Tensor, torch.Tens
         Scalar.
     """
     plus, minus = AD_LOSSES[terms]
-    loss = cross_entropy(logits.float(), emotions, class_weights)
+    loss = cross_entropy(logits.float(), emotions, class_weights, label_smoothing=label_smoothing)
     for relevant, rejected in dual:
-        loss = loss + weight * plus * cross_entropy(relevant.float(), emotions, class_weights)
+        loss = loss + weight * plus * cross_entropy(relevant.float(), emotions, class_weights,
+                                                    label_smoothing=label_smoothing)
         loss = loss + weight * minus * cross_entropy(rejected.float(), speakers)
     return loss
 

@@ -11,7 +11,9 @@ from ser.nn.adversary import SpeakerAdversary
 from ser.nn.attention import ATTENTIONS
 from ser.nn.backbones import BACKBONES
 from ser.nn.disentanglement import AttributeDisentanglement
-from ser.nn.padding import mask_frames, mean_over_time_and_frequency
+from ser.nn.margin_softmax import CosineClassifier
+from ser.nn.padding import mask_frames
+from ser.nn.pooling import POOLINGS
 
 
 @dataclass(frozen=True)
@@ -25,11 +27,16 @@ class EmotionModelConfig:
         "help": "attention of the attribute reconstruction; none is attribute normalization alone",
         "choices": (*ATTENTIONS, "none")})
     attention_dim: int = field(default=8, metadata={"help": "D of equation 5"})
+    pooling: str = field(default="mean", metadata={
+        "help": "pool() of equation 4, over the last map and over F+ and F- of each AD module: mean over time and "
+        "frequency; with the frequencies kept, mean over time, mean and deviation (stats), attentive statistics",
+        "choices": tuple(POOLINGS)})
     ad_head: str = field(default="own", metadata={
         "help": "emotion head of L_AD+: its own, or shared with the classifier", "choices": ("own", "shared")})
     train_extractor: str = field(default="all", metadata={
-        "help": "what learns of the extractor beside its AD modules: all; residual adapters and batch normalization; "
-        "none, where batch normalization keeps its statistics, too", "choices": ("all", "adapters", "none")})
+        "help": "what learns of the extractor beside its AD modules and poolings: all; residual adapters and batch "
+        "normalization; none, where batch normalization keeps its statistics, too",
+        "choices": ("all", "adapters", "none")})
     adversary_weight: float = field(default=0.0, metadata={
         "help": "factor on the reversed gradient of a speaker classifier on the embedding; 0 is without"})
 
@@ -39,7 +46,7 @@ class EmotionModelConfig:
 
 
 class Extractor(nn.Module):
-    """A backbone with AD modules after any of its layers.
+    """A backbone with AD modules after any of its layers, and poolings of their spaces and of the last map.
 
     Parameters
     ----------
@@ -47,10 +54,21 @@ class Extractor(nn.Module):
         Key of BACKBONES.
     dimension : int
         Features per frame.
-    ad_after : str
+    pooling : str
+        Key of POOLINGS.
+    ad_after, attention, attention_dim, train_extractor
         As in EmotionModelConfig.
-    attention, attention_dim, train_extractor
-        As in EmotionModelConfig.
+
+    Attributes
+    ----------
+    last_layer : str
+    outputs : int
+        Size of the embedding.
+    ad_outputs : dict of str to int
+        Size of the pooled F+ and F- of each AD module.
+    pools : torch.nn.ModuleDict
+        The poolings by layer: one after each layer with an AD module, and one after the last layer. With AD after the
+        last layer, the classifier and both heads of equation 4 see the same function.
 
     Raises
     ------
@@ -61,26 +79,34 @@ class Extractor(nn.Module):
     feature_mean: torch.Tensor
     feature_std: torch.Tensor
 
-    def __init__(self, backbone: str, dimension: int, ad_after: str = "none", attention: str = "tf",
+    def __init__(self, backbone: str, dimension: int, pooling: str, ad_after: str = "none", attention: str = "tf",
                  attention_dim: int = 8, train_extractor: str = "all"):
         super().__init__()
+        # Backbone.
         table = BACKBONES[backbone]()
         self.layers = nn.ModuleDict({name: layer for name, (layer, _) in table.items()})
         channels = {name: count for name, (_, count) in table.items()}
-        last = list(table)[-1]
-        self.channels = channels[last]
+        self.last_layer = list(table)[-1]
         self.register_buffer("feature_mean", torch.zeros(dimension))
         self.register_buffer("feature_std", torch.ones(dimension))
 
+        # AD modules.
         names = [] if ad_after == "none" else ad_after.split(",")
         self.ad = nn.ModuleDict()
         for name in names:
-            name = last if name == "last" else name
+            name = self.last_layer if name == "last" else name
             if name not in channels:
                 raise UserError(f"ad-after: {backbone} has no layer {name!r}; it has {', '.join(channels)}")
             mask = None if attention == "none" else ATTENTIONS[attention](channels[name], attention_dim)
             self.ad[name] = AttributeDisentanglement(channels[name], mask)
-        self.ad_channels = {name: channels[name] for name in self.ad}
+
+        # Poolings.
+        frequencies = _frequencies_after(self.layers, dimension)
+        pools = {name: POOLINGS[pooling](channels[name], frequencies[name])
+                 for name in channels if name in self.ad or name == self.last_layer}
+        self.pools = nn.ModuleDict(pools)
+        self.outputs = pools[self.last_layer].outputs
+        self.ad_outputs = {name: pools[name].outputs for name in self.ad}
 
         self.frozen = train_extractor == "none"
         if self.frozen:
@@ -119,9 +145,9 @@ class Extractor(nn.Module):
         Returns
         -------
         embedding : torch.Tensor
-            Mean over time and frequency of the last map, `[B, channels]`.
+            The last map pooled, `[B, outputs]`.
         spaces : dict of str to tuple of torch.Tensor
-            For each AD module the pooled F+ and F-, `[B, C]` each.
+            For each AD module the pooled F+ and F-, `[B, ad_outputs]` each.
         """
         x = ((features - self.feature_mean) / self.feature_std)[:, None]  # [B, 1, T, dimension]
         x = mask_frames(x, lengths)
@@ -130,22 +156,52 @@ class Extractor(nn.Module):
             x, lengths = layer(x, lengths)  # [B, C, T', F'], [B]
             if name in self.ad:
                 x, rejected = self.ad[name](x, lengths)
-                spaces[name] = (mean_over_time_and_frequency(x, lengths),
-                                mean_over_time_and_frequency(rejected, lengths))
-        return mean_over_time_and_frequency(x, lengths), spaces
+                pool = self.pools[name]
+                spaces[name] = pool(x, lengths), pool(rejected, lengths)
+        if self.last_layer in spaces:  # F+ is the last map, and is pooled already
+            return spaces[self.last_layer][0], spaces
+        return self.pools[self.last_layer](x, lengths), spaces
+
+
+def _frequencies_after(layers: nn.ModuleDict, dimension: int) -> dict[str, int]:
+    """Frequencies of the map after each layer, as a single frame of that many features tells."""
+    frequencies = {}
+    layers.eval()
+    with torch.no_grad():
+        x = torch.zeros(1, 1, 1, dimension)
+        for name, layer in layers.items():
+            x, _ = layer(x, None)
+            frequencies[name] = x.shape[3]
+    layers.train()
+    return frequencies
 
 
 class SpeakerModel(nn.Module):
-    """Extractor and a linear speaker classifier, trained with cross entropy (section 2)."""
+    """Extractor and a speaker classifier (section 2): linear, or cosines for an angular margin.
 
-    def __init__(self, backbone: str, dimension: int, num_speakers: int):
+    Parameters
+    ----------
+    backbone : str
+        Key of BACKBONES.
+    dimension : int
+        Features per frame.
+    num_speakers : int
+    pooling : str
+        Key of POOLINGS.
+    is_cosine : bool
+        Whether the classifier is a CosineClassifier.
+    """
+
+    def __init__(self, backbone: str, dimension: int, num_speakers: int, pooling: str = "mean",
+                 is_cosine: bool = False):
         super().__init__()
-        self.extractor = Extractor(backbone, dimension)
-        self.classifier = nn.Linear(self.extractor.channels, num_speakers)
+        self.extractor = Extractor(backbone, dimension, pooling)
+        classifier = CosineClassifier if is_cosine else nn.Linear
+        self.classifier = classifier(self.extractor.outputs, num_speakers)
 
     def forward(self, features: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
-        """Map `[B, T, dimension]` to speaker logits `[B, num_speakers]`."""
-        embedding, _ = self.extractor(features, lengths)  # [B, channels]
+        """Map `[B, T, dimension]` to speaker logits or cosines `[B, num_speakers]`."""
+        embedding, _ = self.extractor(features, lengths)  # [B, outputs]
         return self.classifier(embedding)
 
 
@@ -163,20 +219,20 @@ class EmotionModel(nn.Module):
 
     def __init__(self, config: EmotionModelConfig, dimension: int, num_emotions: int, num_speakers: int):
         super().__init__()
-        self.extractor = Extractor(config.backbone, dimension, config.ad_after, config.attention, config.attention_dim,
-                                   config.train_extractor)
-        self.classifier = nn.Linear(self.extractor.channels, num_emotions)
+        self.extractor = Extractor(config.backbone, dimension, config.pooling, config.ad_after, config.attention,
+                                   config.attention_dim, config.train_extractor)
+        self.classifier = nn.Linear(self.extractor.outputs, num_emotions)
         self.shared_head = config.ad_head == "shared"
-        channels = self.extractor.ad_channels
-        if self.shared_head and any(count != self.extractor.channels for count in channels.values()):
-            raise UserError("ad-head shared needs AD modules with as many channels as the classifier; use own")
+        sizes = self.extractor.ad_outputs
+        if self.shared_head and any(size != self.extractor.outputs for size in sizes.values()):
+            raise UserError("ad-head shared needs AD modules whose pooled size is the classifier's; use own")
         self.emotion_heads = nn.ModuleDict()
         if not self.shared_head:
-            self.emotion_heads.update({name: nn.Linear(count, num_emotions) for name, count in channels.items()})
-        self.speaker_heads = nn.ModuleDict({name: nn.Linear(count, num_speakers) for name, count in channels.items()})
+            self.emotion_heads.update({name: nn.Linear(size, num_emotions) for name, size in sizes.items()})
+        self.speaker_heads = nn.ModuleDict({name: nn.Linear(size, num_speakers) for name, size in sizes.items()})
         self.adversary = None
         if config.adversary_weight:
-            self.adversary = SpeakerAdversary(self.extractor.channels, num_speakers, config.adversary_weight)
+            self.adversary = SpeakerAdversary(self.extractor.outputs, num_speakers, config.adversary_weight)
 
     def forward(self, features: torch.Tensor, lengths: torch.Tensor | None = None
                 ) -> tuple[torch.Tensor, list[tuple[torch.Tensor, torch.Tensor]], torch.Tensor | None]:

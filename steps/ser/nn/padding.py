@@ -8,12 +8,16 @@ shows the utterance when it is alone.
 import torch
 
 
+def valid_frames(x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    """Which frames of a map `[B, C, T, F]` are an utterance's own: boolean `[B, T]`."""
+    return torch.arange(x.shape[2], device=x.device) < lengths[:, None]
+
+
 def mask_frames(x: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
     """Set the frames of a map `[B, C, T, F]` after each utterance's end to zero."""
     if lengths is None:
         return x
-    valid = torch.arange(x.shape[2], device=x.device) < lengths[:, None]  # [B, T]
-    return x * valid[:, None, :, None].to(x.dtype)
+    return x * valid_frames(x, lengths)[:, None, :, None].to(x.dtype)
 
 
 def mean_over_time_and_frequency(x: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:

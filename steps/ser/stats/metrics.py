@@ -1,4 +1,4 @@
-"""Weighted F1, unweighted and weighted accuracy, from a confusion matrix."""
+"""Weighted F1, unweighted and weighted accuracy, from a confusion matrix; equal error rate, from scores of trials."""
 
 from dataclasses import dataclass
 
@@ -96,3 +96,42 @@ def scores_by_class(confusion: ArrayLike) -> list[ClassScores]:
                         utterances=int(utterances), predicted=int(predicted), correct=int(correct))
             for correct, utterances, predicted, f1 in zip(np.diag(confusion), confusion.sum(1), confusion.sum(0),
                                                           class_f1(confusion), strict=True)]
+
+
+def equal_error_rate(scores: ArrayLike, targets: ArrayLike) -> float:
+    """Equal error rate of verification trials in percent.
+
+    A trial is accepted when its score reaches a threshold. As the threshold falls, the share of targets that are
+    missed falls and the share of non-targets that are accepted rises. Where they cross between two thresholds, both are
+    interpolated linearly.
+
+    Parameters
+    ----------
+    scores : array_like
+        `[trials]`, higher for the same speaker.
+    targets : array_like
+        `[trials]`, whether the trial is of the same speaker.
+
+    Raises
+    ------
+    ValueError
+        There is no target or no non-target.
+
+    >>> equal_error_rate([0.9, 0.8, 0.4, 0.6, 0.1, 0.2], [True, True, True, False, False, False])
+    33.33333333333333
+    """
+    order = np.argsort(scores)[::-1]
+    scores = np.asarray(scores)[order]
+    targets = np.asarray(targets, dtype=bool)[order]
+    if targets.all() or not targets.any():
+        raise ValueError("an equal error rate needs targets and non-targets")
+    # Both rates at each threshold, from one that accepts nothing; trials of the same score are accepted together.
+    last = np.append(np.flatnonzero(np.diff(scores)), len(scores) - 1)
+    misses = np.append(1, 1 - np.cumsum(targets)[last] / targets.sum())
+    false_alarms = np.append(0, np.cumsum(~targets)[last] / (~targets).sum())
+    # Where they cross.
+    difference = misses - false_alarms
+    after = int(np.argmax(difference <= 0))
+    before = after - 1
+    share = difference[before] / (difference[before] - difference[after])
+    return float(100 * (misses[before] + share * (misses[after] - misses[before])))

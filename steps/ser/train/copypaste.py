@@ -17,15 +17,18 @@ from ser.base.device import send
 from ser.base.errors import UserError
 from ser.data.feature_bank import FeatureBank
 from ser.data.fold_data import FoldData
+from ser.train.augmentation import Augmentation, CropSource
 
 SHARE = 0.5  # of the examples of a step
 
 
-class CopyPaste:
-    """The crops of a bank's training utterances, some of them joined; takes the bank's place in training.
+class CopyPaste(Augmentation):
+    """Crops of training utterances, some of them joined.
 
     Parameters
     ----------
+    source : CropSource
+        Of the bank's utterances.
     bank : FeatureBank
     data : FoldData
     neutral : str
@@ -37,13 +40,11 @@ class CopyPaste:
         The corpus has no such class.
     """
 
-    def __init__(self, bank: FeatureBank, data: FoldData, neutral: str):
+    def __init__(self, source: CropSource, bank: FeatureBank, data: FoldData, neutral: str):
+        super().__init__(source)
         if neutral not in data.classes:
             raise UserError(f"{data.data_dir}/utt2emo: has no class {neutral!r} for CopyPaste, but "
                             f"{' '.join(data.classes)}; name the neutral one with --neutral-class")
-        self.bank = bank
-        self.device = bank.device
-        self.is_resident = bank.is_resident
         self.num_classes = len(data.classes)
         self.neutral = data.classes.index(neutral)
         # Group of each utterance: one speaker and one emotion.
@@ -87,9 +88,9 @@ class CopyPaste:
         first = torch.where(order < 0.5, positions, partners)
         second = torch.where(order < 0.5, partners, positions)
         # Join two halves.
-        pasted = torch.cat([self.bank.crops(first, size // 2, generator, part),
-                            self.bank.crops(second, size - size // 2, generator, part)], dim=1)
+        pasted = torch.cat([self.source.crops(first, size // 2, generator, part),
+                            self.source.crops(second, size - size // 2, generator, part)], dim=1)
         # Take a whole crop where nothing is joined.
-        whole = self.bank.crops(positions, size, generator, part)
+        whole = self.source.crops(positions, size, generator, part)
         is_joined = (joined[part] < SHARE)[:, None, None].to(self.device)
         return torch.where(is_joined, pasted, whole)

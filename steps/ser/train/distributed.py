@@ -76,15 +76,18 @@ def group(device: torch.device) -> Iterator[None]:
     store = _store()
     if is_main():
         store.set("main", "goes on")
+    on_cuda = device.type == "cuda"
     try:
-        on_cuda = device.type == "cuda"
         dist.init_process_group("nccl" if on_cuda else "gloo", store=store, rank=rank(), world_size=world_size(),
                                 timeout=TIMEOUT,
                                 device_id=torch.device("cuda", torch.cuda.current_device()) if on_cuda else None)
         yield
         dist.barrier()
     except (Exception, KeyboardInterrupt) as error:
-        if _others_have_failed(store):
+        others_have_failed = _others_have_failed(store)
+        if not on_cuda and dist.is_initialized():  # else gloo's threads may abort the process as it ends
+            dist.destroy_process_group()
+        if others_have_failed:
             sys.exit(1)
         if _LOST.search(str(error)):
             raise UserError("lost the connection to another process, which was killed or is out of reach") from None

@@ -18,6 +18,7 @@ from ser.infer.choices import FINETUNING, options_digest
 from ser.infer.posteriors import posteriors
 from ser.model_dir.checkpoint import load_config, load_tensors
 from ser.model_dir.data_stamp import stamp_data
+from ser.model_dir.emotion_config import load_emotion_config
 from ser.model_dir.finetune_config import FinetuneConfig
 from ser.model_dir.record import (
     MadeFrom,
@@ -30,14 +31,10 @@ from ser.model_dir.record import (
 from ser.nn.losses import overall_loss, speaker_loss
 from ser.nn.models import EmotionModel, EmotionModelConfig
 from ser.stats.metrics import confusion_matrix, scores_of
+from ser.train.augmentation import augmented, check_augment
 from ser.train.copypaste import CopyPaste
-from ser.train.schedules import step_decay
+from ser.train.schedules import step_decay, warmup_cosine
 from ser.train.trainer import Plan, Trainer
-
-AUGMENTATIONS = {
-    "none": lambda bank, data, neutral: bank,
-    "copypaste": CopyPaste,
-}
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,8 @@ class Task:
     Raises
     ------
     UserError
-        Part of the extractor is to stay as pre-trained, and there is no pretrained_dir.
+        Part of the extractor is to stay as pre-trained, and there is no pretrained_dir; or there is no such
+        augmentation.
     """
 
     model_dir: str
@@ -73,6 +71,10 @@ class Task:
         if self.model.train_extractor != "all" and not self.pretrained_dir:
             raise UserError(f"train-extractor {self.model.train_extractor} keeps weights of a pre-training; "
                             "give --pretrained-dir")
+        try:
+            check_augment(self.config.augment, self.config.feature_norm, "copypaste")
+        except ValueError as error:
+            raise UserError(str(error)) from None
 
     def made_from(self) -> MadeFrom:
         """Everything that the result depends on; raises UserError."""
@@ -90,7 +92,7 @@ def finished_task(model_dir: str | Path) -> Task:
     UserError
         The training is not finished, or the data is no longer what it was.
     """
-    config = load_config(model_dir)
+    config = load_emotion_config(model_dir)
     options = config["options"]
     if not (Path(model_dir) / "RESULT").exists():
         raise UserError(f"{model_dir}/RESULT: not there; train the model first (run.sh: stage 5)")
@@ -146,7 +148,8 @@ def finetune(task: Task, *, device: torch.device, precision: str, restart: bool,
     valid = bank.indices(data.parts["valid"])
     emotions = data.emotions(bank.utts).to(device)
     speakers = data.speaker_targets(bank.utts).to(device)
-    augmented = AUGMENTATIONS[config.augment](bank, data, config.neutral_class)
+    crop_source = augmented(bank, config.augment,
+                            {"copypaste": lambda source: CopyPaste(source, bank, data, config.neutral_class)})
 
     # Model.
     model, pretraining = initial_model(task, data, bank)
@@ -160,7 +163,7 @@ def finetune(task: Task, *, device: torch.device, precision: str, restart: bool,
     def loss(model: nn.Module, features: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
         logits, dual, adversary = model(features)
         total = overall_loss(logits, dual, emotions[positions], speakers[positions], config.ad_weight, class_weights,
-                             config.ad_loss)
+                             config.ad_loss, config.label_smoothing)
         return total if adversary is None else total + speaker_loss(adversary, speakers[positions])
 
     def validate() -> float:
@@ -176,12 +179,15 @@ def finetune(task: Task, *, device: torch.device, precision: str, restart: bool,
                     options_digest=options_digest(made_from.options, FINETUNING, features, precision, pretraining))
 
     # Training.
-    extractor_lr_factor = config.extractor_lr_factor if task.pretrained_dir else config.scratch_lr_factor
-    plan = Plan(epochs=config.epochs, batch_size=config.batch_size, crop=config.crop, seed=task.seed,
-                learning_rates={"": config.lr, "extractor": config.lr * extractor_lr_factor},
-                schedule=step_decay(config.milestones, config.lr_decay), precision=precision, fast=fast,
-                save_every=save_every)
-    trainer = Trainer(model=model, bank=augmented, positions=train, loss=loss, validate=validate, plan=plan,
+    schedule = step_decay(config.milestones, config.lr_decay)
+    if config.lr_schedule == "cosine":
+        schedule = warmup_cosine(warmup=0.05)
+    plan = Plan(epochs=config.epochs_for(len(train)), batch_size=config.batch_size, crop=config.crop, seed=task.seed,
+                learning_rates={"": config.lr, "extractor.": config.lr * config.extractor_lr_factor,
+                                "extractor.ad.": config.lr * config.ad_lr_factor},
+                schedule=schedule, precision=precision, fast=fast, save_every=save_every,
+                weight_decay=config.weight_decay)
+    trainer = Trainer(model=model, bank=crop_source, positions=train, loss=loss, validate=validate, plan=plan,
                       model_dir=task.model_dir, identity=made_from.identity(precision))
     trainer.run()
     return trainer
@@ -201,8 +207,8 @@ def initial_model(task: Task, data: FoldData, bank: FeatureBank) -> tuple[Emotio
     -------
     model : EmotionModel
     pretraining : dict
-        Identity, dataset, num_speakers and options_digest of the pre-training; empty for an extractor that starts at
-        random.
+        Identity, dataset, num_speakers, seed, data_stamp and options_digest of the pre-training; empty for an extractor
+        that starts at random.
 
     Raises
     ------
@@ -237,17 +243,20 @@ def _load_extractor(model: EmotionModel, task: Task, pretrained_dir: str) -> dic
     if pretrained["features"].get("fbank.conf") != feature_configuration(task.data_dir).get("fbank.conf"):
         raise UserError(f"{pretrained_dir}: pre-trained on features of another conf/fbank.conf than {task.data_dir}; "
                         "extract both with the same one (run.sh: --stage 2)")
-    # Its weights: all of an extractor but AD modules and adapters.
+    # Its weights: all of an extractor but AD modules, their poolings and adapters. Another kind of pooling starts anew.
     tensors, _ = load_tensors(f"{pretrained_dir}/best.safetensors")
     extractor = {name.removeprefix("extractor."): tensor for name, tensor in tensors.items()
                  if name.startswith("extractor.")}
+    if pretrained["options"].get("pooling", "mean") != task.model.pooling:  # a version before had no other
+        extractor = {name: tensor for name, tensor in extractor.items() if not name.startswith("pools.")}
     try:
         missing, unexpected = model.extractor.load_state_dict(extractor, strict=False)
     except RuntimeError:  # a tensor of another shape
         raise UserError(f"{pretrained_dir}: takes features of dimension {pretrained['dimension']}, those of "
                         f"{task.data_dir} have {len(model.extractor.get_buffer('feature_mean'))}; "
                         "pre-train again on such features") from None
-    if unexpected or any(not name.startswith("ad.") and ".adapter." not in name for name in missing):
+    if unexpected or any(not name.startswith(("ad.", "pools.")) and ".adapter." not in name for name in missing):
         raise UserError(f"{pretrained_dir}/best.safetensors: does not fit the extractor {task.model.backbone}")
     return {**{key: pretrained[key] for key in ("identity", "dataset", "num_speakers")},
+            **{key: pretrained["options"][key] for key in ("seed", "data_stamp")},
             "options_digest": pretrained.get("options_digest")}  # one of a version before has none

@@ -7,13 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 
 from ser.base.device import send
-from ser.data.feature_bank import FeatureBank
-from ser.train.copypaste import CopyPaste
+from ser.train.augmentation import CropSource
 
 _AHEAD = 3
 
 
-def prefetch(batches: Iterable[tuple], bank: FeatureBank | CopyPaste) -> Iterator[tuple]:
+def prefetch(batches: Iterable[tuple], bank: CropSource) -> Iterator[tuple]:
     """Hand out batches in order while a thread makes the next ones on a CUDA stream of its own.
 
     Of a bank that lies on its device, and on the CPU, the batches are handed out as they are made.
@@ -23,8 +22,7 @@ def prefetch(batches: Iterable[tuple], bank: FeatureBank | CopyPaste) -> Iterato
     batches : iterable of tuple
         Of tensors, which are brought to the device, and of anything else.
         Runs in the thread, and so do the bank's crops() in it: what is random in it is drawn there, in the same order.
-    bank : FeatureBank
-        Or what has its device and is_resident, as CopyPaste does.
+    bank : CropSource
 
     Yields
     ------

@@ -1,5 +1,6 @@
 """Speaker pre-training (section 2): an extractor that tells the speakers of a corpus apart."""
 
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from ser.base.conf import option
 from ser.base.device import explain_out_of_memory, place
 from ser.base.errors import UserError
 from ser.base.files import write_text
+from ser.base.log import log
 from ser.base.processes import is_main
 from ser.data.data_dir import read_dataset, read_table
 from ser.data.feature_bank import load_bank
@@ -20,11 +22,15 @@ from ser.data.normalization import PER_UTTERANCE, corpus_statistics
 from ser.infer.choices import choices_of, options_digest
 from ser.infer.posteriors import posteriors
 from ser.infer.results_file import NAME, PretrainResults, pretraining_line, write_results
+from ser.infer.verification import held_out_eer
 from ser.model_dir.checkpoint import load_config
 from ser.model_dir.data_stamp import stamp_data
 from ser.model_dir.record import MadeFrom, begin_model_dir, feature_configuration, is_done, require_own
 from ser.nn.backbones import BACKBONES
+from ser.nn.margin_softmax import angular_margin_loss
 from ser.nn.models import SpeakerModel
+from ser.nn.pooling import POOLINGS
+from ser.train.augmentation import augmented, check_augment
 from ser.train.distributed import broadcast
 from ser.train.schedules import warmup_cosine
 from ser.train.trainer import Plan, Trainer
@@ -35,12 +41,18 @@ class PretrainConfig:
     """The schedule of the pre-training, of which the paper prints nothing."""
 
     backbone: str = option("resnet18", "feature extractor", choices=tuple(BACKBONES))
+    pooling: str = option("mean", "pooling of the last map, as in steps/finetune.py", choices=tuple(POOLINGS))
     epochs: int = option(24, "epochs")
     batch_size: int = option(64, "utterances per step, of all processes together")
     lr: float = option(0.001, "Adam's highest learning rate")
     warmup: float = option(0.1, "share of the steps over which the learning rate rises, before it falls as a cosine")
     crop: int = option(200, "frames of a training crop")
     feature_norm: str = option("utterance-mean", "feature normalization", choices=tuple(PER_UTTERANCE))
+    augment: str = option("none", "what changes training crops at random: none, or some of specaugment, noise, speed "
+                          "and warp with commas between, the first one first")
+    weight_decay: float = option(0.0, "decoupled weight decay of all parameters, as a factor on the learning rate")
+    margin: float = option(0.0, "of an additive angular margin softmax, in radians; 0 is the cross entropy of a linear "
+                           "layer")
 
     def __post_init__(self) -> None:
         if min(self.epochs, self.batch_size, self.crop) < 1:
@@ -49,12 +61,17 @@ class PretrainConfig:
             raise ValueError(f"lr must lie above 0, not {self.lr}")
         if not 0 < self.warmup < 1:
             raise ValueError(f"warmup must lie between 0 and 1, not {self.warmup}")
+        if not self.weight_decay >= 0:
+            raise ValueError(f"weight-decay must be 0 or more, not {self.weight_decay}")
+        if not 0 <= self.margin < math.pi / 2:
+            raise ValueError(f"margin must be 0 or more and below pi / 2, not {self.margin}")
+        check_augment(self.augment, self.feature_norm)
 
 
 @explain_out_of_memory()
 def pretrain(model_dir: str | Path, data_dir: str | Path, config: PretrainConfig, *, seed: int, device: torch.device,
              precision: str, restart: bool, fast: bool = True, save_every: float = 10.0) -> bool:
-    """Train a speaker model on data_dir/identification/train and measure it on …/valid.
+    """Train a speaker model on data_dir/identification/train; measure identification and verification on …/valid.
 
     Inside ser.train.distributed.group() it is called by every process; the first one writes.
 
@@ -104,14 +121,18 @@ def pretrain(model_dir: str | Path, data_dir: str | Path, config: PretrainConfig
 
     # Model.
     torch.manual_seed(seed)
-    model = SpeakerModel(config.backbone, bank.dimension, len(training_speakers))
+    model = SpeakerModel(config.backbone, bank.dimension, len(training_speakers), config.pooling,
+                         is_cosine=config.margin > 0)
     place(model, device)
     if config.feature_norm == "corpus":
         model.extractor.set_feature_statistics(*corpus_statistics(bank, train))
 
     # Loss, and accuracy on the held-out utterances.
     def loss(model: nn.Module, features: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-        return cross_entropy(model(features).float(), speakers[positions])
+        scores = model(features)
+        if config.margin:
+            return angular_margin_loss(scores, speakers[positions], config.margin)
+        return cross_entropy(scores.float(), speakers[positions])
 
     def validate() -> float:
         correct = posteriors(model, bank, valid, precision).argmax(1) == speakers[valid].cpu()
@@ -128,16 +149,24 @@ def pretrain(model_dir: str | Path, data_dir: str | Path, config: PretrainConfig
     # Training.
     plan = Plan(epochs=config.epochs, batch_size=config.batch_size, crop=config.crop, seed=seed,
                 learning_rates={"": config.lr}, schedule=warmup_cosine(config.warmup), precision=precision, fast=fast,
-                save_every=save_every)
-    trainer = Trainer(model=model, bank=bank, positions=train, loss=loss, validate=validate, plan=plan,
-                      model_dir=model_dir, identity=made_from.identity(precision))
+                save_every=save_every, weight_decay=config.weight_decay)
+    trainer = Trainer(model=model, bank=augmented(bank, config.augment, {}), positions=train, loss=loss,
+                      validate=validate, plan=plan, model_dir=model_dir,
+                      identity=made_from.identity(precision))
     trainer.run()
 
     # Score.
     if is_main():
         trained = choices_of(load_config(model_dir), (PretrainConfig,), protocol="identification")
-        results = PretrainResults(trained, made_from.data.of_data, trainer.best, len(valid), len(training_speakers))
+        model.load_state_dict(trainer.best_weights)
+        eer, trials = held_out_eer(model, bank, valid, speakers[valid].cpu())
+        if eer is None:
+            log("no equal error rate: no speaker has two held-out utterances, or all are of one speaker")
+        results = PretrainResults(trained, made_from.data.of_data, trainer.best, len(valid), len(training_speakers),
+                                  eer, trials)
         write_results(Path(model_dir) / NAME, results)
-        write_text(Path(model_dir) / "RESULT", pretraining_line(results, model_dir))
+        line = pretraining_line(results, model_dir)
+        log(line.strip())
+        write_text(Path(model_dir) / "RESULT", line)
         trainer.forget_state()
     return True

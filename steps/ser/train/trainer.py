@@ -20,10 +20,9 @@ from ser.base.errors import UserError
 from ser.base.files import write_text
 from ser.base.log import log, progress
 from ser.base.processes import is_main, rank, world_size
-from ser.data.feature_bank import FeatureBank
 from ser.model_dir.checkpoint import load_tensors, save_tensors
 from ser.train import distributed
-from ser.train.copypaste import CopyPaste
+from ser.train.augmentation import CropSource
 from ser.train.prefetch import prefetch
 from ser.train.step import Loss, TrainingStep
 
@@ -58,6 +57,8 @@ class Plan:
         several processes train is not.
     save_every : float
         Seconds between two states to resume from.
+    weight_decay : float
+        Of all parameters, decoupled from the gradient (AdamW; Loshchilov and Hutter 2019).
     """
 
     epochs: int
@@ -69,6 +70,7 @@ class Plan:
     precision: str
     fast: bool
     save_every: float
+    weight_decay: float = 0.0
 
 
 class Trainer:
@@ -78,8 +80,7 @@ class Trainer:
     ----------
     model : torch.nn.Module
         On the bank's device.
-    bank : FeatureBank
-        Or what has its crops() and device, as CopyPaste does.
+    bank : CropSource
     positions : torch.Tensor
         Of the training utterances in the bank.
     loss : callable
@@ -92,7 +93,7 @@ class Trainer:
         Names data and options; a state made from others is refused.
     """
 
-    def __init__(self, model: torch.nn.Module, bank: FeatureBank | CopyPaste, positions: torch.Tensor, loss: Loss,
+    def __init__(self, model: torch.nn.Module, bank: CropSource, positions: torch.Tensor, loss: Loss,
                  validate: Callable[[], float], plan: Plan, model_dir: str | Path, identity: str):
         fast = plan.fast and bank.device.type == "cuda" and world_size() == 1
         self.model = prepare(model, bank.device) if fast else model
@@ -110,7 +111,8 @@ class Trainer:
         self.rates = [group["lr"] for group in groups]
         if self.captured:  # a graph reads the rates of its step from memory
             groups = [{**group, "lr": torch.tensor(group["lr"], device=bank.device)} for group in groups]
-        self.optimizer = torch.optim.Adam(groups, fused=True, capturable=self.captured)
+        self.optimizer = torch.optim.Adam(groups, weight_decay=plan.weight_decay, decoupled_weight_decay=True,
+                                          fused=True, capturable=self.captured)
         self.epoch = 0
         self.history: list[list[float]] = []
         self.best = float("-inf")

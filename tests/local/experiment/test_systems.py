@@ -1,6 +1,6 @@
 """The tables of systems, and what the systems of the paper's references do beside the paper's own."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -8,6 +8,7 @@ import torch
 import finetune
 from conftest import run
 from local.experiment import systems
+from local.experiment.experiment import parse_pretrain_seeds
 from ser.base.errors import UserError
 from ser.data.feature_bank import FeatureBank
 from ser.data.fold_data import FoldData
@@ -15,13 +16,14 @@ from ser.infer.choices import choices_of
 from ser.infer.evaluation import score
 from ser.model_dir.checkpoint import load_config, load_tensors
 from ser.model_dir.emotion_model import load_emotion_model
+from ser.model_dir.finetune_config import FinetuneConfig
 from ser.nn.losses import overall_loss, speaker_loss
 from ser.nn.models import EmotionModel, EmotionModelConfig
 from ser.train.copypaste import SHARE, CopyPaste
 from ser.train.finetuning import finetune as train
 from ser.train.pretraining import PretrainConfig, pretrain
 
-TABLE = systems.read_systems()
+TABLE = {name: system for name, system in systems.read_systems().items() if system.has_network}
 CPU = torch.device("cpu")
 
 
@@ -59,6 +61,46 @@ def test_every_system_is_a_network(name):
     assert (adversary is not None) == (name == "resnet18_adversary")
 
 
+# What a row is about, by the families of rows between which nothing else differs.
+FAMILIES = {
+    "the paper's": ("resnet18_baseline", "resnet18_pretrain", "resnet18_pretrain_ad", "vgg5_baseline", "vgg5_ad"),
+    "strong": ("resnet18_strong_baseline", "resnet18_strong", "resnet18_strong_ad"),
+    "strong VGG5": ("vgg5_strong", "vgg5_strong_ad"),
+}
+
+
+def configured(name, finetune_config="conf/finetune.conf"):
+    """A Task as local/experiment/plan_finetuning.py makes it."""
+    return finetune.parse([f"--config={finetune_config}", *TABLE[name].options_for("exp"), "--data=data",
+                           "--fold=fold_s1", "--dir=dir"])[1]
+
+
+@pytest.mark.parametrize("finetune_config", ["conf/finetune.conf", "conf/mini/finetune.conf"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_in_a_family_nothing_differs_but_what_the_row_is_about(family, finetune_config):
+    tasks = [configured(name, finetune_config) for name in FAMILIES[family]]
+    rows = [(task.model.backbone, bool(task.pretrained_dir), task.model.ad_after) for task in tasks]
+    resnet18 = [("resnet18", False, "none"), ("resnet18", True, "none"), ("resnet18", True, "last")]
+    vgg5 = [("vgg5", False, "none"), ("vgg5", False, "last")]
+    assert rows == {"strong": resnet18, "strong VGG5": vgg5}.get(family, resnet18 + vgg5)
+    rest = [(replace(task.model, backbone="", ad_after=""), task.config) for task in tasks]
+    assert all(each == rest[0] for each in rest)
+
+
+def test_the_papers_family_has_the_rates_and_the_batch_of_section_4_2():
+    config = configured("resnet18_baseline").config
+    assert config == FinetuneConfig(crop=200, feature_norm="utterance")
+    assert (config.lr, config.extractor_lr_factor, config.ad_lr_factor, config.batch_size) == (0.01, 0.01, 0.01, 128)
+
+
+def test_a_configuration_of_a_system_comes_after_that_of_the_experiment(tmp_path, monkeypatch):
+    (tmp_path / "mine.conf").write_text("--batch-size=7\n--epochs=6\n--lr-milestones=2\n")
+    monkeypatch.chdir(tmp_path)  # it is found from anywhere
+    strong, usual = (configured(name, tmp_path / "mine.conf").config for name in ("vgg5_strong", "vgg5_baseline"))
+    assert (usual.batch_size, usual.epochs, usual.augment) == (7, 6, "none")
+    assert (strong.batch_size, strong.lr_milestones, strong.select) == (32, "2", "last")
+
+
 def described(name):
     task = task_of(name)
     start = {"dataset": "vox", "num_speakers": 9, "options_digest": "3f9c2a"} if task.pretrained_dir else {}
@@ -70,13 +112,13 @@ def described(name):
 def test_result_lines_tell_the_systems_apart():
     lines = {name: described(name).phrase for name in TABLE}
     assert len(set(lines.values())) == len(TABLE) and not any("," in line for line in lines.values())
-    usual = "41mel feature-norm utterance-mean crop 40 epochs 3 select best"
+    usual = "pooling mean 41mel feature-norm utterance-mean crop 40 epochs 3 select best"
     tail = "batch-size 16 lr-milestones 9"
     start = "pretrain vox 9 spk 3f9c2a"
     assert lines["resnet18_pretrain_ad"] == f"backbone resnet18 ad-after last {usual} {tail} {start}"
     assert lines["vgg5_baseline"] == f"backbone vgg5 ad-after none {usual} {tail}"
     assert lines["vgg5_ad_lambda0.1"] == f"backbone vgg5 ad-after last {usual} {tail} ad-weight 0.1"
-    assert lines["vgg5_ad_all"].startswith("backbone vgg5 ad-after conv1+conv2+conv3+conv4+conv5 41mel ")
+    assert lines["vgg5_ad_all"].startswith("backbone vgg5 ad-after conv1+conv2+conv3+conv4+conv5 pooling mean 41mel ")
     assert lines["resnet18_adapters"] == (f"backbone resnet18 ad-after none {usual} train-extractor adapters "
                                           f"batch-size 16 extractor-lr-factor 0.1 lr-milestones 9 {start}")
     assert described("vgg5_ad").words.startswith(f"{lines['vgg5_ad']}, bf16 cpu, options ")
@@ -92,13 +134,41 @@ def test_the_options_of_the_line_are_data_too():
 
 
 @pytest.mark.parametrize("words, said", [
-    (("--systems", "vgg5_ad resnet18_pretrain_ad resnet18_frozen", "pretraining"), "resnet18\n"),
-    (("--systems", "vgg5_ad", "pretraining"), "\n"),
+    (("--systems", "vgg5_ad resnet18_pretrain_ad resnet18_frozen", "pretraining"), "resnet18 0 pretrain_resnet18\n"),
+    (("--systems", "resnet18_frozen", "--seeds", "1 0 2", "pretraining"),
+     "resnet18 1 pretrain_resnet18_seed1\nresnet18 0 pretrain_resnet18\nresnet18 2 pretrain_resnet18_seed2\n"),
+    (("--systems", "resnet18_frozen", "--seeds", "1 0 2", "--pretrain-seeds", "07 7 4", "pretraining"),
+     "resnet18 7 pretrain_resnet18_seed7\nresnet18 4 pretrain_resnet18_seed4\n"),
+    (("--systems", "vgg5_ad", "pretraining"), ""),
     (("--systems", "vgg5_baseline vgg5_ad vgg5_ad_an vgg5_ad_se", "--seeds", "2 0", "attention", "{}", "exp"),
      "exp/vgg5_ad_seed2/fold_s1\nexp/vgg5_ad_se_seed2/fold_s1\n"),
 ])
 def test_what_run_sh_asks_of_the_systems(words, said, tiny):
     assert run("local/experiment/list_systems.py", *(word.replace("{}", str(tiny)) for word in words)).stdout == said
+
+
+@pytest.mark.parametrize("words, seeds, found", [
+    ("", ["0", "3"], {"0": "0", "3": "3"}), ("5", ["0", "3"], {"0": "5", "3": "5"}),
+    ("01 1", ["0", "3"], {"0": "1", "3": "1"}), ("2 1", ["0", "3"], {"0": "2", "3": "1"}),
+    ("1 2 3", ["0", "3"], "'1 2 3': expected one number for all of --seeds '0 3', or one for each of these 2"),
+    ("1 2", ["0", "3", "4"], "'1 2': expected one number for all of --seeds '0 3 4', or one for each of these 3"),
+    ("one", ["0"], "'one': expected numbers, such as"), ("-1", ["0"], "'-1': expected numbers, such as"),
+])
+def test_pretrain_seeds_are_one_for_all_or_one_for_each(words, seeds, found):
+    if isinstance(found, dict):
+        assert parse_pretrain_seeds(words, seeds) == found
+    else:
+        with pytest.raises(UserError, match=f"^--pretrain-seeds {found}"):
+            parse_pretrain_seeds(words, seeds)
+
+
+def test_a_seed_of_the_pretraining_changes_the_directory_below_exp_alone():
+    options = ("--backbone=resnet18", "--pretrained-dir=EXP/pretrain_resnet18")
+    system = systems.System("x", "ResNet18", "Pre-train", options)
+    assert system.options_for("e") == ["--backbone=resnet18", "--pretrained-dir=e/pretrain_resnet18"]
+    assert system.options_for("e", "12")[1] == "--pretrained-dir=e/pretrain_resnet18_seed12"
+    own = systems.System("x", "ResNet18", "Pre-train", ("--pretrained-dir=/my/model",))
+    assert own.options_for("e", 12) == ["--pretrained-dir=/my/model"] and own.pretrained is None
 
 
 def test_attention_is_asked_of_models():
@@ -108,7 +178,8 @@ def test_attention_is_asked_of_models():
 
 def test_an_ablation_is_its_reference_with_the_changed_options():
     ablations = [system for system in TABLE.values() if system.reference]
-    assert {system.reference for system in ablations} == {"resnet18_pretrain_ad", "vgg5_ad"}
+    assert {system.reference for system in ablations} == {
+        "resnet18_pretrain_ad", "vgg5_ad", "resnet18_pretrain", "resnet18_strong", "resnet18_strong_ad"}
     for system in ablations:
         whole = TABLE[system.reference]
         ours, theirs = (dict(word.split("=", 1) for word in each.options) for each in (system, whole))
@@ -250,19 +321,20 @@ def copypaste():
     lengths = [20 + number % 21 for number in range(len(utts))]
     frames = torch.cat([torch.stack([torch.full((length,), float(number)), torch.arange(float(length))], 1)
                         for number, length in enumerate(lengths)])
-    return CopyPaste(FeatureBank(utts, lengths, frames.numpy()), data, "neu"), data, utts
+    bank = FeatureBank(utts, lengths, frames.numpy())
+    return CopyPaste(bank, bank, data, "neu"), data, utts
 
 
 def test_joined_crops_come_from_where_they_should(copypaste):
     source, data, utts = copypaste
-    which = source.bank.indices(data.parts["train"]).repeat(40)
+    which = source.source.indices(data.parts["train"]).repeat(40)
     crops = source.crops(which, 11, torch.Generator().manual_seed(0))
     assert crops.shape == (len(which), 11, 2)
     joined, pairs, places = 0, set(), set()
     for position, crop in zip(which.tolist(), crops, strict=True):
         halves = [crop[:5], crop[5:]]
         for half in halves:
-            length = int(source.bank.lengths[int(half[0, 0])])
+            length = int(source.source.lengths[int(half[0, 0])])
             assert (half[:, 0] == half[0, 0]).all() and (half[1:, 1] == (half[:-1, 1] + 1) % length).all()
         owners = [int(half[0, 0]) for half in halves]
         assert position in owners
@@ -282,7 +354,7 @@ def test_joined_crops_come_from_where_they_should(copypaste):
 
 def test_joined_crops_follow_the_generator_and_come_in_parts(copypaste):
     source, data, _ = copypaste
-    which = source.bank.indices(data.parts["train"])
+    which = source.source.indices(data.parts["train"])
     whole, again, other = (source.crops(which, 12, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
     assert torch.equal(whole, again) and not torch.equal(whole, other)
     for rank in range(2):

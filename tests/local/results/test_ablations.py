@@ -44,12 +44,13 @@ def test_each_ablation_stands_below_the_system_that_it_changes(exp):
         assert row[2].startswith(f"{mean[name]:.2f} ± ") and rows[whole][2].startswith(f"{mean[whole]:.2f} ± ")
         assert float(row[3]) == pytest.approx(mean[name] - mean[whole], abs=0.006)
         sentence = run("local/results/compare.py", "--seeds", "0 1", name, whole, exp).stdout
-        assert f"95 % interval of the difference {row[4]}, p" in sentence
-        assert row[5].replace("< ", "") in sentence and f"better for {row[6]} speakers" in sentence
-        adjusted.append(float(re.search(r"p . ([\d.]+) over speakers", sentence)[1]))
-        assert row[7].replace("< ", "") == f"{adjusted[-1]:.3f}"
+        assert f"over speakers 95 % interval {row[4]}, p" in sentence
+        assert f"over utterances 95 % interval {row[8]}, p" in sentence
+        assert row[9].replace("< ", "") in sentence and f"better for {row[7]} speakers" in sentence
+        adjusted.append(float(re.search(r"over speakers .* p . ([\d.]+); over", sentence)[1]))
+        assert row[5].replace("< ", "") == f"{adjusted[-1]:.3f}"
     expected = false_discovery_control(adjusted)
-    assert [float(rows[name][8]) for name in ("resnet18_ad_minus", "vgg5_ad_an", "vgg5_ad_se")] == pytest.approx(
+    assert [float(rows[name][6]) for name in ("resnet18_ad_minus", "vgg5_ad_an", "vgg5_ad_se")] == pytest.approx(
         list(expected), abs=0.002)
     assert "the difference is significant over speakers for no ablation, of 3 tested" in text  # six speakers: p >= 0.03
 
@@ -60,18 +61,19 @@ def test_the_data_say_what_the_text_says_and_are_the_same_again(exp):
     make(exp, *names)
     first = (exp / "ablations.json").read_bytes()
     data = json.loads(first)
-    assert data["setting"] == {"dataset": "tests-4", "protocol": "loso", "seeds": ["0", "1"],
+    assert data["setting"] == {"dataset": "tests-4", "protocol": "loso", "seeds": ["0", "1"], "extractors": {},
                                "folds": [f"fold_s{number}" for number in range(6)]}
     rows = {line.split()[0]: re.split(" {2,}", line) for line in (exp / "ABLATIONS").read_text().splitlines()
             if line.startswith(names)}
     assert [row["ablation"]["system"] for row in data["ablations"]] == list(names)
     for row in data["ablations"]:
         result, cells = row["comparison"], rows[row["ablation"]["system"]]
-        low, high = result["interval"]
+        (low, high), of_utterances = result["interval_speakers"], result["interval_utterances"]
         assert cells[2].startswith(f"{sum(row['ablation']['wf1']) / 2:.2f} ± ")
         assert cells[3:5] == [f"{result['difference']:+.2f}", f"{low:.2f} to {high:.2f}"]
-        assert cells[6] == f"{sum(each > 0 for each in result['by_speaker'].values())} of 6"
-        assert cells[8] == f"{row['p_adjusted']:.3f}" and set(result["by_speaker"]) == {f"s{n}" for n in range(6)}
+        assert cells[7:9] == [f"{sum(each > 0 for each in result['by_speaker'].values())} of 6",
+                              f"{of_utterances[0]:.2f} to {of_utterances[1]:.2f}"]
+        assert cells[6] == f"{row['p_adjusted']:.3f}" and set(result["by_speaker"]) == {f"s{n}" for n in range(6)}
         assert sum(result["by_seed"]) / 2 == pytest.approx(result["difference"])
     make(exp, *names)
     assert (exp / "ablations.json").read_bytes() == first

@@ -77,23 +77,25 @@ def call(monkeypatch, capsys):
 
 NUMBER = r"(-?\d+\.\d\d)"
 SENTENCE = (rf"(\w+) is {NUMBER} points of weighted F1 (above|below) (\w+) on (.+) \((.+), "
-            rf"180 utterances of 6 speakers\): 95 % interval of the difference {NUMBER} to {NUMBER}, "
-            rf"p ([=<] \d\.\d+) over utterances; better for (\d) of 6 speakers, by {NUMBER} on average, "
-            r"p ([=<] \d\.\d+) over speakers(, and in \d of \d seeds)?\. (.+)\n")
+            rf"180 utterances of 6 speakers\): over speakers 95 % interval {NUMBER} to {NUMBER}, p ([=<] \d\.\d+); "
+            rf"over utterances 95 % interval {NUMBER} to {NUMBER}, p ([=<] \d\.\d+); better for (\d) of 6 speakers"
+            r"(, and in \d of \d seeds \([+-]\d+\.\d\d to [+-]\d+\.\d\d\))?\. (.+)\n")
 
 
 def test_the_sentence_end_to_end(place):
     folder, said = place
     text = run("local/results/compare.py", "vgg5_ad", "vgg5_baseline", folder / "exp").stdout
-    first, points, above, second, dataset, seeds, low, high, p, better, average, p_speakers, in_seeds, verdict = (
-        re.fullmatch(SENTENCE, text).groups())
+    (first, points, above, second, dataset, seeds, low_speakers, high_speakers, p_speakers, low, high, p, better,
+     in_seeds, verdict) = re.fullmatch(SENTENCE, text).groups()
     assert (first, above, second, dataset, seeds) == ("vgg5_ad", "above", "vgg5_baseline", "tests-4", "seeds 0 1 2")
     suffixes = ("", "_seed1", "_seed2")
     of_first, of_second = (np.array([weighted_f1(said[system + suffix]) for suffix in suffixes])
                            for system in ("vgg5_ad", "vgg5_baseline"))
-    assert float(points) == pytest.approx((of_first - of_second).mean(), abs=0.006)
-    assert 0 < float(low) < float(points) < float(high)
-    assert in_seeds == f", and in {(of_first > of_second).sum()} of 3 seeds"
+    gains = of_first - of_second
+    assert float(points) == pytest.approx(gains.mean(), abs=0.006)
+    assert 0 < float(low) < float(points) < float(high) and 0 < float(low_speakers) < float(points)
+    assert float(points) < float(high_speakers)
+    assert in_seeds == f", and in {(gains > 0).sum()} of 3 seeds ({gains.min():+.2f} to {gains.max():+.2f})"
     speakers = []
     for speaker in range(6):
         of_speaker = {name: {utt: labels for utt, labels in table.items() if utt.startswith(f"s{speaker}-")}
@@ -101,7 +103,6 @@ def test_the_sentence_end_to_end(place):
         speakers.append(np.mean([weighted_f1(of_speaker[f"vgg5_ad{suffix}"])
                                  - weighted_f1(of_speaker[f"vgg5_baseline{suffix}"]) for suffix in suffixes]))
     assert int(better) == np.sum(np.array(speakers) > 0)
-    assert float(average) == pytest.approx(np.mean(speakers), abs=0.006)
     assert (p, p_speakers) == ("< 0.001", "= 0.031")
     assert verdict == "Over speakers this is significant at 5 %."
 
@@ -111,26 +112,31 @@ def test_the_other_way_round_is_the_same_with_other_signs(place, call):
     one, other = (re.fullmatch(SENTENCE, call(*systems, exp)[1]).groups()
                   for systems in (("vgg5_ad", "vgg5_baseline"), ("vgg5_baseline", "vgg5_ad")))
     assert (one[1], one[2], other[2], one[8], one[11]) == (other[1], "above", "below", other[8], other[11])
-    assert int(one[9]) + int(other[9]) == 6
-    assert float(one[10]) == -float(other[10])
-    assert other[12] == ", and in 0 of 3 seeds"
+    assert int(one[12]) + int(other[12]) == 6
+    for low, high, error in ((6, 7, 0.02), (9, 10, 1.5)):  # the speakers drawn are the same, the utterances are not
+        mirrored = [-float(other[high]), -float(other[low])]
+        assert [float(one[low]), float(one[high])] == pytest.approx(mirrored, abs=error)
+    assert other[13].startswith(", and in 0 of 3 seeds (-")
 
 
 def test_a_system_with_itself(place, call):
     status, text, _ = call("--seeds", "1 0", "vgg5_ad", "vgg5_ad", place[0] / "exp")
     assert status == 0 and "vgg5_ad is level with vgg5_ad on tests-4 (seeds 0 1, " in text
-    assert "0.00 to 0.00, p = 1.000 over utterances; better for 0 of 6 speakers" in text
-    assert "p = 1.000 over speakers. Over speakers this is not significant at 5 %." in text
+    for over in ("speakers", "utterances"):
+        assert f"over {over} 95 % interval 0.00 to 0.00, p = 1.000; " in text
+    assert "better for 0 of 6 speakers, and in 0 of 2 seeds (+0.00 to +0.00). " in text
+    assert text.endswith("Over speakers this is not significant at 5 %.\n")
 
 
-@pytest.mark.parametrize("num_speakers", [2, 5])
-def test_few_speakers_of_synthetic_speech(num_speakers, tmp_path, call):
+@pytest.mark.parametrize("num_speakers, said", [(1, "1 speaker"), (2, "2 speakers"), (5, "5 speakers")])
+def test_few_speakers_of_synthetic_speech(num_speakers, said, tmp_path, call):
     utt2spk = write_data(tmp_path / "data", "synthetic-x", num_speakers)
     for system, accuracy in (("vgg5_ad", 0.9), ("vgg5_baseline", 0.3)):
         write_run(tmp_path / "exp" / system, tmp_path / "data", utt2spk, accuracy, dataset="synthetic-x")
     status, text, _ = call("vgg5_ad", "vgg5_baseline", tmp_path / "exp")
     assert status == 0 and "on synthetic-x, a SYNTHETIC corpus that says nothing about speech (seed 0, " in text
-    assert text.endswith(f"{num_speakers} speakers are too few for a test over speakers to be significant at 5 %.\n")
+    assert f" utterances of {said}): {said}, too few for a test over speakers; over utterances 95 %" in text
+    assert text.endswith(f"better for {num_speakers} of {said}.\n")
 
 
 def change(path, *replacement):

@@ -1,5 +1,7 @@
 """Training curves as a picture and as TensorBoard sees them."""
 
+import argparse
+import json
 import os
 import sys
 
@@ -9,6 +11,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from conftest import run
+from local.experiment.experiment import add_experiment_options, open_experiment
 from local.results import make_curves
 from local.results.make_curves import HEADING, read_curves, read_epochs
 from made_up_results import write_fold
@@ -112,6 +115,23 @@ def test_the_picture_shows_every_model_and_their_mean(dataset, tiny, trained, mo
             np.testing.assert_allclose(mean.get_ydata(), models[:, :, column].mean(axis=0), atol=1e-4)
             assert mean.get_linewidth() > 2 * each[0].get_linewidth()
     assert panels[3].get_ylim() == panels[5].get_ylim()
+
+
+def test_the_pretrainings_of_the_seeds_are_one_row(tiny, trained):
+    """As the models say it: seed 2 starts from the pre-training with seed 5."""
+    exp, tables = trained
+    write_epochs(exp / "pretrain_resnet18_seed5", tables["pretrain_resnet18"] + [0, 0, 1, 1])
+    for path in (exp / "resnet18_pretrain_seed2").glob("fold_*/results.json"):
+        data = json.loads(path.read_text())
+        data["trained"]["pretraining"] = {"identity": "a", "seed": 5}
+        path.write_text(json.dumps(data))
+    parser = argparse.ArgumentParser()
+    add_experiment_options(parser)
+    experiment = open_experiment(parser.parse_args(words(tiny, exp)[1:]))
+    curves, = make_curves.pretraining_curves(experiment)
+    assert curves.name == "pretrain_resnet18"
+    assert curves.model_dirs == {name: exp / name for name in ("pretrain_resnet18", "pretrain_resnet18_seed5")}
+    np.testing.assert_allclose(curves.losses[1] - curves.losses[0], 1, atol=1e-5)
 
 
 def test_many_systems_stand_in_several_columns(trained):

@@ -105,8 +105,9 @@ def test_pooled_data_are_those_of_scikit_learn(made):
 def test_the_table_says_what_its_data_say(made):
     exp, table, said = made("nemo-4")
     data = json.loads((exp / "results.json").read_text())
-    assert data["setting"] == {"dataset": "nemo-4", "protocol": "loso", "seeds": ["0", "1"],
+    assert data["setting"] == {"dataset": "nemo-4", "protocol": "loso", "seeds": ["0", "1"], "extractors": {},
                                "folds": [f"fold_s{number}" for number in range(6)]}
+    assert data["utterances"] == dict.fromkeys(CLASSES, 45)
     assert [each["system"] for each in data["systems"]] == list(SYSTEMS)
     for each in data["systems"]:
         names = each["system"], f"{each['system']}_seed1"
@@ -114,8 +115,56 @@ def test_the_table_says_what_its_data_say(made):
         cells = re.split(" {2,}", row(table, each["system"]))
         low, high = each["interval"]
         assert cells[1:3] == [each["backbone"], each["method"]] and cells[4] == f"{low:.1f}-{high:.1f}"
-        for cell, key in zip((cells[3], *cells[5:]), ("wf1", "wf1_folds", "ua", "wa"), strict=True):
+        of_speakers = each["interval_speakers"]
+        assert cells[5] == f"{of_speakers[0]:.1f}-{of_speakers[1]:.1f}"
+        assert of_speakers[0] < statistics.fmean(each["wf1"]) < of_speakers[1]
+        for cell, key in zip((cells[3], *cells[6:]), ("wf1", "wf1_folds", "ua", "wa"), strict=True):
             assert cell == f"{statistics.fmean(each[key]):.2f} ± {statistics.stdev(each[key]):.2f}"
+
+
+def test_a_few_speakers_have_no_interval_over_speakers(tmp_path):
+    utt2spk = write_data(tmp_path / "data", num_speakers=5)
+    write_run(tmp_path / "exp" / "vgg5_ad", tmp_path / "data", utt2spk, 0.5)
+    run("local/results/make_results.py", "--systems", "vgg5_ad", tmp_path / "data", tmp_path / "exp")
+    cells = re.split(" {2,}", row((tmp_path / "exp" / "RESULTS").read_text(), "vgg5_ad"))
+    assert cells[5] == "-" and json.loads((tmp_path / "exp" / "results.json").read_text())["systems"][0][
+        "interval_speakers"] is None
+
+
+def set_options(model, pretraining, **options):
+    """Change what results.json of all folds of a system says of its training."""
+    for path in model.glob("*/results.json"):
+        data = json.loads(path.read_text())
+        data["trained"]["options"] |= options
+        data["trained"]["pretraining"] = pretraining
+        path.write_text(json.dumps(data))
+
+
+def test_the_heading_names_what_the_rows_of_a_family_differ_in(tmp_path):
+    """By what was trained, also where conf/systems.conf knows nothing of it."""
+    utt2spk = write_data(tmp_path / "data")
+    start = {"dataset": "voices", "num_speakers": 20, "identity": "x", "options_digest": "3b1d55"}
+    trained = {"resnet18_baseline": ({}, {"ad_after": "none", "crop": 200}),
+               "resnet18_pretrain": (start, {"ad_after": "none", "crop": 200}),
+               "resnet18_pretrain_ad": (start, {"ad_after": "last", "crop": 200}),
+               "vgg5_baseline": ({}, {"ad_after": "none", "crop": 200, "scratch_lr_factor": 0.1}),
+               "vgg5_ad": ({}, {"ad_after": "last", "crop": 300})}
+    for system, (pretraining, options) in trained.items():
+        write_run(tmp_path / "exp" / system, tmp_path / "data", utt2spk, 0.5)
+        set_options(tmp_path / "exp" / system, pretraining, **options)
+
+    def heading(*systems):
+        run("local/results/make_results.py", "--systems", " ".join(systems), tmp_path / "data", tmp_path / "exp")
+        blocks = (tmp_path / "exp" / "RESULTS").read_text().split("\n\n")
+        return "" if blocks[1].startswith("system ") else " ".join(blocks[1].split())
+
+    assert heading(*trained) == (
+        "ResNet18: no option differs between these rows but pretraining (voices 20 spk 3b1d55 in resnet18_pretrain, "
+        "resnet18_pretrain_ad) and ad-after (last in resnet18_pretrain_ad). The same in all: crop 200, device cpu, "
+        "precision fp32. VGG5: no option differs between these rows but ad-after (last in vgg5_ad) and crop (300 in "
+        "vgg5_ad) and scratch-lr-factor (its default in vgg5_ad). The same in all: pretraining none, device cpu, "
+        "precision fp32.")
+    assert heading("resnet18_pretrain", "vgg5_ad") == ""
 
 
 def test_the_same_bytes_again(made):

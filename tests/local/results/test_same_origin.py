@@ -16,7 +16,8 @@ OF_ALL = {
 }
 OF_A_SYSTEM = {
     "options": (("trained", "options_digest"), "000000", r"differ in options or precision \(3f9c2a and 000000\)"),
-    "pre-training": (("trained", "pretraining"), {"identity": "other"}, r"differ in pre-training \(None and other\)"),
+    "data of the pre-training": (("trained", "pretraining"), {"data_stamp": "other"},
+                                 r"differ in data of the pre-training \(None and other\)"),
 }
 
 
@@ -59,6 +60,34 @@ def test_a_fold_of_another_origin_is_in_no_table(what, place, exp, outcome):
     assert re.search(rf"exp/{first}/fold_s0 and \S*exp/{place}: {said}, so their figures do not belong together; ",
                      result.stderr), result.stderr
     assert not (exp / "RESULTS").exists() and not list(exp.glob("*/RESULT"))
+
+
+@pytest.mark.parametrize("place, first", [("vgg5_ad/fold_s2", "vgg5_ad"), ("vgg5_ad_seed1/fold_s1", "vgg5_ad_seed1")])
+def test_the_folds_of_a_seed_start_from_one_model(place, first, exp, outcome):
+    change(exp / place, ("trained", "pretraining"), {"identity": "other"})
+    result = table(exp)
+    outcome("a fold of another pre-trained model", "6 results", 1, result.stderr.replace(f"{exp}/", "exp/").strip())
+    assert result.returncode == 1 and len(result.stderr.splitlines()) == 1
+    assert f"exp/{first}/fold_s0 and {exp}/{place}: differ in pre-training (None and other), so " in result.stderr
+
+
+@pytest.mark.parametrize("of_seeds, said", [
+    ({"vgg5_ad": ("a", "b")}, ", a pre-trained extractor per seed"),
+    ({"vgg5_ad": ("a", "a")}, ", one pre-trained extractor"),
+    ({"vgg5_ad": ("a", "a"), "vgg5_baseline": ("a", "b")}, ", 1 or 2 pre-trained extractors"), ({}, ""),
+])
+def test_the_heading_says_from_how_many_extractors_the_seeds_start(of_seeds, said, exp):
+    for system, identities in of_seeds.items():
+        for name, identity in zip((system, f"{system}_seed1"), identities, strict=True):
+            for fold in (exp / name).glob("fold_*"):
+                change(fold, ("trained", "pretraining"), {
+                    "identity": identity, "data_stamp": "d", "seed": 0, "dataset": "voices-9", "num_speakers": 9})
+    assert table(exp).returncode == 0
+    assert (exp / "RESULTS").read_text().startswith(f"tests-4, loso, 3 folds, seeds 0 1{said}\n")
+    counts = {system: len(set(identities)) for system, identities in of_seeds.items()}
+    assert json.loads((exp / "results.json").read_text())["setting"]["extractors"] == counts
+    run("local/results/make_results.py", "--systems", " ".join(SYSTEMS), exp.parent / "data", exp)
+    assert (exp / "RESULTS").read_text().startswith("tests-4, loso, 3 folds, seed 0\n")  # nothing to tell apart
 
 
 def test_a_whole_system_of_other_options_is_what_tables_are_for(exp):

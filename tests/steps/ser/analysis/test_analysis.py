@@ -1,5 +1,6 @@
 """The spaces of a network, the model that fine-tuning starts from, and what analysis makes of a finished directory."""
 
+import json
 import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,7 @@ from ser.data.fold_data import FoldData
 from ser.infer.posteriors import posteriors
 from ser.model_dir.checkpoint import load_tensors
 from ser.nn.models import EmotionModel, EmotionModelConfig
+from ser.nn.pooling import POOLINGS
 
 VGG5 = ("--backbone", "vgg5", "--device", "cpu", "--num-threads", "1")
 ANALYSE = ("steps/analyse.py", "--device", "cpu", "--num-threads", "1")
@@ -65,8 +67,10 @@ def test_spaces_are_those_of_the_last_ad_module_alone_or_in_a_batch(bank, ad_aft
                     x = maps["F+"]
         for name, expected in maps.items():
             expected = expected[0].numpy()  # [C, T, F]
-            np.testing.assert_allclose(spaces[name][position, 0], expected.mean(1), rtol=1e-4, atol=1e-4)
-            np.testing.assert_allclose(spaces[name][position, 1], expected.std(1), rtol=1e-4, atol=1e-4)
+            mean, deviation = spaces[name].statistics[position]
+            np.testing.assert_allclose(mean, expected.mean(1), rtol=1e-4, atol=1e-4)
+            np.testing.assert_allclose(deviation, expected.std(1), rtol=1e-4, atol=1e-4)
+            np.testing.assert_allclose(spaces[name].network[position], expected.mean((1, 2)), rtol=1e-4, atol=1e-4)
 
 
 def test_order_mode_and_hooks_are_as_before(bank):
@@ -74,26 +78,45 @@ def test_order_mode_and_hooks_are_as_before(bank):
     which = torch.tensor([3, 0, 4])
     spaces = pooled_spaces(model, bank, which)
     for position, number in enumerate(which.tolist()):
-        alone = pooled_spaces(model, bank, torch.tensor([number]))["F-"][0]
-        np.testing.assert_allclose(spaces["F-"][position], alone, atol=1e-5)
+        alone = pooled_spaces(model, bank, torch.tensor([number]))["F-"].of(torch.tensor([0]))
+        for ours, theirs in zip(spaces["F-"].of(torch.tensor([position])), alone, strict=True):
+            np.testing.assert_allclose(ours, theirs, atol=1e-5)
     assert model.training and not any(module._forward_hooks for module in model.modules())
 
 
 @pytest.mark.parametrize("ad_after, space", [("last", "F+"), ("none", "F")])
-def test_mean_of_the_space_behind_the_extractor_is_what_the_classifier_sees(bank, ad_after, space):
-    model, which = model_of(ad_after=ad_after), torch.arange(5)
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_the_space_behind_the_extractor_is_pooled_to_what_the_classifier_sees(bank, pooling, ad_after, space):
+    model, which = model_of(ad_after=ad_after, pooling=pooling), torch.arange(5)
     vectors = {(name, pooling): x for name, pooling, x in vectors_of(pooled_spaces(model, bank, which))}
     with torch.no_grad():
-        expected = torch.softmax(model.classifier(torch.from_numpy(vectors[space, "mean"])), dim=1)
-    np.testing.assert_allclose(posteriors(model, bank, which), expected, atol=1e-6)
+        expected = torch.softmax(model.classifier(torch.from_numpy(vectors[space, "network"])), dim=1)
+    # The smallest deviation, of a channel that is always 0, is a constant and left out.
+    np.testing.assert_allclose(posteriors(model, bank, which), expected, atol=1e-5)
     assert vectors[space, "mean+std"].shape == (5, 2 * 80 * 3)
+
+
+def test_spaces_before_an_early_layer_are_pooled_by_the_pooling_of_that_place(bank):
+    model, maps = model_of(ad_after="conv2", pooling="attentive").eval(), []
+    spaces = pooled_spaces(model, bank, torch.arange(5))
+    hook = model.extractor.ad["conv2"].register_forward_hook(lambda module, inputs, output: maps.append(output[1]))
+    posteriors(model, bank, torch.tensor([2]))
+    hook.remove()
+    expected = model.extractor.pools["conv2"](maps[0], None).detach()
+    np.testing.assert_allclose(spaces["F-"].network[2], expected[0], atol=1e-5)
+
+
+def test_a_network_of_the_same_weights_and_another_pooling_is_embedded_again(bank):
+    embed = analyse.Embedder()
+    sizes = [embed(model_of(pooling=pooling), bank)["F"].network.shape[1] for pooling in ("mean", "time", "stats")]
+    assert sizes == [80, 240, 480]
 
 
 @pytest.mark.parametrize("attention", ["tf", "none"])
 def test_a_mean_that_is_beta_by_equation_1_is_no_rounding_error_to_read(bank, attention):
     model = model_of(ad_after="last", attention=attention)
     constant = {name: not x.any() for name, pooling, x in vectors_of(pooled_spaces(model, bank, torch.arange(5)))
-                if pooling == "mean"}
+                if pooling == "network"}
     assert constant == {"F": False, "IN(F)": True, "R": False, "F+": attention == "none", "F-": False}
 
 
@@ -135,7 +158,7 @@ def test_files_of_an_analysis_and_the_same_bytes_again(models):
     probes = read_rows(directory / "analysis" / "probes.tsv")
     assert len(probes) == 2 * 5 * 2 * 3
     assert all(row["accuracy"] == row["chance"] for row in probes
-               if (row["space"], row["pooling"]) == ("IN(F)", "mean"))
+               if (row["space"], row["pooling"]) == ("IN(F)", "network"))
     sizes = {row["target"]: tuple(row[key] for key in ("chance", "n_train", "n_test")) for row in probes}
     assert sizes == {"emotion": ("50.00", "24", "12"), "speaker": ("25.00", "24", "48"),
                      "unseen-speaker": ("50.00", "12", "24")}
@@ -163,8 +186,10 @@ def test_a_directory_that_is_not_finished_or_no_longer_fits_is_refused(models, t
 
 def test_another_pretraining_than_the_one_trained_on_is_refused(models, tmp_path):
     shutil.copytree(models / "pretrained", tmp_path / "m", ignore=shutil.ignore_patterns("analysis"))
-    config = tmp_path / "m" / "config.json"
-    config.write_text(config.read_text().replace('"num_speakers": 4', '"num_speakers": 5'))
+    path = tmp_path / "m" / "config.json"
+    config = json.loads(path.read_text())
+    config["pretraining"]["identity"] = "of another one"
+    path.write_text(json.dumps(config))
     result = run(*ANALYSE, "--dir", tmp_path / "m", check=False)
     assert result.returncode == 1 and "pretrain_vgg5 has changed since it was trained" in result.stderr
 
@@ -192,12 +217,13 @@ def test_probes_on_the_mini_corpora_see_what_ad_does(finished, tmp_path):
 
     def train_and_probe(name, *words):
         run("steps/finetune.py", *VGG5, *words, "--config", "conf/mini/finetune.conf", "--epochs", "40",
-            "--lr-milestones", "20,30,35", "--scratch-lr-factor", "1", "--select", "last", "--precision", "fp32",
-            "--fold", "fold_Ses01M", "--data", finished / "data" / "mini_iemocap", "--dir", tmp_path / name)
+            "--lr-milestones", "20,30,35", "--extractor-lr-factor", "1", "--ad-lr-factor", "1",
+            "--select", "last", "--precision", "fp32", "--fold", "fold_Ses01M",
+            "--data", finished / "data" / "mini_iemocap_protocol-5fold", "--dir", tmp_path / name)
         run(*ANALYSE, "--dir", tmp_path / name)
         return {(row["moment"], row["space"]): float(row["accuracy"])
                 for row in read_rows(tmp_path / name / "analysis" / "probes.tsv")
-                if (row["target"], row["pooling"]) == ("speaker", "mean")}
+                if (row["target"], row["pooling"]) == ("speaker", "network")}
 
     with ThreadPoolExecutor(2) as pool:
         linear, ad = pool.map(lambda words: train_and_probe(*words), [("linear",), ("ad", "--ad-after", "last")])
@@ -225,10 +251,10 @@ def made_up_analysis(data, exp, name, plus, minus):
         for space, emotion, speaker in (("F", 50, 50), ("F+", plus, minus), ("F-", minus, plus)):
             for target, accuracy in (("emotion", emotion), ("speaker", speaker), ("unseen-speaker", speaker)):
                 probes += [f"{moment}\t{space}\t{pooling}\t{target}\t{accuracy + rng.normal():.2f}\t25.00\t24\t12"
-                           for moment in ("before", "after") for pooling in ("mean", "mean+std")]
+                           for moment in ("before", "after") for pooling in ("network", "mean+std")]
             silhouettes += [f"{moment}\t{space}\t{pooling}\t{label}\tunseen\t0.5\t24"
                             for label in ("emotion", "speaker")
-                            for moment in ("before", "after") for pooling in ("mean", "mean+std")]
+                            for moment in ("before", "after") for pooling in ("network", "mean+std")]
         (folder / "probes.tsv").write_text("\n".join(probes) + "\n")
         (folder / "silhouette.tsv").write_text("\n".join(silhouettes) + "\n")
         utts, arrays = sorted(speakers), {}
@@ -249,7 +275,7 @@ def test_table_and_verdict(tiny, tmp_path):
     assert max(map(len, text.splitlines())) <= 120
     rows = read_rows(tmp_path / "analysis" / "probes.tsv")
     assert len(rows) == 2 * 4 * 36 and {row["fold"] for row in rows} == {f"fold_s{n}" for n in (1, 2, 3, 4)}
-    wanted = ("vgg5_ad", "after", "F+", "mean", "emotion")
+    wanted = ("vgg5_ad", "after", "F+", "network", "emotion")
     mean = np.mean([float(row["accuracy"]) for row in rows
                     if tuple(row[key] for key in ("system", "moment", "space", "pooling", "target")) == wanted])
     assert re.search(rf"^vgg5_ad +after +F\+ +{mean:.2f} ± ", text, re.MULTILINE)

@@ -97,7 +97,8 @@ def test_the_report_says_which_part_is_missing_and_why(constant, outcome):
     log = exp / "vgg5_ad" / "fold_s2" / "log" / "epochs.tsv"
     log.unlink()
     run("local/results/make_results.py", "--systems", SYSTEMS, data, exp)
-    expected = {"make_probes": (0, "no probes.json: no fold has two labels to tell apart"),
+    expected = {"make_claims": (0, "made"), "make_wf1": (0, "made"),
+                "make_probes": (0, "no probes.json: no fold has two labels to tell apart"),
                 "make_figure1": (0, r"no figure1.png: (a) random extractor: all 48 embeddings are the same"),
                 "make_confusions": (0, "made"), "make_curves": (1, "epochs.tsv: not there; train the model first"),
                 "make_report": (0, "made")}
@@ -112,8 +113,8 @@ def test_the_report_says_which_part_is_missing_and_why(constant, outcome):
              f"analysis/curves.png: make_curves.py: {log}: not there; train the model first (run.sh: stages 4 and 5)"]
     for line in lines:
         assert f"<li>{line}</li>" in left_out
-    assert page.count("<img") == 2  # confusions.png and speakers.png
-    assert "figure1.png" not in left_out.split("Not in this report")[1]
+    assert page.count("<img") == 3  # wf1.svg, confusions.png and speakers.png
+    assert "Not in this report: ablations.json. Made with:" in left_out
     outcome("all embeddings are the same", "7 analysis", 0, lines[0])
     outcome("three utterances: nothing to probe", "7 analysis", 0, lines[1])
 
@@ -133,7 +134,7 @@ def test_what_has_too_few_labels_is_left_out_of_the_probes(capsys):
 
 
 def test_a_table_with_gaps():
-    one = {"system": "s", "moment": "after", "space": "F+", "pooling": "mean"}
+    one = {"system": "s", "moment": "after", "space": "F+", "pooling": "network"}
     rows = [make_probes.SpaceRow(**{**one, "space": space}, silhouette={"emotion": [], "speaker": [0.5]},
                                  accuracy={"emotion": [], "speaker": [50.0, 51.0], "unseen-speaker": []})
             for space in ("F+", "F-")]
@@ -141,7 +142,7 @@ def test_a_table_with_gaps():
     assert set(verdict.readings) == {"speaker"}
     assert make_probes.sentence(verdict).startswith("s, after fine-tuning: NOT MEASURED: speaker reads about as well")
     table = make_probes.ProbesTable(None, {"speaker": 25.0}, rows, [verdict])
-    cells = make_probes.table_of(table, "mean").content
+    cells = make_probes.table_of(table, "network").content
     assert cells[1][3:6] == ["-", "25.00", "-"] and cells[2][3:] == ["-", "50.50 ± 0.71", "-", "-", "0.50"]
     assert make_probes.DASH in json.dumps([block.content for block in make_probes.blocks_of(table)])
 

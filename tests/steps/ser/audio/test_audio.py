@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from ser.audio.any_format import load_sound_file
 from ser.audio.waveform import audio_problem, load_audio
 from ser.base.errors import UserError
 
@@ -267,3 +268,11 @@ def test_an_hour_at_8_khz_in_bounded_memory(tmp_path):
     samples, frames, dimension, kilobytes = map(int, result.stdout.split())
     assert samples == 3600 * RATE and (frames, dimension) == (1 + (samples - 640) // 160, 41)
     assert kilobytes < 4.5e5  # 230 MB are samples, 59 MB features
+
+
+def test_ffmpeg_is_not_asked_for_an_empty_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", "")  # without ffmpeg, whose installation would be no help
+    (tmp_path / "a.m4a").touch()
+    with pytest.raises(UserError) as error:
+        load_sound_file(tmp_path / "a.m4a")
+    assert str(error.value) == f"{tmp_path}/a.m4a: cannot be read: it is empty"

@@ -46,10 +46,10 @@ def test_every_option_that_is_not_at_its_default_is_named_and_makes_another_dige
 
 
 def test_what_is_at_its_default_is_not_named():
-    assert named().phrase == ("backbone resnet18 ad-after none 41mel feature-norm utterance-mean crop 300 epochs 50 "
-                              "select best")
-    assert named(kinds=(PretrainConfig,)).phrase == ("backbone resnet18 41mel feature-norm utterance-mean crop 200 "
-                                                     "epochs 24")
+    assert named().phrase == ("backbone resnet18 ad-after none pooling mean 41mel feature-norm utterance-mean crop 300 "
+                              "epochs 50 select best")
+    assert named(kinds=(PretrainConfig,)).phrase == ("backbone resnet18 pooling mean 41mel feature-norm "
+                                                     "utterance-mean crop 200 epochs 24")
 
 
 @pytest.mark.parametrize("kind, file", [(FbankConfig, "fbank.conf"), (VadConfig, "vad.conf")])
@@ -78,6 +78,9 @@ def test_precision_pretraining_and_features_are_in_the_digest_and_nothing_else_i
             "fbank.conf": "# the paper's\n--num-mel-bins=41  # filters\n", "vad.conf": ""}}):
         assert named(**same).options_digest == usual
     assert named(pretraining=start).phrase.endswith(" pretrain vox 9 spk 3f9c2a")
+    of_seed = named(pretraining={**start, "seed": 3, "identity": "2" * 64})
+    assert of_seed.phrase.endswith(" pretrain vox 9 spk 3f9c2a seed 3")
+    assert of_seed.options_digest == named(pretraining={**start, "seed": 0}).options_digest
 
 
 def test_a_configuration_of_features_that_is_not_the_recipes_is_named_line_by_line():
@@ -100,9 +103,9 @@ def test_a_pretraining_says_the_same_in_both_files_wherever_it_is(tiny, tmp_path
     config = json.loads((tmp_path / "a" / "config.json").read_text())
     line = (tmp_path / "a" / "RESULT").read_text()
     assert line == (f"%IDACC {results.accuracy:.2f} [ best of 1 epochs on {results.utterances} held-out utterances, "
-                    "4 speakers, seed 0, source-2 identification, backbone vgg5 41mel feature-norm utterance-mean "
-                    f"crop 40 epochs 1 batch-size 16 lr 0.002, fp32 cpu, options {config['options_digest']} ] "
-                    f"{tmp_path}/a\n")
+                    "4 speakers, EER none, seed 0, source-2 identification, backbone vgg5 pooling mean 41mel "
+                    "feature-norm utterance-mean crop 40 epochs 1 batch-size 16 lr 0.002, fp32 cpu, "
+                    f"options {config['options_digest']} ] {tmp_path}/a\n")
     assert results.data_stamp == config["options"]["data_stamp"] and results.trained.pretraining == {}
     assert results.trained.options_digest == config["options_digest"]
     assert asdict(results.trained)["options"] == {name: config["options"][name] for name in results.trained.options}

@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from conftest import run, tone
-from ser.infer.export import as_program
+from ser.infer.export import as_onnx, as_program
 from ser.infer.prediction import load_model
+from ser.nn.models import EmotionModel, EmotionModelConfig
+from ser.nn.pooling import POOLINGS
 
 SHAPES = ((1, 1), (1, 2), (1, 15), (3, 16), (1, 17), (4, 33), (2, 300), (7, 100))  # batch, frames
 MODELS = ("vgg5_ad/fold_s1", "vgg5_ad", "resnet18_ad")
@@ -62,6 +64,23 @@ def test_torch_export_says_the_same(trained):
         assert np.allclose(found.detach(), alone(recognizer, features, lengths), atol=1e-4)
     said = json.loads(more["metadata.json"])
     assert json.loads(said.pop("classes")) == ["ang", "sad"] and said == recognizer.feature_configuration
+
+
+@pytest.mark.parametrize("pooling", sorted(POOLINGS.keys() - {"mean"}))
+def test_every_pooling_can_be_exported(pooling, trained):
+    recognizer = load_model(trained / "vgg5_ad" / "fold_s1")
+    torch.manual_seed(0)
+    network = EmotionModel(EmotionModelConfig(backbone="vgg5", ad_after="last", pooling=pooling), 41, 2, 2)
+    network(torch.randn(8, 80, 41))  # statistics that are not those at the start
+    recognizer.networks = [network.eval()]
+    session = onnxruntime.InferenceSession(as_onnx(recognizer), providers=["CPUExecutionProvider"])
+    program = torch.export.load(io.BytesIO(as_program(recognizer))).module()
+    for features, lengths in batches():
+        expected = alone(recognizer, features, lengths)
+        (found,) = session.run(None, {"features": features, "lengths": lengths})
+        assert np.allclose(found, expected, atol=1e-4)
+        found = program(torch.from_numpy(features), torch.from_numpy(lengths))
+        assert np.allclose(found.detach(), expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("words, message", [

@@ -251,6 +251,18 @@ def test_a_damaged_configuration_is_one_clear_line(fault, model, tmp_path):
     assert "\n" not in str(said.value) and len(str(said.value).removeprefix(str(tmp_path))) < 300
 
 
+def test_a_retired_option_of_a_version_before_is_no_fault(model, tmp_path):
+    """scratch_lr_factor was an option, and pooling and ad_lr_factor were none."""
+    def as_before(config):
+        for name in ("pooling", "ad_lr_factor", "label_smoothing", "weight_decay"):
+            del config["options"][name]
+        config["options"]["scratch_lr_factor"] = 0.1
+
+    samples = tone(np.random.default_rng(4), 130).astype(np.float32)
+    before = load_model(changed(model, tmp_path / "m", as_before))
+    assert before.predict(samples) == load_model(model).predict(samples)
+
+
 @pytest.mark.parametrize("text", ["", "[]", "[" * 100000, "{", "\x00", '{"options": 1' + "0" * 5000 + "}"])
 def test_no_configuration_is_one_clear_line(text, model, tmp_path):
     shutil.copytree(model, tmp_path / "m")

@@ -67,8 +67,8 @@ def test_the_line_says_what_the_data_say(trained):
     options = load_config(trained / MODEL)["options"]
     assert data["data_stamp"] == options["data_stamp"] and data["fold"] == options["fold"] == "fold_s1"
     assert trained_as["options"] == {name: options[name] for name in trained_as["options"]}
-    assert trained_as["options"].keys() == {"backbone", "ad_after", "feature_norm", "crop", "epochs", "select",
-                                            "batch_size", "scratch_lr_factor"}
+    assert trained_as["options"].keys() == {"backbone", "ad_after", "pooling", "feature_norm", "crop", "epochs",
+                                            "select", "batch_size", "extractor_lr_factor", "ad_lr_factor"}
 
 
 def test_scoring_again_gives_the_same_bytes(trained, tiny, model):

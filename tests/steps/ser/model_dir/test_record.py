@@ -3,17 +3,18 @@
 import json
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 
 from conftest import SHORT, run
 from ser import load_model
 from ser.data.data_dir import read_table
-from ser.model_dir.record import clear_model_dir
+from ser.model_dir.record import _MADE, clear_model_dir
 from stages import files_of, moved
 
-TRAINING = (*SHORT, "--epochs", "2", "--scratch-lr-factor", "1", "--backbone", "vgg5", "--ad-after", "last",
-            "--num-threads", "1", "--fold", "fold_s1")
+TRAINING = (*SHORT, "--epochs", "2", "--extractor-lr-factor", "1", "--ad-lr-factor", "1", "--backbone", "vgg5",
+            "--ad-after", "last", "--num-threads", "1", "--fold", "fold_s1")
 REMADE = "it is made again from the start"
 
 
@@ -109,6 +110,8 @@ OWN = {
     "papers": ({"README.md": "mine", "score/x": "mine"}, "is no model directory, for it holds README.md and no"),
     "another program's": ({"config.json": '{"name": "mine"}', "README.md": "mine"},
                           "config.json: is not that of a training; take another directory, or remove this one yours"),
+    "another program's with a version": ({"config.json": '{"format_version": "1.0"}', "score/x": "mine"},
+                                         "config.json: is not that of a training; take another directory"),
     "damaged": ({"config.json": '{"format_version": 1,'}, "config.json: is not that of a training; take another"),
     "of systems": ({"fold_s1/RESULT": "%WF1"}, "is no model directory, for it holds fold_s1 and no config.json"),
 }
@@ -182,21 +185,29 @@ def test_an_option_that_a_model_of_before_did_not_have_is_no_other_option(place)
 
 def test_a_removal_that_is_killed_leaves_no_result(place, monkeypatch):
     """Whenever it ends, there is no RESULT without weights, and the directory is still known for a training's."""
-    from ser.model_dir import record
-    whole = record.remove
-    for survived in range(len(record._MADE)):
+    whole = Path.unlink
+    for survived in range(len(_MADE)):
         target = shutil.copytree(place / "m", place / f"copy{survived}")
         left = iter(range(survived))
 
-        def killed(path, left=left):
+        def killed(path, missing_ok=False, left=left):
             if next(left, None) is None:
                 raise KeyboardInterrupt
-            whole(path)
+            whole(path, missing_ok)
 
-        monkeypatch.setattr(record, "remove", killed)
+        monkeypatch.setattr(Path, "unlink", killed)
         with pytest.raises(KeyboardInterrupt):
             clear_model_dir(target)
-        monkeypatch.setattr(record, "remove", whole)
+        monkeypatch.setattr(Path, "unlink", whole)
         assert (target / "RESULT").exists() == (survived == 0)
         clear_model_dir(target)
         assert {path.name for path in target.iterdir()} == {"config.json", "log"}
+
+
+def test_notes_of_the_user_in_the_folders_of_a_training_stay(place):
+    notes = [place / "m" / folder / "notes.txt" for folder in ("score", "analysis", "log")]
+    for path in notes:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("mine")
+    clear_model_dir(place / "m")
+    assert {path for path in (place / "m").rglob("*") if path.is_file()} == {place / "m" / "config.json", *notes}

@@ -2,12 +2,15 @@
 
 import numpy as np
 import pytest
+from scipy.interpolate import interp1d
+from scipy.optimize import brentq
 from sklearn.metrics import (
     accuracy_score,
     balanced_accuracy_score,
     confusion_matrix,
     f1_score,
     precision_recall_fscore_support,
+    roc_curve,
 )
 
 from ser.stats import metrics
@@ -53,3 +56,24 @@ def test_weighted_f1_of_a_stack_is_that_of_each_to_the_last_bit(num_classes):
 def test_nothing_to_score():
     with pytest.raises(ValueError):
         metrics.scores_of(np.zeros((4, 4)))
+
+
+@pytest.mark.parametrize("decimals", [1, 2, 15], ids=["many ties", "ties", "no tie"])
+@pytest.mark.parametrize("seed", range(20))
+def test_equal_error_rate_is_where_scikit_learns_curve_crosses(seed, decimals):
+    rng = np.random.default_rng(seed)
+    targets = rng.random(rng.integers(10, 400)) < rng.uniform(0.05, 0.95)
+    targets[:2] = True, False
+    scores = (rng.normal(size=len(targets)) + rng.uniform(-1, 4) * targets).round(decimals)
+    false_alarms, hits, _ = roc_curve(targets, scores)
+    expected = brentq(lambda rate: 1 - rate - interp1d(false_alarms, hits)(rate), 0, 1)
+    assert metrics.equal_error_rate(scores, targets) == pytest.approx(100 * expected, abs=1e-6)
+
+
+def test_equal_error_rate_at_its_ends():
+    assert metrics.equal_error_rate([3, 2, 1], [True, False, False]) == 0
+    assert metrics.equal_error_rate([1, 2, 3], [True, False, False]) == 100
+    assert metrics.equal_error_rate([1, 1, 1], [True, False, False]) == 50
+    for targets in ([True, True], [False, False]):
+        with pytest.raises(ValueError, match="needs targets and non-targets"):
+            metrics.equal_error_rate([1, 2], targets)

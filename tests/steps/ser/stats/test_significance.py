@@ -94,7 +94,7 @@ def test_bootstrap_is_scipys_with_speakers_as_samples():
     of_speakers = [np.flatnonzero(speakers == number) for number in range(5)]
     expected = stats.bootstrap(of_speakers, statistic, vectorized=False, n_resamples=600, method="percentile",
                                random_state=np.random.default_rng(0))
-    values = significance.bootstrap(references, rows, speakers, resamples=20000).mean(1)
+    values = significance.bootstrap_utterances(references, rows, speakers, resamples=20000).mean(1)
     assert values.std() == pytest.approx(expected.standard_error, rel=0.1)
     # the error of 600 resamples in an end of the interval is about a tenth of the interval's half
     assert significance.percentile_interval(values) == pytest.approx(tuple(expected.confidence_interval),
@@ -105,7 +105,7 @@ def test_every_speaker_keeps_the_number_of_utterances():
     """One speaker always right, one always wrong, one with a single utterance: nothing is left to vary."""
     speakers = np.array(["a"] * 20 + ["b"] * 10 + ["c"])
     references, hypotheses = np.zeros(31, dtype=int), np.array([[0] * 20 + [1] * 10 + [0]])
-    values = significance.bootstrap(references, hypotheses, speakers)
+    values = significance.bootstrap_utterances(references, hypotheses, speakers)
     assert values == pytest.approx(mean_f1(references, hypotheses))
 
 
@@ -133,11 +133,106 @@ def test_exchange_of_few_utterances_is_the_enumeration_of_all():
     assert significance.exchange_test(references, first, second) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("differences", [[1.0] * 9, [2.5, -0.5, 1.0, 3.0, -1.5, 0.5, 4.0, 0.0, 1.0], [0.0] * 4])
-def test_sign_flips_of_few_speakers_are_the_enumeration_of_all(differences):
-    flipped = [np.dot(signs, differences) for signs in itertools.product([1, -1], repeat=len(differences))]
-    expected = np.mean(np.abs(flipped) >= abs(sum(differences)) - 1e-9)
-    assert significance.sign_flip_test(differences) == pytest.approx(expected)
+@pytest.mark.filterwarnings("ignore:y_pred contains classes")
+def test_exchange_of_few_speakers_is_the_enumeration_of_all():
+    """All utterances and seeds of a speaker together; the speakers are unlike in size, and in no order."""
+    rng = np.random.default_rng(7)
+    speakers = rng.permutation(np.repeat(np.array(["c", "a", "b", "e", "d", "f"]), [3, 9, 5, 2, 7, 4]))
+    references = rng.integers(0, 3, len(speakers))
+    first, second = draw_hypotheses(rng, references, 0.7, 2, 3), draw_hypotheses(rng, references, 0.4, 2, 3)
+    differences = []
+    for exchanged in itertools.product([False, True], repeat=6):
+        side = np.array(exchanged)[np.unique(speakers, return_inverse=True)[1]]
+        differences.append(mean_f1(references, np.where(side, second, first))
+                           - mean_f1(references, np.where(side, first, second)))
+    expected = np.mean(np.abs(differences) >= abs(differences[0]) - 1e-9)
+    assert 2 / 64 < expected < 1
+    assert significance.exchange_test(references, first, second, speakers) == pytest.approx(expected)
+
+
+def test_exchange_of_speakers_is_scipys_paired_test_where_the_figure_counts_correct_utterances():
+    """Of references of one class the figure grows with their number, and to exchange systems is to flip a sign."""
+    rng = np.random.default_rng(8)
+    speakers = np.repeat(np.arange(8), 25)
+    first, second = ((rng.random((1, 200)) < rng.uniform(0.6, 1, 8)[speakers]).astype(int) for _ in range(2))
+    gains = np.bincount(speakers, weights=second[0] - first[0])
+    expected = stats.permutation_test((gains,), np.sum, permutation_type="samples", vectorized=True)
+    assert 2 / 256 < expected.pvalue < 1
+    assert significance.exchange_test(np.zeros(200, dtype=int), first, second, speakers) == pytest.approx(
+        expected.pvalue)
+
+
+def test_a_single_speaker_says_nothing_over_speakers():
+    references = np.array([0, 1, 0, 1])
+    assert significance.exchange_test(references, references[None], 1 - references[None], np.zeros(4)) == 1
+    for number in (1, significance.MIN_SPEAKERS - 1):
+        speakers = np.arange(4 * number) % number
+        rows = np.tile(references, number)
+        assert significance.speaker_score_interval(rows, rows[None], speakers) is None
+        assert significance.speaker_difference_interval(rows, rows[None], rows[None], speakers) is None
+
+
+def test_bootstrap_of_speakers_is_scipys_with_speakers_as_observations():
+    references, rows = Population(3, [UNLIKE]).sample()
+    speakers = np.repeat(np.arange(5), Population.SIZES)
+    of_speaker = [np.flatnonzero(speakers == number) for number in range(5)]
+
+    def statistic(drawn):
+        utterances = np.concatenate([of_speaker[number] for number in drawn])
+        return mean_f1(references[utterances], rows[:, utterances])
+
+    expected = stats.bootstrap((np.arange(5),), statistic, vectorized=False, n_resamples=1500, method="percentile",
+                               random_state=np.random.default_rng(0))
+    values = significance.bootstrap_speakers(references, rows, speakers).mean(1)
+    assert values.std() == pytest.approx(expected.standard_error, rel=0.06)
+    assert significance.percentile_interval(values) == pytest.approx(tuple(expected.confidence_interval),
+                                                                   abs=0.2 * values.std())
+
+
+@pytest.mark.parametrize("num_units", [6, 10, 24, 100])
+def test_expanded_interval_of_a_mean_is_students(num_units):
+    """On values that are normally distributed as resampled means of n units are."""
+    rng = np.random.default_rng(num_units)
+    sample = rng.normal(3, 2, num_units)
+    resampled = rng.normal(sample.mean(), sample.std() / np.sqrt(num_units), 400000)
+    expected = stats.ttest_1samp(sample, 0).confidence_interval(0.95)
+    assert significance.expanded_interval(resampled, num_units) == pytest.approx(list(expected), abs=0.06)
+
+
+@pytest.mark.parametrize("num_speakers, rate", [(6, 0.90), (9, 0.92), (24, 0.93)])
+def test_interval_over_speakers_covers_what_other_speakers_give(num_speakers, rate):
+    """Speakers are drawn who suit one of two systems; the utterances' interval misses what all speakers would give."""
+    rng = np.random.default_rng(5)
+    speakers = np.repeat(np.arange(num_speakers), 30)
+    differences, intervals, narrow = [], [], []
+    for _ in range(300):
+        references = rng.integers(0, 4, len(speakers))
+        levels = rng.uniform(0.3, 0.7, num_speakers)
+        gains = rng.normal(0.05, 0.15, num_speakers)
+        first, second = (draw_hypotheses(rng, references, np.clip(levels + gain, 0, 1)[speakers], seeds=2)
+                         for gain in (gains / 2, -gains / 2))
+        intervals.append(significance.speaker_difference_interval(references, first, second, speakers, resamples=1000))
+        narrow.append(significance.difference_interval(references, first, second, speakers, resamples=100))
+        differences.append(significance.mean_weighted_f1(references, first)
+                           - significance.mean_weighted_f1(references, second))
+    true = np.mean(differences)
+    over_speakers, over_utterances = (sum(low <= true <= high for low, high in each) / 300
+                                      for each in (intervals, narrow))
+    assert rate <= over_speakers <= 0.985 and over_utterances < over_speakers - 0.1
+
+
+@pytest.mark.parametrize("p_values", [[0.01], [0.01, 0.04, 0.03, 0.005], [0.2, 0.2, 0.9, 0.001], [0.02, 0.02]])
+def test_holm_is_the_closed_test_of_bonferroni(p_values):
+    """A claim is adjusted to the largest Bonferroni p of all sets of claims that hold it."""
+    number = len(p_values)
+    sets = [each for size in range(1, number + 1) for each in itertools.combinations(range(number), size)]
+    expected = [max(min(1, len(each) * min(p_values[other] for other in each)) for each in sets if claim in each)
+                for claim in range(number)]
+    assert significance.holm(p_values) == pytest.approx(expected)
+
+
+def test_holm_of_nothing():
+    assert significance.holm([]).tolist() == []
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -158,11 +253,8 @@ def rejections(accuracies_of_round, rounds=200):
         references = rng.integers(0, 4, 240)
         first, second = (draw_hypotheses(rng, references, accuracy[speakers], seeds=2)
                          for accuracy in accuracies_of_round(rng))
-        of_speaker = [significance.mean_weighted_f1(references[part], first[:, part])
-                      - significance.mean_weighted_f1(references[part], second[:, part])
-                      for part in (speakers == number for number in range(6))]
         counts += (significance.exchange_test(references, first, second, permutations=199) < 0.05,
-                   significance.sign_flip_test(of_speaker) < 0.05)
+                   significance.exchange_test(references, first, second, speakers) < 0.05)
     return counts
 
 

@@ -44,7 +44,8 @@ def pretrained(tiny, tmp_path_factory):
 
 
 def test_pretraining_leaves_a_model_directory(pretrained):
-    assert re.fullmatch(r"%IDACC [\d.]+ \[ best of 3 epochs on \d+ held-out utterances, 4 speakers, seed 0, .* \] .*\n",
+    assert re.fullmatch(r"%IDACC [\d.]+ \[ best of 3 epochs on \d+ held-out utterances, 4 speakers, EER none, "
+                        r"seed 0, .* \] .*\n",
                         (pretrained / "RESULT").read_text())
     names = {path.name for path in pretrained.iterdir()}
     assert names == {"RESULT", "results.json", "best.safetensors", "last.safetensors", "config.json", "log"}
@@ -148,10 +149,10 @@ def test_nothing_of_the_test_speaker_touches_the_weights(norm, tiny, tmp_path):
 
 
 def test_the_best_epoch_of_the_validation_speaker_is_kept(tiny, tmp_path):
-    finetune(tiny, tmp_path / "m", "--epochs", "6", "--backbone", "vgg5", "--scratch-lr-factor", "1")
+    finetune(tiny, tmp_path / "m", "--epochs", "6", "--backbone", "vgg5", "--extractor-lr-factor", "1")
     rows = [line.split("\t") for line in (tmp_path / "m" / "log" / "epochs.tsv").read_text().splitlines()[1:]]
     best = max(range(6), key=lambda epoch: (float(rows[epoch][3]), -epoch)) + 1
-    finetune(tiny, tmp_path / "short", "--epochs", str(best), "--backbone", "vgg5", "--scratch-lr-factor", "1")
+    finetune(tiny, tmp_path / "short", "--epochs", str(best), "--backbone", "vgg5", "--extractor-lr-factor", "1")
     assert (tmp_path / "m" / "best.safetensors").read_bytes() == (tmp_path / "short" / "last.safetensors").read_bytes()
 
 

@@ -13,20 +13,24 @@ from torch.nn.functional import cross_entropy
 
 from ser.base.errors import UserError
 from ser.data.data_dir import read_list
-from ser.data.feature_bank import load_bank
+from ser.data.feature_bank import FeatureBank, load_bank
 from ser.infer.evaluation import score
 from ser.model_dir.checkpoint import load_config, load_tensors
 from ser.model_dir.emotion_model import load_emotion_model
 from ser.model_dir.finetune_config import FinetuneConfig
+from ser.nn.margin_softmax import angular_margin_loss
 from ser.nn.models import EmotionModelConfig
 from ser.train import finetuning
+from ser.train.augmentation import AUGMENTATIONS
+from ser.train.copypaste import CopyPaste
 from ser.train.finetuning import Task, finetune, finished_task
 from ser.train.pretraining import PretrainConfig, pretrain
 from ser.train.trainer import Trainer
 
 CPU = torch.device("cpu")
 MODEL = {"backbone": "vgg5", "ad_after": "last"}
-CONFIG = {"epochs": 2, "batch_size": 16, "crop": 20, "lr_milestones": "2", "scratch_lr_factor": 1.0}
+CONFIG = {"epochs": 2, "batch_size": 16, "crop": 20, "lr_milestones": "2", "extractor_lr_factor": 1.0,
+          "ad_lr_factor": 1.0}
 HOW = {"device": CPU, "precision": "fp32", "restart": True}
 
 
@@ -61,7 +65,7 @@ def untrained_speaker_model(tiny, tmp_path, monkeypatch):
         trainers = []
 
         def run(self):
-            self.best = 50.0
+            self.best, self.best_weights = 50.0, self._weights()
             trainers.append(self)
 
         monkeypatch.setattr(Trainer, "run", run)
@@ -86,24 +90,32 @@ def emotions_of(utts):
     return torch.tensor([["ang", "sad"].index(utt[3:6]) for utt in utts])
 
 
-@pytest.mark.parametrize("start, factor", [("pretrained", 0.02), ("random", 0.3)])
-def test_the_extractor_with_its_ad_modules_learns_at_its_own_rate(start, factor, untrained, pretrained):
-    trainer = untrained(pretrained_dir=pretrained if start == "pretrained" else None,
-                        model={"ad_after": "conv2,last", "adversary_weight": 0.1},
-                        config={"lr": 0.01, "extractor_lr_factor": 0.02, "scratch_lr_factor": 0.3})
+@pytest.mark.parametrize("is_pretrained", [True, False])
+def test_extractor_ad_modules_and_heads_learn_at_their_own_rates(is_pretrained, untrained, pretrained):
+    trainer = untrained(pretrained_dir=pretrained if is_pretrained else None,
+                        model={"ad_after": "conv2,last", "adversary_weight": 0.1, "pooling": "attentive"},
+                        config={"lr": 0.01, "extractor_lr_factor": 0.02, "ad_lr_factor": 0.3})
     rates = {id(parameter): group["lr"] for group in trainer.optimizer.param_groups for parameter in group["params"]}
     of_name = {name: rates[id(parameter)] for name, parameter in trainer.model.named_parameters()}
     assert {name.split(".")[0] for name in of_name} == {"extractor", "classifier", "emotion_heads", "speaker_heads",
                                                         "adversary"}
-    assert {"extractor.ad.conv2.norm.weight", "extractor.ad.conv5.attention.time_up.weight"} <= of_name.keys()
+    assert {"extractor.ad.conv2.norm.weight", "extractor.ad.conv5.attention.time_up.weight",
+            "extractor.pools.conv2.score.weight"} <= of_name.keys()
     for name, rate in of_name.items():
-        assert rate == pytest.approx(0.01 * factor if name.startswith("extractor.") else 0.01), name
+        factor = 0.3 if ".ad." in name else 0.02 if name.startswith("extractor.") else 1
+        assert rate == pytest.approx(0.01 * factor), name
 
 
 def test_the_optimizer_is_plain_adam(untrained):
     for group in untrained().optimizer.param_groups:
         assert group["betas"] == (0.9, 0.999) and group["eps"] == 1e-8
         assert not (group["weight_decay"] or group["amsgrad"] or group["maximize"])
+
+
+def test_weight_decay_is_that_of_adamw(untrained, untrained_speaker_model):
+    for trainer in (untrained(config={"weight_decay": 0.1}), untrained_speaker_model(weight_decay=0.1)):
+        assert all(group["weight_decay"] == 0.1 and group["decoupled_weight_decay"]
+                   for group in trainer.optimizer.param_groups)
 
 
 def test_weights_and_crops_come_from_the_seed(untrained):
@@ -139,6 +151,20 @@ def test_the_loss_is_that_of_section_3_1_3(ad_loss, of_emotion, of_speaker, weig
     expected = (cross_entropy(logits, emotions, weight) + of_emotion * cross_entropy(plus, emotions, weight)
                 + of_speaker * cross_entropy(minus, speakers) + cross_entropy(adversary, speakers))
     assert trainer.loss(model, features, positions).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_label_smoothing_is_of_both_emotion_losses_and_not_of_the_speakers(untrained):
+    losses = {}
+    for smoothing in (0.0, 0.3):
+        trainer = untrained(config={"label_smoothing": smoothing})
+        positions, model = trainer.positions[::3], trainer.model.eval()
+        features = trainer.bank.crops(positions, 30, torch.Generator().manual_seed(0))
+        losses[smoothing] = trainer.loss(model, features, positions).item()
+    logits, [(plus, _)], _ = model(features)
+    emotions = emotions_of(trainer.bank.utts)[positions]
+    difference = sum(weight * (cross_entropy(scores, emotions, label_smoothing=0.3) - cross_entropy(scores, emotions))
+                     for weight, scores in ((1, logits), (0.5, plus)))
+    assert losses[0.3] - losses[0.0] == pytest.approx(difference.item(), rel=1e-3) and abs(difference) > 1e-4
 
 
 def test_an_extractor_without_ad_learns_from_the_emotions_alone(untrained):
@@ -197,6 +223,26 @@ def test_a_pretrained_extractor_is_the_start_with_its_statistics_and_nothing_els
     assert not torch.equal(theirs["classifier.weight"][:2], ours["classifier.weight"])
 
 
+@pytest.fixture(scope="module")
+def pretrained_attentively(tiny, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("exp") / "pretrain_vgg5"
+    pretrain(directory, tiny, PretrainConfig(backbone="vgg5", epochs=1, crop=20, pooling="attentive"), seed=5, **HOW)
+    return str(directory)
+
+
+def test_a_pooling_is_taken_over_from_one_of_its_kind_and_starts_anew_from_another(untrained, pretrained,
+                                                                                  pretrained_attentively):
+    theirs, _ = load_tensors(f"{pretrained_attentively}/best.safetensors")
+    name, convolution = "extractor.pools.conv5.score.weight", "extractor.layers.conv3.conv.conv.weight"
+    options = {"pooling": "attentive", "ad_after": "conv3,last"}
+    same_kind = untrained(pretrained_dir=pretrained_attentively, model=options).model.state_dict()
+    assert torch.equal(same_kind[name], theirs[name]) and "extractor.pools.conv3.score.weight" in same_kind
+    anew = untrained(pretrained_dir=pretrained, model=options).model.state_dict()
+    assert torch.equal(anew[name], untrained(model=options).model.state_dict()[name])
+    none = untrained(pretrained_dir=pretrained_attentively, model={"pooling": "stats"}).model.state_dict()
+    assert not any(".pools." in name for name in none) and torch.equal(none[convolution], theirs[convolution])
+
+
 @pytest.mark.parametrize("options, said", [
     ({"model": {"backbone": "resnet18"}}, "pre-trained with backbone=vgg5, fine-tuning asks for resnet18"),
     ({"config": {"feature_norm": "none"}}, "pre-trained with feature_norm=utterance-mean, fine-tuning asks for none")])
@@ -206,17 +252,30 @@ def test_a_pretraining_of_another_kind_is_refused(options, said, untrained, pret
 
 
 def test_copypaste_takes_the_banks_place(untrained):
-    trainer = untrained(config={"augment": "copypaste", "neutral_class": "sad"})
-    own, neutral = ({trainer.bank.bank.utts[position] for position in
-                     trainer.bank.partners(trainer.positions, torch.full((len(trainer.positions),), want),
-                                           torch.full((len(trainer.positions),), 0.99))} for want in (False, True))
+    copypaste = untrained(config={"augment": "copypaste", "neutral_class": "sad"}).bank
+    bank, train = copypaste.source, copypaste.members
+    own, neutral = ({bank.utts[position] for position in
+                     copypaste.partners(train, torch.full((len(train),), want), torch.full((len(train),), 0.99))}
+                    for want in (False, True))
     assert {utt[3:6] for utt in own} == {"ang", "sad"} and {utt[3:6] for utt in neutral} == {"sad"}
     # Each utterance of a group is a partner for an equal share of the fractions.
-    of_group = [utt for utt in trainer.bank.bank.utts if utt.startswith("s3-ang")]
-    first, = trainer.bank.bank.indices(of_group[:1])
+    of_group = [utt for utt in bank.utts if utt.startswith("s3-ang")]
+    first, = bank.indices(of_group[:1])
     fractions = (torch.arange(len(of_group)) + 0.5) / len(of_group)
-    partners = trainer.bank.partners(first.repeat(len(of_group)), torch.zeros(len(of_group), dtype=bool), fractions)
-    assert sorted(trainer.bank.bank.utts[partner] for partner in partners) == of_group and len(of_group) == 6
+    partners = copypaste.partners(first.repeat(len(of_group)), torch.zeros(len(of_group), dtype=bool), fractions)
+    assert sorted(bank.utts[partner] for partner in partners) == of_group and len(of_group) == 6
+
+
+def test_augmentations_take_the_banks_place_in_the_order_given(untrained, untrained_speaker_model):
+    def kinds(source):
+        return [] if isinstance(source, FeatureBank) else [*kinds(source.source), type(source)]
+
+    names = "warp,copypaste,noise"
+    found = kinds(untrained(config={"augment": names, "neutral_class": "sad"}).bank)
+    assert found == [AUGMENTATIONS["warp"], CopyPaste, AUGMENTATIONS["noise"]]
+    assert kinds(untrained().bank) == kinds(untrained_speaker_model().bank) == []
+    found = kinds(untrained_speaker_model(augment="speed,specaugment").bank)
+    assert found == [AUGMENTATIONS["speed"], AUGMENTATIONS["specaugment"]]
 
 
 def trained(model_dir):
@@ -232,11 +291,15 @@ def same(weights, others):
 # option: another value, and the options with which it matters
 EMOTION_OPTIONS = {
     "backbone": ("resnet18", {}), "ad_after": ("none", {}), "attention": ("se", {}), "attention_dim": (4, {}),
-    "ad_head": ("shared", {}), "train_extractor": ("none", {"pretrained": True}), "adversary_weight": (0.5, {}),
+    "pooling": ("attentive", {}), "ad_head": ("shared", {}),
+    "train_extractor": ("none", {"pretrained": True}), "adversary_weight": (0.5, {}),
     "epochs": (3, {"select": "last"}), "batch_size": (9, {}), "lr": (0.02, {}),
-    "extractor_lr_factor": (0.5, {"pretrained": True}), "scratch_lr_factor": (0.5, {}), "lr_milestones": ("1", {}),
+    "extractor_lr_factor": (0.5, {}), "ad_lr_factor": (0.5, {}),
+    "min_steps": (40, {"lr_schedule": "cosine", "select": "last"}),
+    "lr_schedule": ("cosine", {"select": "last"}), "lr_milestones": ("1", {}),
     "lr_decay": (0.5, {"select": "last"}), "ad_weight": (0.7, {}), "ad_loss": ("plus", {}), "crop": (21, {}),
     "feature_norm": ("utterance", {}), "class_weights": ("balanced", {}),
+    "label_smoothing": (0.2, {}), "weight_decay": (0.1, {}),
     "augment": ("copypaste", {"neutral_class": "sad"}), "neutral_class": ("ang", {"augment": "copypaste"}),
     "select": ("last", {}),
 }
@@ -296,7 +359,8 @@ def test_pre_training_takes_two_speakers_and_not_one(speakers, tiny, tmp_path):
 
 
 PRETRAIN_OPTIONS = {"backbone": "resnet18", "epochs": 2, "batch_size": 20, "lr": 0.01, "warmup": 0.9, "crop": 21,
-                    "feature_norm": "utterance"}
+                    "feature_norm": "utterance", "pooling": "time", "augment": "noise", "weight_decay": 0.1,
+                    "margin": 0.2}
 
 
 def test_every_option_of_pre_training_changes_the_network(tiny, tmp_path):
@@ -330,11 +394,33 @@ def test_corpus_statistics_of_pre_training_are_those_of_its_training_part(untrai
 @pytest.mark.parametrize("options, message", [
     ({"lr": 0.0}, "lr must lie above 0, not 0.0"), ({"warmup": 0.0}, "warmup must lie between 0 and 1, not 0.0"),
     ({"warmup": 1.0}, "warmup must lie between"), ({"epochs": 0}, "must be 1 or more"),
-    ({"batch_size": 0}, "must be 1 or more"), ({"crop": 0}, "must be 1 or more")])
+    ({"batch_size": 0}, "must be 1 or more"), ({"crop": 0}, "must be 1 or more"),
+    ({"weight_decay": -0.1}, "weight-decay must be 0 or more, not -0.1"),
+    ({"margin": -0.1}, "margin must be 0 or more"), ({"margin": 1.6}, "and below pi / 2, not 1.6"),
+    ({"augment": "copypaste"}, "no 'copypaste'; there are specaugment noise speed warp, several with commas between")])
 def test_options_of_pre_training_that_cannot_be(options, message):
     with pytest.raises(ValueError, match=message):
         PretrainConfig(**options)
     PretrainConfig(epochs=1, batch_size=1, crop=1, lr=1e-9, warmup=0.999)
+
+
+@pytest.mark.parametrize("options, message", [
+    ({"weight_decay": -0.1}, "weight-decay must be 0 or more, not -0.1"),
+    ({"label_smoothing": 1.0}, "label-smoothing must be 0 or more and below 1, not 1.0"),
+    ({"ad_lr_factor": -1.0}, "lr and its factors must not lie below 0")])
+def test_options_of_fine_tuning_that_cannot_be(options, message):
+    with pytest.raises(ValueError, match=message):
+        FinetuneConfig(**options)
+
+
+def test_with_a_margin_speakers_are_told_apart_by_angles(untrained_speaker_model):
+    trainer = untrained_speaker_model(margin=0.2)
+    features = trainer.bank.crops(trainer.positions, 20, torch.Generator().manual_seed(0))
+    speakers = torch.tensor([["s1", "s2", "s3", "s4"].index(trainer.bank.utts[each][:2]) for each in trainer.positions])
+    model = trainer.model.eval()
+    assert set(dict(model.classifier.named_parameters())) == {"weight"} and model(features).abs().max() <= 1 + 1e-6
+    expected = angular_margin_loss(model(features), speakers, 0.2)
+    assert trainer.loss(model, features, trainer.positions).item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_pre_training_tells_speakers_apart_and_counts_held_out_utterances(tiny, untrained_speaker_model):

@@ -4,9 +4,12 @@ import pytest
 import torch
 
 from ser.base.device import make_deterministic, place
+from ser.data.feature_bank import FeatureBank
 from ser.nn.fast import prepare
 from ser.nn.losses import overall_loss
 from ser.nn.models import EmotionModel, EmotionModelConfig
+from ser.nn.pooling import POOLINGS
+from ser.train.augmentation import AUGMENTATIONS, augmented
 from ser.train.step import TrainingStep
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU")
@@ -17,7 +20,9 @@ def is_near(ours, theirs, tolerance):
 
 
 @pytest.mark.parametrize("fast", [False, True])
-@pytest.mark.parametrize("options", [{"backbone": "resnet18", "train_extractor": "adapters"}, {"backbone": "vgg5"}])
+@pytest.mark.parametrize("options", [
+    {"backbone": "resnet18", "train_extractor": "adapters"},
+    *({"backbone": "vgg5", "pooling": name} for name in POOLINGS)], ids=lambda options: "-".join(options.values()))
 def test_utterances_score_as_on_a_cpu(options, fast, monkeypatch):
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     torch.manual_seed(0)
@@ -35,10 +40,10 @@ def test_utterances_score_as_on_a_cpu(options, fast, monkeypatch):
     assert is_near(ours, theirs, 1e-4)
 
 
-def train(backbone, fast, captured, steps=12, precision="bf16"):
+def train(backbone, fast, captured, steps=12, precision="bf16", pooling="mean"):
     """Losses and weights of some steps with batches of two sizes."""
     torch.manual_seed(0)
-    network = EmotionModel(EmotionModelConfig(backbone=backbone, ad_after="last"), 41, 4, 3)
+    network = EmotionModel(EmotionModelConfig(backbone=backbone, ad_after="last", pooling=pooling), 41, 4, 3)
     place(network, "cuda")
     if fast:
         network = prepare(network, torch.device("cuda"))
@@ -62,12 +67,12 @@ def train(backbone, fast, captured, steps=12, precision="bf16"):
 
 
 @pytest.mark.parametrize("fast", [False, True])
-@pytest.mark.parametrize("backbone", ["resnet18", "vgg5"])
-def test_captured_steps_are_those_that_are_not(backbone, fast):
+@pytest.mark.parametrize("backbone, pooling", [("resnet18", "mean"), *(("vgg5", name) for name in POOLINGS)])
+def test_captured_steps_are_those_that_are_not(backbone, pooling, fast):
     make_deterministic()
-    expected_losses, expected = train(backbone, fast, captured=False, steps=24)
+    expected_losses, expected = train(backbone, fast, captured=False, steps=24, pooling=pooling)
     for _ in range(2):
-        losses, weights = train(backbone, fast, captured=True, steps=24)
+        losses, weights = train(backbone, fast, captured=True, steps=24, pooling=pooling)
         assert losses == expected_losses
         assert all(torch.equal(weights[name], value) for name, value in expected.items())
 
@@ -88,6 +93,24 @@ def test_memory_stays_flat_over_trainings():
         held.append((torch.cuda.memory_allocated(), torch.cuda.memory_reserved()))
     for each in zip(*held, strict=True):
         assert max(each[10:]) <= max(each[:10])
+
+
+@pytest.mark.parametrize("augment", [*AUGMENTATIONS, "speed,warp,specaugment,noise"])
+def test_an_augmentation_waits_for_no_gpu_and_gives_the_same_again(augment):
+    frames = torch.randn(4000, 41, generator=torch.Generator().manual_seed(0)).numpy()
+    source = augmented(FeatureBank([f"u{n}" for n in range(10)], [400] * 10, frames, "cuda"), augment, {})
+    positions = torch.arange(10, device="cuda")
+
+    def crops():
+        return source.crops(positions, 100, torch.Generator().manual_seed(1))
+
+    expected = crops()  # what is allocated once is there from now on
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        found = crops()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert torch.equal(found, expected) and found.shape == (10, 100, 41)
 
 
 def test_what_is_not_deterministic_raises():

@@ -1,0 +1,257 @@
+"""Classifiers without a network, which a network must beat: from a data directory to the scores of a fold.
+
+They see what the weights of a network see, the training part of the fold; its validation speakers are not used.
+"""
+
+import functools
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.special import softmax
+from sklearn.metrics import f1_score
+from sklearn.model_selection import GroupKFold, cross_val_predict
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+
+from ser.base.conf import option
+from ser.base.errors import UserError
+from ser.base.log import log
+from ser.data.archives import read_vector
+from ser.data.data_dir import read_dataset, read_table
+from ser.data.fold_data import FoldData
+from ser.infer.evaluation import write_scores
+from ser.infer.results_file import Choices
+from ser.model_dir.data_stamp import DataStamp, digest, stamp_data
+from ser.model_dir.finetune_config import FinetuneConfig
+from ser.model_dir.record import MadeFrom, begin_model_dir, is_done, require_own
+
+FUNCTIONALS = "functionals.scp"
+_GRID = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)  # of C
+_C = 1.0  # scikit-learn's default, where nothing can be chosen
+_MOST_GROUPS = 5
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What a classifier learns from.
+
+    Attributes
+    ----------
+    vectors : numpy.ndarray
+        `[utterances, dimension]`; without a dimension for a classifier that reads none.
+    emotions : numpy.ndarray
+        Integers `[utterances]` from 0 to `num_classes` - 1.
+    speakers : numpy.ndarray
+        `[utterances]`
+    num_classes : int
+    """
+
+    vectors: np.ndarray
+    emotions: np.ndarray
+    speakers: np.ndarray
+    num_classes: int
+
+
+def majority(train: Examples, vectors: np.ndarray) -> np.ndarray:
+    """Probabilities `[len(vectors), classes]` that are the classes' shares of the training part for every utterance."""
+    shares = np.bincount(train.emotions, minlength=train.num_classes) / len(train.emotions)
+    return np.tile(shares, (len(vectors), 1))
+
+
+def svm(train: Examples, vectors: np.ndarray) -> np.ndarray:
+    """Probabilities `[len(vectors), classes]` of a support vector machine.
+
+    They are the softmax over the classes of scikit-learn's one-vs-rest decision values, in which the machine's decision
+    is the largest: in order, but not calibrated. (SVC's own come from a random cross-validation and may contradict its
+    decision.) A class that the training part lacks has 0.
+    """
+    present = np.unique(train.emotions)
+    if len(present) < 2:
+        return majority(train, vectors)
+    machine = make_svm(choose_c(train)).fit(train.vectors, train.emotions)
+    decisions = machine.decision_function(vectors)
+    if decisions.ndim == 1:  # of the second of two classes
+        decisions = np.stack([np.zeros_like(decisions), decisions], axis=1)
+    probabilities = np.zeros((len(vectors), train.num_classes))
+    probabilities[:, present] = softmax(decisions, axis=1)
+    return probabilities
+
+
+def make_svm(c: float) -> Pipeline:
+    """Standardization on the training part, and a machine whose predict() is the largest of its decision values."""
+    return make_pipeline(StandardScaler(), SVC(C=c, class_weight="balanced", break_ties=True))
+
+
+def choose_c(train: Examples) -> float:
+    """The C of best weighted F1 in a cross-validation inside the training part, no speaker on both of its sides."""
+    num_groups = min(_MOST_GROUPS, len(np.unique(train.speakers)))
+    splits = list(GroupKFold(num_groups).split(train.vectors, groups=train.speakers)) if num_groups > 1 else []
+    if not splits or any(len(np.unique(train.emotions[learning])) < 2 for learning, _ in splits):
+        log(f"C {_C:g}, not chosen: the training part has too few speakers")
+        return _C
+    hypotheses = {c: cross_val_predict(make_svm(c), train.vectors, train.emotions, cv=splits) for c in _GRID}
+    scores = {c: 100 * f1_score(train.emotions, of_c, average="weighted") for c, of_c in hypotheses.items()}
+    best = max(_GRID, key=scores.__getitem__)  # of equal ones the smallest
+    log(f"C {best:g} of " + ", ".join(f"{c:g}: {score:.2f}" for c, score in scores.items()))
+    return best
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """How a classifier finds probabilities, and whether it reads functionals.scp."""
+
+    probabilities: Callable[[Examples, np.ndarray], np.ndarray]
+    reads_functionals: bool
+
+
+CLASSIFIERS = {
+    "svm": Classifier(svm, reads_functionals=True),
+    "majority": Classifier(majority, reads_functionals=False),
+}
+
+
+@dataclass(frozen=True)
+class ClassicalConfig:
+    """Options of a training without a network."""
+
+    classifier: str = option("svm", "support vector machine on functionals.scp, or the training part's most frequent "
+                             "class", choices=tuple(CLASSIFIERS))
+
+
+@dataclass(frozen=True)
+class StampWithFunctionals(DataStamp):
+    """A DataStamp, and a checksum of functionals.scp that `of_data` leaves out: the table has networks, too."""
+
+    functionals: str
+
+    @property
+    def of_data(self) -> str:
+        return DataStamp(**{field.name: getattr(self, field.name) for field in fields(DataStamp)}).of_data
+
+    def changes_since(self, before: Mapping[str, Any]) -> list[str]:
+        changes = super().changes_since(before)
+        return changes if before.get("functionals") == self.functionals else [*changes, f"functionals ({FUNCTIONALS})"]
+
+
+@dataclass(frozen=True)
+class ClassicalTask:
+    """One training: a classifier on a fold. The seed makes no difference, for nothing is random.
+
+    Attributes
+    ----------
+    model_dir, data_dir : str
+    fold : str
+        Name under data_dir/folds.
+    config : ClassicalConfig
+    seed : int
+    """
+
+    model_dir: str
+    data_dir: str
+    fold: str
+    config: ClassicalConfig
+    seed: int
+
+    @property
+    def classifier(self) -> Classifier:
+        return CLASSIFIERS[self.config.classifier]
+
+    def made_from(self) -> MadeFrom:
+        """Everything that the result depends on; raises UserError."""
+        stamp = stamp_data(self.data_dir, f"folds/{self.fold}", FinetuneConfig.feature_norm)
+        if self.classifier.reads_functionals:
+            stamp = StampWithFunctionals(**asdict(stamp), functionals=checksum_of_functionals(self.data_dir))
+        return MadeFrom(options={**asdict(self.config), "fold": self.fold, "seed": self.seed}, data=stamp,
+                        pretraining=None, paths={"data_dir": self.data_dir})
+
+
+def read_functionals(data_dir: str | Path, utts: Sequence[str]) -> np.ndarray:
+    """Vectors `[len(utts), dimension]` of functionals.scp; raises UserError."""
+    path = Path(data_dir) / FUNCTIONALS
+    remedy = f"run steps/make_functionals.sh {data_dir}"
+    if not path.is_file():
+        raise UserError(f"{path}: not there; {remedy}")
+    table = read_table(path)
+    missing = [utt for utt in utts if utt not in table]
+    if missing:
+        raise UserError(f"{path}: has no entry for {missing[0]} ({len(missing)} missing); {remedy}")
+    vectors = [read_vector(utt, table[utt]) for utt in utts]
+    if len({len(vector) for vector in vectors}) > 1:
+        raise UserError(f"{path}: holds vectors of different length; {remedy}")
+    return np.stack(vectors).astype(np.float64)
+
+
+def checksum_of_functionals(data_dir: str | Path) -> str:
+    """Of the content of functionals.scp, whatever its archives are called; empty when it is not there."""
+    path = Path(data_dir) / FUNCTIONALS
+    return _checksum(path, path.stat().st_mtime_ns) if path.is_file() else ""
+
+
+@functools.lru_cache(maxsize=8)  # many trainings are planned on one data directory
+def _checksum(path: Path, time: int) -> str:
+    return digest({utt: zlib.crc32(read_vector(utt, place).data) for utt, place in read_table(path).items()})
+
+
+def train_classical(task: ClassicalTask, *, device: torch.device, precision: str, restart: bool) -> str | None:
+    """Train and score one fold.
+
+    Parameters
+    ----------
+    task : ClassicalTask
+    device : torch.device
+    precision : str
+        With the device, in what and on what scikit-learn computes.
+    restart : bool
+        Begin again whatever the directory holds.
+
+    Returns
+    -------
+    str or None
+        The result line; None when the directory already holds the RESULT of these options.
+
+    Raises
+    ------
+    UserError
+        Data, options or what the directory holds do not fit together.
+    """
+    # Options, and whether they are done.
+    made_from = task.made_from()
+    require_own(task.model_dir)
+    if not restart and is_done(task.model_dir, made_from):
+        return None
+
+    # Data.
+    data = FoldData.read(task.data_dir, task.fold)
+    train, test = data.parts["train"], data.parts["test"]
+    if task.classifier.reads_functionals:
+        vectors = read_functionals(task.data_dir, train + test)
+    else:
+        vectors = np.empty((len(train) + len(test), 0))
+    examples = Examples(vectors[: len(train)], data.emotions(train).numpy(),
+                        np.array([data.speakers[utt] for utt in train]), len(data.classes))
+
+    # What the scores are made from. Only now is removed what stood in their place.
+    dimension = vectors.shape[1]
+    options_digest = digest(asdict(task.config), dimension, precision)[:6]
+    dataset = read_dataset(task.data_dir)
+    begin_model_dir(task.model_dir, made_from, restart=restart, precision=precision, device=device,
+                    classes=data.classes, training_speakers=data.training_speakers, dimension=dimension,
+                    dataset=dataset, protocol=data.protocol,
+                    utterances={part: len(utts) for part, utts in data.parts.items()}, options_digest=options_digest)
+
+    # Scores.
+    probabilities = task.classifier.probabilities(examples, vectors[len(train) :])
+    named = {"classifier": task.config.classifier}
+    if task.classifier.reads_functionals:
+        named |= {"functionals": checksum_of_functionals(task.data_dir)}
+    phrase = f"classifier {task.config.classifier}" + (f" {dimension} functionals" if dimension else "")
+    trained = Choices(dataset=dataset, protocol=data.protocol, seed=task.seed, phrase=phrase, options=named,
+                      pretraining={}, dimension=dimension, log_energy=False, precision=precision, device=device.type,
+                      options_digest=options_digest)
+    return write_scores(task.model_dir, data, probabilities, trained, made_from.data.of_data)

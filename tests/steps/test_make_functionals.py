@@ -1,0 +1,114 @@
+"""steps/make_functionals.sh: one vector of each utterance, whatever the number of jobs, and what it says when it
+cannot."""
+
+import shutil
+
+import kaldi_native_io as kio
+import numpy as np
+import pytest
+from test_feature_stage import copy_of, five, five_done, make_data, noise  # noqa: F401  # fixtures of features
+
+from ser.audio.fbank import FbankConfig
+from ser.audio.functionals import functionals
+from ser.audio.vad import VadConfig, voiced_frames
+from ser.data.data_dir import read_table
+
+
+def vectors(data):
+    with kio.RandomAccessFloatVectorReader(f"scp:{data}/functionals.scp") as reader:
+        return {utt: np.array(reader[utt]) for utt in read_table(data / "functionals.scp")}
+
+
+@pytest.fixture(scope="module")
+def five_voiced(five_done, script_once):  # noqa: F811
+    data = copy_of(five_done, five_done.parent / "voiced")
+    script_once("steps/compute_vad.sh", "--nj", 1, data)
+    return data
+
+
+@pytest.fixture(scope="module")
+def script_once():
+    from conftest import run
+    return run
+
+
+def test_same_bits_whatever_nj(five_voiced, tmp_path, script):
+    results = {}
+    for nj in (1, 3):
+        data = copy_of(five_voiced, tmp_path / f"nj{nj}")
+        result = script("steps/make_functionals.sh", "--nj", nj, data)
+        assert f"wrote functionals of 5 of 5 utterances: {data}/functionals.scp" in result.stdout
+        results[nj] = vectors(data)
+        for job in range(1, nj + 1):
+            assert (data / f"data/functionals_nj{nj}.{job}.ark").is_file()
+            assert (data / f"log/functionals_nj{nj}.{job}.log").is_file()
+        assert list(results[nj]) == sorted(read_table(data / "utt2spk"))
+        assert not list((data / "data").glob(".functionals*"))
+    script("steps/validate_data_dir.py", data)
+    assert all(results[1][utt].tobytes() == vector.tobytes() for utt, vector in results[3].items())
+
+
+def test_of_segments_at_the_frames_of_the_configuration(tmp_path, script):
+    """Two utterances of a recording, on frames of 32 ms every 8 ms."""
+    sound = noise(40000)
+    data = make_data(tmp_path / "data", {"a-r": sound}, {"a-1": "a-r 0.5 1.5", "a-2": "a-r 1.25 2.0"})
+    conf = tmp_path / "fbank.conf"
+    conf.write_text("--frame-length=32\n--frame-shift=8\n")
+    script("steps/make_fbank.sh", "--nj", 1, "--fbank-config", conf, data)
+    script("steps/compute_vad.sh", "--nj", 1, data)
+    script("steps/make_functionals.sh", "--nj", 1, data)
+    config = FbankConfig(frame_length=32.0, frame_shift=8.0)
+    found = vectors(data)
+    assert list(found) == ["a-1", "a-2"]
+    for vector, part in zip(found.values(), (slice(8000, 24000), slice(20000, 32000)), strict=True):
+        samples = sound[part].astype(np.float32)
+        expected = functionals(samples, voiced_frames(samples, config, VadConfig()), config)
+        assert np.array_equal(vector, expected)
+
+
+def test_features_made_again_take_them_away(five_voiced, tmp_path, script):
+    for again in ("steps/make_fbank.sh", "steps/compute_vad.sh"):
+        data = copy_of(five_voiced, tmp_path / again[6:])
+        script("steps/make_functionals.sh", "--nj", 1, data)
+        script(again, "--nj", 1, data)
+        assert not (data / "functionals.scp").exists()
+
+
+@pytest.mark.parametrize("missing", ["vad.scp", "conf/fbank.conf"])
+def test_it_needs_features_and_voice_activity(missing, five_voiced, tmp_path, script, outcome):
+    data = copy_of(five_voiced, tmp_path / "data")
+    (data / missing).unlink()
+    result = script("steps/make_functionals.sh", data, check=False)
+    outcome(f"no {missing} for functionals", "2 functionals", result.returncode,
+            result.stderr.replace(f"{tmp_path}/", "").splitlines()[0])
+    assert result.returncode == 1 and not (data / "functionals.scp").exists()
+    assert result.stderr.splitlines() == [
+        f"make_functionals.sh: {data}/{missing}: no such file",
+        f"make_functionals.sh: run steps/make_fbank.sh {data} and steps/compute_vad.sh {data} first"]
+
+
+def test_audio_that_has_changed_since_is_said_and_those_of_before_stay(five_voiced, tmp_path, script, outcome):
+    data = copy_of(five_voiced, tmp_path / "data")
+    script("steps/make_functionals.sh", "--nj", 1, data)
+    before = (data / "functionals.scp").read_text(), vectors(data)
+    table = read_table(data / "wav.scp")
+    (data / "wav.scp").write_text("".join(f"{utt} {table['a-00' if utt == 'b-01' else utt]}\n" for utt in table))
+    result = script("steps/make_functionals.sh", "--nj", 1, data, check=False)
+    said = result.stderr.splitlines()[0]
+    outcome("audio changed after the features", "2 functionals", result.returncode, said)
+    assert result.returncode == 1
+    assert said == ("make_functionals.sh: skipping b-01: 15 frames and 18 decisions of vad.scp; was the audio changed? "
+                    "run steps/make_fbank.sh and steps/compute_vad.sh again")
+    after = vectors(data)
+    assert (data / "functionals.scp").read_text() == before[0]
+    assert all(np.array_equal(after[utt], vector) for utt, vector in before[1].items())
+
+
+def test_a_file_of_the_users_is_not_removed(five_voiced, tmp_path, script):
+    data = copy_of(five_voiced, tmp_path / "data")
+    pieces = data / "data" / ".functionals_data"
+    pieces.mkdir()
+    shutil.copy(data / "wav.scp", pieces / "mine")
+    result = script("steps/make_functionals.sh", data, check=False)
+    assert result.returncode == 1 and "holds files that are not of this script; move them away" in result.stderr
+    assert (pieces / "mine").exists()
