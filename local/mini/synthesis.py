@@ -106,7 +106,7 @@ def _source(f0: np.ndarray, voice: Voice, delivery: Delivery, rng: np.random.Gen
     starts = [0.0]
     while starts[-1] < samples:
         period = SAMPLE_RATE / f0_of_frame[min(int(starts[-1] / FRAME), len(f0) - 1)]
-        starts.append(starts[-1] + period * (1 + delivery.jitter * float(np.clip(rng.standard_normal(), -3, 3))))
+        starts.append(starts[-1] + period * (1 + delivery.jitter * min(max(rng.standard_normal(), -3), 3)))
 
     # Rosenberg's pulse: the glottis opens along a cosine, closes along a quarter of one, and stays closed
     cycle = np.interp(np.arange(samples * OVERSAMPLING) / OVERSAMPLING, starts, np.arange(len(starts)))
@@ -148,14 +148,16 @@ def _resonate(signal: np.ndarray, centres: np.ndarray, bandwidths: np.ndarray) -
 
     Filtered by overlapping windows, each with the response of its frame, so that formants glide without clicks.
     """
-    # Response of the cascade in each frame, (frames, FFT // 2 + 1): H(z) = (1 + a1 + a2) / (1 + a1 / z + a2 / z^2)
+    # Response of the cascade in each frame: its denominator is a polynomial in 1 / z, the product of all
+    # 1 + a1 / z + a2 / z^2, whose values on the unit circle are its Fourier transform
     radius = np.exp(-np.pi * bandwidths / SAMPLE_RATE)
     a1 = -2 * radius * np.cos(2 * np.pi * centres / SAMPLE_RATE)
     a2 = radius**2
-    delay = np.exp(-2j * np.pi * np.arange(FFT // 2 + 1) / FFT)  # 1 / z at every frequency
-    response = np.ones((len(centres), len(delay)), dtype=complex)
+    denominator = np.eye(1, 2 * centres.shape[1] + 1).repeat(len(centres), axis=0)
     for p, q in zip(a1.T[:, :, None], a2.T[:, :, None], strict=True):
-        response *= (1 + p + q) / (1 + delay * (p + delay * q))
+        denominator[:, 2:] += p * denominator[:, 1:-1] + q * denominator[:, :-2]
+        denominator[:, 1:2] += p
+    response = np.prod(1 + a1 + a2, axis=1)[:, None] / rfft(denominator, FFT)  # (frames, FFT // 2 + 1)
 
     # Filter each window, and overlap-add
     windows = np.lib.stride_tricks.sliding_window_view(np.pad(signal, WINDOW // 2), WINDOW)[FRAME // 2 :: FRAME]

@@ -28,7 +28,7 @@ def plan_voxceleb1(seed: int, speakers: int, utterances: int) -> Plan:
         speaker = draw_speaker(f"id{identity}", female, rng)
         meta += (f"id{identity}\tSynthetic_Voice_{number + 1}\t{'f' if female else 'm'}\t"
                  f"{NATIONS[number % len(NATIONS)]}\t{part}\n")
-        videos = [(_video_id(number, rng), draw_channel(rng)) for _ in range(2 + number % 2)]
+        videos = [(_video_id(number, rng), draw_channel(rng)) for _ in range(max(2, utterances * 2 // 3))]
         for utterance in range(utterances):
             video, channel = videos[utterance % len(videos)]
             segment = f"{utterance // len(videos) + 1:05d}"
