@@ -3,7 +3,8 @@
 The corpora share the premise of the paper, and nothing of them was chosen by how AD does:
 
 - Speaker and channel confound the spectrum. A speaker has a pitch, a vocal tract and a quality of voice; a microphone
-  has a smooth response and a room its noise. All are far larger in the spectrum than an emotion is.
+  has a smooth response and a room its noise. All are larger in the spectrum than an emotion is. A voice of IEMOCAP has
+  one channel, each utterance of VoxCeleb1 one of its own.
 - Emotion is how something is said: level and range of the pitch, energy, tempo, spectral tilt, irregular periods,
   spread lips. Each factor has an effect of the emotion and a spread within it; what one speaker does in anger
   another does at rest. Speakers differ in how much they show (expressiveness) and in how they show it (style), so

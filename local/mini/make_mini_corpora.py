@@ -66,7 +66,8 @@ def render(root: Path, recording: Recording) -> None:
 
 def factors_table(recordings: Iterable[Recording]) -> str:
     """Ground truth of every utterance as tab-separated text."""
-    lines = ["utt\tcorpus\tspeaker\temotion\tf0_mean_hz\tf0_range_semitones\trate\tenergy_db\ttilt\tnoise_db\tgain_db\n"]
+    lines = ["utt\tcorpus\tspeaker\temotion\tf0_mean_hz\tf0_range_semitones\trate\tenergy_db\ttilt\t"
+             "noise_db\tgain_db\n"]
     for recording in sorted(recordings, key=lambda recording: recording.utt):
         delivery = recording.delivery
         channel = recording.channel

@@ -1,4 +1,8 @@
-"""A synthetic corpus in VoxCeleb1's split layout: many voices, few utterances of each, every video its own channel."""
+"""A synthetic corpus in VoxCeleb1's split layout: many voices, a few utterances of each.
+
+Every utterance is of another video, and a video has a channel of its own: to tell the speakers apart, a network must
+hear the voice through it.
+"""
 
 import string
 
@@ -28,14 +32,12 @@ def plan_voxceleb1(seed: int, speakers: int, utterances: int) -> Plan:
         speaker = draw_speaker(f"id{identity}", female, rng)
         meta += (f"id{identity}\tSynthetic_Voice_{number + 1}\t{'f' if female else 'm'}\t"
                  f"{NATIONS[number % len(NATIONS)]}\t{part}\n")
-        videos = [(_video_id(number, rng), draw_channel(rng)) for _ in range(max(2, utterances * 2 // 3))]
-        for utterance in range(utterances):
-            video, channel = videos[utterance % len(videos)]
-            segment = f"{utterance // len(videos) + 1:05d}"
-            name = f"id{identity}-{video}-{segment}"
+        for _ in range(utterances):
+            video = _video_id(number, rng)
+            segment = f"{rng.integers(1, 100):05d}"
             recordings.append(draw_recording(
-                f"{ROOT}/{part}/wav/id{identity}/{video}/{segment}.wav", name, "voxceleb1", speaker,
-                str(rng.choice(EMOTIONS, p=SHARES)), (1.5, 2.0), seed, channel))
+                f"{ROOT}/{part}/wav/id{identity}/{video}/{segment}.wav", f"id{identity}-{video}-{segment}", "voxceleb1",
+                speaker, str(rng.choice(EMOTIONS, p=SHARES)), (1.5, 2.0), seed, draw_channel(rng)))
     return Plan(recordings, {f"{ROOT}/vox1_meta.csv": meta.encode()})
 
 
