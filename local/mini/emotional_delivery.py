@@ -24,7 +24,7 @@ from local.mini.synthesis import SAMPLE_RATE, Channel, Delivery, Voice, samples_
 
 # The three knobs. Effects are in units of SPREAD, so with all knobs at 1 a table entry of 1 moves a factor by
 # one standard deviation of its variation within an emotion.
-STRENGTH = 2.4  # of every effect: larger is easier
+STRENGTH = 3.0  # of every effect: larger is easier
 OVERLAP = 1.0  # width of every emotion around its effect: larger is harder
 STYLE = 0.5  # standard deviation of a speaker's own effects around the table: larger is harder across speakers
 
@@ -90,15 +90,15 @@ def rng_of(seed: int, *names: object) -> np.random.Generator:
 def draw_speaker(name: str, female: bool, rng: np.random.Generator) -> Speaker:
     """Draw a speaker; F0 and vocal tract follow the sex, with overlap between the two."""
     voice = Voice(
-        f0_hz=(200 if female else 118) * 2 ** (rng.normal(0, 2.5) / 12),
+        f0_hz=(200 if female else 118) * 2 ** (rng.normal(0, 3.0) / 12),
         range_semitones=5.5 * 2 ** rng.normal(0, 0.35),
         rate=5.0 * 2 ** rng.normal(0, 0.18),
         energy_db=-32 + rng.normal(0, 3.0),
         jitter=0.008 * 2 ** rng.normal(0, 0.5),
         tilt_db=(6 if female else 4.5) + rng.normal(0, 2.5),
         breath=0.04 * 2 ** rng.normal(0, 1.2),
-        tract=(1.15 if female else 1.0) * 2 ** rng.normal(0, 0.06),
-        formant_scale=tuple(2 ** rng.normal(0, [0.06, 0.06, 0.06, 0.12, 0.12])),
+        tract=(1.15 if female else 1.0) * 2 ** rng.normal(0, 0.08),
+        formant_scale=tuple(2 ** rng.normal(0, [0.08, 0.08, 0.08, 0.12, 0.12])),
         vowel_space=rng.uniform(0.75, 1.1),
         bandwidth=2 ** rng.normal(0.3, 0.3),
     )

@@ -44,8 +44,8 @@ def parse_options() -> argparse.Namespace:
                         help="improvised turns each IEMOCAP voice has of its rarest class; the others have up to "
                              "2.25 times as many (default: 4)")
     parser.add_argument("--speakers", type=int, default=64, help="VoxCeleb1 voices (default: 64)")
-    parser.add_argument("--utterances-per-speaker", type=int, default=6, metavar="N",
-                        help="of each VoxCeleb1 voice (default: 6)")
+    parser.add_argument("--utterances-per-speaker", type=int, default=8, metavar="N",
+                        help="of each VoxCeleb1 voice (default: 8)")
     parser.add_argument("--nj", type=int, default=os.cpu_count(), help="processes (default: one per processor)")
     parser.add_argument("out", metavar="OUT", type=Path)
     args = parser.parse_args()
