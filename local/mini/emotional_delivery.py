@@ -24,7 +24,7 @@ from local.mini.synthesis import SAMPLE_RATE, Channel, Delivery, Voice, samples_
 
 # The three knobs. Effects are in units of SPREAD, so with all knobs at 1 a table entry of 1 moves a factor by
 # one standard deviation of its variation within an emotion.
-STRENGTH = 3.0  # of every effect: larger is easier
+STRENGTH = 2.4  # of every effect: larger is easier
 OVERLAP = 1.0  # width of every emotion around its effect: larger is harder
 STYLE = 0.5  # standard deviation of a speaker's own effects around the table: larger is harder across speakers
 
