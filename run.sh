@@ -83,7 +83,7 @@ lock_data_dir
 undo_stages
 trap name_source EXIT
 
-if begin 0 "synthetic mini corpora" "$mini_root/.done" mini-1; then
+if begin 0 "synthetic mini corpora" "$mini_root/.done" mini-3; then
   local/mini/make_mini_corpora.py --nj "$nj" "$mini_root"
   end
 fi
@@ -144,9 +144,11 @@ fi
 
 if begin 7 "analysis"; then
   analyse "$systems"
-  for script in make_wf1 make_probes make_figure1 make_confusions make_curves make_report; do
-    part "local/results/$script.py" --systems "$systems" --seeds "$seeds" "$emotion_data" "$exp_dir"
+  for script in make_figure1 make_probes make_wf1 make_confusions make_curves; do
+    begin_part "local/results/$script.py" --systems "$systems" --seeds "$seeds" "$emotion_data" "$exp_dir"
   done
+  await_parts
+  part local/results/make_report.py --systems "$systems" --seeds "$seeds" "$emotion_data" "$exp_dir"
   require_all_parts
 fi
 

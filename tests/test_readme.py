@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from conftest import ROOT, SHORT, run
-from local.mini.emotional_delivery import draw_recording, draw_speaker, rng_of
+from local.mini.emotional_delivery import draw_channel, draw_recording, draw_speaker, rng_of
 from local.mini.synthesis import SAMPLE_RATE
 
 FRESH = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/"}
@@ -21,7 +21,8 @@ READERS = ("19", "103", "1034", "4014")
 
 def speak(path, speaker, emotion, seconds):
     """Write a made-up utterance."""
-    recording = draw_recording(path.name, path.stem, "", speaker, emotion, seconds, 0)
+    recording = draw_recording(path.name, path.stem, "", speaker, emotion, seconds, 0,
+                               draw_channel(rng_of(0, speaker.name)))
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, np.round(recording.render() * 32767).astype(np.int16), SAMPLE_RATE)
 

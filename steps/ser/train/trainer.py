@@ -173,7 +173,8 @@ class Trainer:
     def _run_epochs(self) -> None:
         saved = time.monotonic()
         epochs = range(self.epoch + 1, self.plan.epochs + 1)
-        for epoch in progress(epochs, initial=self.epoch, total=self.plan.epochs, unit="epoch"):
+        for epoch in progress(epochs, initial=self.epoch, total=self.plan.epochs, unit="epoch",
+                              in_log=False):  # which has a line of each epoch
             # Train on every utterance once.
             started = time.monotonic()
             loss = self._train_epoch(epoch)
