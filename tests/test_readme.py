@@ -99,8 +99,7 @@ def blocks(page, *words):
 def type_in(recipe, lines, options=""):
     """Type lines into a fresh terminal in the clone, with its own corpora and options that make run.sh shorter."""
     lines = lines.replace("/corpora/", f"{recipe}/corpora/")
-    if options:
-        lines = lines.replace("./run.sh ", f"./run.sh {options} ")
+    lines = lines.replace("./run.sh ", f"./run.sh --nj 1 {options} ") if options else lines
     result = subprocess.run(["bash", "-eu", "-c", lines], cwd=recipe, capture_output=True, text=True, env=FRESH)
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout
