@@ -91,8 +91,8 @@ SHORT = ("--epochs=1", "--batch-size=32", "--crop=20", "--feature-norm=utterance
 
 
 def recipe(place, *words, check=True, **kwargs):
-    """Run run.sh up to the results on the mini corpora, five folds, with all its files under `place`."""
-    return run("./run.sh", "--stop-stage", "6", "--data-dir", place / "data", "--exp-dir", place / "exp",
+    """Run run.sh up to the results on the mini corpora, five folds, one job at a time, all its files under `place`."""
+    return run("./run.sh", "--stop-stage", "6", "--nj", "1", "--data-dir", place / "data", "--exp-dir", place / "exp",
                "--protocol", "5fold",
                "--pretrain-config", place / "pretrain.conf", "--finetune-config", place / "finetune.conf",
                *words, check=check, **kwargs)
