@@ -15,7 +15,7 @@ stage=                              # N: redo from this stage (default: continue
 stop_stage=7                        # N: end after this stage
 cmd_backend=                        # WORD: where jobs run: local, slurm or sge (default: what cmd.sh says)
 nj=$(env -u OMP_NUM_THREADS nproc)  # N: parallel jobs on the CPU
-num_threads=                        # N: threads of pre-training on the CPU (default: --nj)
+num_threads=                        # N: threads of pre-training on the CPU (default: --nj, mini: 1)
 ngpu=0                              # N: GPUs of a node; a lone pre-training takes all, other jobs one each; 0: the CPU
 num_nodes=1                         # N: nodes that pre-training spans, each with --ngpu GPUs; Slurm only
 jobs_per_gpu=1                      # N: training jobs that share a GPU; local only
@@ -92,7 +92,7 @@ else
   trap name_source EXIT
 fi
 
-if begin 0 "synthetic mini corpora" "$mini_root/.done" mini-1; then
+if begin 0 "synthetic mini corpora" "$mini_root/.done" mini-3; then
   local/mini/make_mini_corpora.py --nj "$nj" "$mini_root"
   end
 fi
@@ -156,9 +156,11 @@ fi
 
 if begin 7 "analysis"; then
   analyse "$systems"
-  for script in make_wf1 make_probes make_figure1 make_confusions make_curves make_calibration make_report; do
-    part "local/results/$script.py" --systems "$systems" --seeds "$seeds" "$emotion_data" "$exp_dir"
+  for script in make_figure1 make_probes make_wf1 make_confusions make_curves make_calibration; do
+    begin_part "local/results/$script.py" --systems "$systems" --seeds "$seeds" "$emotion_data" "$exp_dir"
   done
+  await_parts
+  part local/results/make_report.py --systems "$systems" --seeds "$seeds" "$emotion_data" "$exp_dir"
   require_all_parts
 fi
 

@@ -27,6 +27,16 @@ def copy(tmp_path):
     return tmp_path
 
 
+@pytest.mark.parametrize("script", [
+    "experiment/plan_finetuning", "experiment/plan_analysis", "experiment/undo_stages", "results/make_claims",
+    "results/make_ablations", "results/make_probes", "results/make_report"])
+def test_scripts_without_tensors_start_without_torch(script):
+    """It takes a second to load, and run.sh starts each of them."""
+    code = f"import runpy, sys; runpy.run_path('local/{script}.py'); assert 'torch' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("importer, imported", [
     ("steps/ser/base/errors.py", "ser.data.folds"),
     ("steps/ser/stats/metrics.py", "ser.data.folds"),
@@ -70,13 +80,3 @@ def test_load_model_loads_no_trainer():
     assert "ser.infer.prediction" in loaded
     unwanted = ("ser.train", "torch.distributed", "torch.nn.parallel", "torch._dynamo", "matplotlib")
     assert [name for name in loaded if name.startswith(unwanted)] == []
-
-
-@pytest.mark.parametrize("script", [
-    "experiment/plan_finetuning", "experiment/plan_analysis", "experiment/undo_stages", "results/make_claims",
-    "results/make_ablations", "results/make_probes", "results/make_report"])
-def test_scripts_without_tensors_start_without_torch(script):
-    """It takes a second to load, and run.sh starts each of them."""
-    code = f"import runpy, sys; runpy.run_path('local/{script}.py'); assert 'torch' not in sys.modules"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr

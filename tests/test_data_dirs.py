@@ -15,7 +15,7 @@ from stages import files_of, iemocap_corpus, kaldi_source, spoken
 def prepare(place, *words, stop=1, source="source", check=True):
     """run.sh up to a stage, over a Kaldi directory; all that it makes is below a place."""
     return run("./run.sh", "--ser-data", place / source, "--systems", "vgg5_baseline", "--data-dir", place / "data",
-               "--exp-dir", place / "exp", "--nj", "2", "--stop-stage", stop, *words, check=check)
+               "--exp-dir", place / "exp", "--nj", "1", "--stop-stage", stop, *words, check=check)
 
 
 def only(folder):

@@ -25,7 +25,7 @@ def words_of(place, *words):
     return [str(word) for word in (
         "./run.sh", "--ser-data", place / "source", "--pretrain-data", place / "source", "--systems", "resnet18_frozen",
         "--pretrain-config", place / "pretrain.conf", "--finetune-config", place / "finetune.conf", "--data-dir",
-        place / "data", "--exp-dir", place / "exp", "--nj", "2", "--stop-stage", "6", "--seeds", "0 3", *words)]
+        place / "data", "--exp-dir", place / "exp", "--nj", "1", "--stop-stage", "6", "--seeds", "0 3", *words)]
 
 
 def run_recipe(place, *words):

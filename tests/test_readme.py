@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from conftest import ROOT, SHORT, run
-from local.mini.emotional_delivery import draw_recording, draw_speaker, rng_of
+from local.mini.emotional_delivery import draw_channel, draw_recording, draw_speaker, rng_of
 from local.mini.synthesis import SAMPLE_RATE
 
 FRESH = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/"}
@@ -21,7 +21,8 @@ READERS = ("19", "103", "1034", "4014")
 
 def speak(path, speaker, emotion, seconds):
     """Write a made-up utterance."""
-    recording = draw_recording(path.name, path.stem, "", speaker, emotion, seconds, 0)
+    recording = draw_recording(path.name, path.stem, "", speaker, emotion, seconds, 0,
+                               draw_channel(rng_of(0, speaker.name)))
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, np.round(recording.render() * 32767).astype(np.int16), SAMPLE_RATE)
 
@@ -98,8 +99,7 @@ def blocks(page, *words):
 def type_in(recipe, lines, options=""):
     """Type lines into a fresh terminal in the clone, with its own corpora and options that make run.sh shorter."""
     lines = lines.replace("/corpora/", f"{recipe}/corpora/")
-    if options:
-        lines = lines.replace("./run.sh ", f"./run.sh {options} ")
+    lines = lines.replace("./run.sh ", f"./run.sh --nj 1 {options} ") if options else lines
     result = subprocess.run(["bash", "-eu", "-c", lines], cwd=recipe, capture_output=True, text=True, env=FRESH)
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout

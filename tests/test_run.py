@@ -105,7 +105,7 @@ def test_a_recorded_command_can_be_pasted(words, tmp_path):
 
 def test_killed_and_continued_gives_the_same_results(finished, tmp_path):
     words = ["./run.sh", "--stop-stage", "6", "--data-dir", finished / "data", "--exp-dir", tmp_path / "exp",
-             "--protocol", "5fold", "--pretrain-config", finished / "pretrain.conf",
+             "--nj", "1", "--protocol", "5fold", "--pretrain-config", finished / "pretrain.conf",
              "--finetune-config", finished / "finetune.conf", "--systems", "resnet18_pretrain_ad"]
     kills = [("pretrain_resnet18/config.json", os.kill, signal.SIGTERM),
              ("resnet18_pretrain_ad/fold_Ses01M/config.json", os.kill, signal.SIGKILL),

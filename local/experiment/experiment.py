@@ -10,7 +10,8 @@ from ser.base.errors import UserError
 from ser.base.log import counted
 from ser.data.data_dir import is_synthetic, read_dataset, read_list
 
-SYNTHETIC_WARNING = "The corpora are SYNTHETIC: these figures show that the recipe works, and say nothing about speech."
+SYNTHETIC_WARNING = ("The corpora are SYNTHETIC, made as local/mini/emotional_delivery.py says: these figures show "
+                     "that the recipe works, and say nothing about speech.")
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from local.mini.emotional_delivery import Plan, Recording, Speaker, draw_recording, draw_speaker, rng_of
-from local.mini.synthesis import SAMPLE_RATE
+from local.mini.emotional_delivery import (
+    Plan,
+    Recording,
+    Speaker,
+    draw_channel,
+    draw_recording,
+    draw_speaker,
+    rng_of,
+)
+from local.mini.synthesis import SAMPLE_RATE, Channel
 
 ROOT = "IEMOCAP_full_release"
 # improvised turns of a voice for each turn of the rarest class, as uneven as in IEMOCAP
@@ -58,8 +66,9 @@ def plan_iemocap(seed: int, rarest: int) -> Plan:
         # Recordings and label files
         speakers = {letter: draw_speaker(f"Ses0{session}{letter}", letter == "F",
                                          rng_of(seed, "speaker", session, letter)) for letter in "FM"}
+        channels = {letter: draw_channel(rng_of(seed, "channel", session, letter)) for letter in "FM"}
         for dialog, emotions in turns.items():
-            dialog_turns = [_draw_turn(seed, dialog, speakers[letter], number, emotion)
+            dialog_turns = [_draw_turn(seed, dialog, speakers[letter], channels[letter], number, emotion)
                             for letter in "FM" for number, emotion in enumerate(emotions[letter])]
             recordings += dialog_turns
             files.update(_dialog_files(dialog, dialog_turns, rng_of(seed, "annotation", dialog)))
@@ -87,10 +96,10 @@ def _deal(turns: dict[str, dict[str, list[str]]], letter: str, emotions: list[st
         turns.setdefault(dialog, {})[letter] = emotions[number :: len(dialogs)]
 
 
-def _draw_turn(seed: int, dialog: str, speaker: Speaker, number: int, emotion: str) -> Recording:
+def _draw_turn(seed: int, dialog: str, speaker: Speaker, channel: Channel, number: int, emotion: str) -> Recording:
     name = f"{dialog}_{speaker.name[-1]}{number:03d}"
     return draw_recording(f"{ROOT}/Session{dialog[4]}/sentences/wav/{dialog}/{name}.wav", f"{speaker.name}-{name}",
-                          "iemocap", speaker, emotion, (1.0, 2.0), seed)
+                          "iemocap", speaker, emotion, (1.0, 2.0), seed, channel)
 
 
 def _draw_times(turns: list[Recording], clock: int, rng: np.random.Generator) -> tuple[dict[str, tuple[int, int]], int]:

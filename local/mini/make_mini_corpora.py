@@ -30,6 +30,7 @@ from local.prep_common import SYNTHETIC_MARKER
 from options import OptionParser, run
 from ser.base.errors import UserError
 from ser.base.files import temporary_folder, write_text
+from ser.base.log import progress
 
 FACTORS = "factors.tsv"
 NOTE = ("Synthetic speech-like audio in the layout of {}, made by local/mini/make_mini_corpora.py to try the "
@@ -42,9 +43,9 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--utterances-per-class", type=int, default=4, metavar="N",
                         help="improvised turns each IEMOCAP voice has of its rarest class; the others have up to "
                              "2.25 times as many (default: 4)")
-    parser.add_argument("--speakers", type=int, default=24, help="VoxCeleb1 voices (default: 24)")
-    parser.add_argument("--utterances-per-speaker", type=int, default=12, metavar="N",
-                        help="of each VoxCeleb1 voice (default: 12)")
+    parser.add_argument("--speakers", type=int, default=64, help="VoxCeleb1 voices (default: 64)")
+    parser.add_argument("--utterances-per-speaker", type=int, default=8, metavar="N",
+                        help="of each VoxCeleb1 voice (default: 8)")
     parser.add_argument("--nj", type=int, default=os.cpu_count(), help="processes (default: one per processor)")
     parser.add_argument("out", metavar="OUT", type=Path)
     args = parser.parse_args()
@@ -65,12 +66,15 @@ def render(root: Path, recording: Recording) -> None:
 
 def factors_table(recordings: Iterable[Recording]) -> str:
     """Ground truth of every utterance as tab-separated text."""
-    lines = ["utt\tcorpus\tspeaker\temotion\tf0_mean_hz\tf0_range_semitones\trate\tenergy_db\ttilt\n"]
+    lines = ["utt\tcorpus\tspeaker\temotion\tf0_mean_hz\tf0_range_semitones\trate\tenergy_db\ttilt\t"
+             "noise_db\tgain_db\n"]
     for recording in sorted(recordings, key=lambda recording: recording.utt):
         delivery = recording.delivery
+        channel = recording.channel
         lines.append(f"{recording.utt}\t{recording.corpus}\t{recording.speaker}\t{recording.emotion}\t"
                      f"{delivery.f0_mean_hz:.2f}\t{delivery.f0_range_semitones:.2f}\t{delivery.rate:.3f}\t"
-                     f"{delivery.energy_db:.2f}\t{delivery.tilt_db:.2f}\n")
+                     f"{delivery.energy_db:.2f}\t{delivery.tilt_db:.2f}\t"
+                     f"{channel.noise_db:.2f}\t{channel.gain_db:.2f}\n")
     return "".join(lines)
 
 
@@ -84,7 +88,9 @@ def write_corpora(root: Path, plans: dict[str, Plan], nj: int) -> None:
     for path, content in files.items():
         (root / path).write_bytes(content)
     with ProcessPoolExecutor(nj) as pool:
-        list(pool.map(partial(render, root), recordings, chunksize=8))  # raises what a process raised
+        rendered = pool.map(partial(render, root), recordings, chunksize=8)  # raises what a process raised
+        for _ in progress(rendered, total=len(recordings), unit="recording"):
+            pass
 
 
 def replace_corpora(out: Path, plans: dict[str, Plan], nj: int) -> None:

@@ -1,8 +1,9 @@
 """Source-filter synthesis of speech-like audio, for the mini corpora.
 
 Glottal pulses (Rosenberg 1971) with jitter and shimmer pass a spectral tilt and a cascade of moving
-formant resonators (Klatt 1980); noise bursts of the consonants are added beside it. Robotic, but with what
-features and models of speech rely on: harmonics, formants, syllables, pauses, a noise floor.
+formant resonators (Klatt 1980); noise bursts of the consonants are added beside it. A recording channel adds
+the noise of a room and filters with the response of a microphone. Robotic, but with what features and models
+of speech rely on: harmonics, formants, syllables, pauses, a noise floor.
 """
 
 import math
@@ -10,8 +11,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.fft import irfft, rfft
-from scipy.signal import butter, lfilter, resample_poly, sosfilt
+from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
+from scipy.interpolate import CubicSpline
+from scipy.signal import lfilter, resample_poly
 
 from local.mini.phonetics import FRAME_SECONDS, MARGIN_SECONDS, Syllable, Tracks, draw_tracks, smooth
 
@@ -29,6 +31,8 @@ class Voice(NamedTuple):
     f0_hz: float
     range_semitones: float  # of F0 within a plain utterance
     rate: float  # syllables per second
+    energy_db: float  # level of plain speech, dB below full scale
+    jitter: float  # standard deviation of a period, relative
     tilt_db: float  # how far the source is down at 3 kHz beyond the pulse's own slope
     breath: float  # aspiration noise beside the pulses
     tract: float  # formants relative to an adult man: 1 / relative length of the vocal tract
@@ -50,12 +54,11 @@ class Delivery(NamedTuple):
 
 
 class Channel(NamedTuple):
-    """Recording channel."""
+    """A microphone in a room."""
 
-    noise_db: float = -70.0  # level of the room, dB below full scale
-    low_hz: float = 50.0
-    high_hz: float = 7600.0
-    gain_db: float = 0.0
+    noise_db: float  # level of the room, dB below full scale
+    gain_db: float
+    response_db: tuple[float, ...]  # at frequencies from 0 to 8 kHz, spaced evenly in mel; smooth in between
 
 
 def samples_of(syllables: int, rate: float) -> int:
@@ -103,7 +106,7 @@ def _source(f0: np.ndarray, voice: Voice, delivery: Delivery, rng: np.random.Gen
     starts = [0.0]
     while starts[-1] < samples:
         period = SAMPLE_RATE / f0_of_frame[min(int(starts[-1] / FRAME), len(f0) - 1)]
-        starts.append(starts[-1] + period * (1 + delivery.jitter * float(np.clip(rng.standard_normal(), -3, 3))))
+        starts.append(starts[-1] + period * (1 + delivery.jitter * min(max(rng.standard_normal(), -3), 3)))
 
     # Rosenberg's pulse: the glottis opens along a cosine, closes along a quarter of one, and stays closed
     cycle = np.interp(np.arange(samples * OVERSAMPLING) / OVERSAMPLING, starts, np.arange(len(starts)))
@@ -145,14 +148,16 @@ def _resonate(signal: np.ndarray, centres: np.ndarray, bandwidths: np.ndarray) -
 
     Filtered by overlapping windows, each with the response of its frame, so that formants glide without clicks.
     """
-    # Response of the cascade in each frame, (frames, FFT // 2 + 1): H(z) = (1 + a1 + a2) / (1 + a1 / z + a2 / z^2)
+    # Response of the cascade in each frame: its denominator is a polynomial in 1 / z, the product of all
+    # 1 + a1 / z + a2 / z^2, whose values on the unit circle are its Fourier transform
     radius = np.exp(-np.pi * bandwidths / SAMPLE_RATE)
     a1 = -2 * radius * np.cos(2 * np.pi * centres / SAMPLE_RATE)
     a2 = radius**2
-    delay = np.exp(-2j * np.pi * np.arange(FFT // 2 + 1) / FFT)  # 1 / z at every frequency
-    response = np.ones((len(centres), len(delay)), dtype=complex)
+    denominator = np.eye(1, 2 * centres.shape[1] + 1).repeat(len(centres), axis=0)
     for p, q in zip(a1.T[:, :, None], a2.T[:, :, None], strict=True):
-        response *= (1 + p + q) / (1 + delay * (p + delay * q))
+        denominator[:, 2:] += p * denominator[:, 1:-1] + q * denominator[:, :-2]
+        denominator[:, 1:2] += p
+    response = np.prod(1 + a1 + a2, axis=1)[:, None] / rfft(denominator, FFT)  # (frames, FFT // 2 + 1)
 
     # Filter each window, and overlap-add
     windows = np.lib.stride_tricks.sliding_window_view(np.pad(signal, WINDOW // 2), WINDOW)[FRAME // 2 :: FRAME]
@@ -177,11 +182,13 @@ def _vocal_noise(centres: np.ndarray, samples: int, rng: np.random.Generator) ->
 
 
 def _record(speech: np.ndarray, channel: Channel, rng: np.random.Generator) -> np.ndarray:
-    """Add the room's low-pass noise, then band limits and gain."""
+    """Add the room's low-pass noise, then filter with the microphone's response."""
     room = lfilter([0.3], [1, -0.7], rng.standard_normal(len(speech)))
     noisy = speech + room * 10 ** (channel.noise_db / 20) / _rms(room)
-    band = butter(1, [channel.low_hz, channel.high_hz], btype="bandpass", fs=SAMPLE_RATE, output="sos")
-    return sosfilt(band, noisy) * 10 ** (channel.gain_db / 20)
+    size = next_fast_len(len(speech), real=True)
+    mel = np.log1p(rfftfreq(size, 1 / SAMPLE_RATE) / 700)
+    response_db = CubicSpline(np.linspace(0, mel[-1], len(channel.response_db)), channel.response_db)(mel)
+    return irfft(rfft(noisy, size) * 10 ** ((channel.gain_db + response_db) / 20), size)[: len(speech)]
 
 
 def _per_sample(track: np.ndarray) -> np.ndarray:

@@ -94,7 +94,11 @@ check_options() {
 
   # Configuration files
   conf=conf
-  [ "$corpus" != mini ] || conf=conf/mini
+  if [ "$corpus" = mini ]; then
+    conf=conf/mini
+    # More would wait for each other at so small batches, and change the last bits.
+    num_threads=${num_threads:-1}
+  fi
   pretrain_config=${pretrain_config:-$conf/pretrain.conf}
   finetune_config=${finetune_config:-$conf/finetune.conf}
   for file in "$fbank_config" "$vad_config" "$pretrain_config" "$finetune_config"; do

@@ -110,12 +110,29 @@ failed_parts=
 # part COMMAND...: do a part of the analysis; when it fails, even by a crash, the others are done all the same.
 part() { "$@" || failed_parts+=", $1 (status $?)"; }
 
+part_of_process=()
+# begin_part COMMAND...: the same beside the parts that run already, --nj at a time; await_parts waits for them.
+begin_part() {
+  while [ "$(jobs -rp | wc -l)" -ge "$nj" ]; do
+    wait -n || true  # await_parts asks how it ended
+  done
+  "$@" &
+  part_of_process[$!]=$1
+}
+await_parts() {
+  local process
+  for process in "${!part_of_process[@]}"; do
+    wait "$process" || failed_parts+=", ${part_of_process[$process]} (status $?)"
+  done
+  part_of_process=()
+}
+
 # require_all_parts: end the run unless all parts of the analysis were done.
 require_all_parts() {
   [ -z "$failed_parts" ] || die "failed: ${failed_parts#, }, see above; all else of the analysis is made"
 }
 
-# analyse SYSTEMS: probe what is not yet probed of their models, and draw the attention of one of each.
+# analyse SYSTEMS: probe what is not yet probed of their models, and begin to draw the attention of one of each.
 analyse() {
   local num_tasks model models
   num_tasks=$(local/experiment/plan_analysis.py --systems "$1" --seeds "$seeds" --device "$device" \
@@ -127,7 +144,7 @@ analyse() {
   models=$(local/experiment/list_systems.py --systems "$1" --seeds "$seeds" attention "$emotion_data" "$exp_dir")
   [ -n "$models" ] || return 0
   while read -r model; do
-    part steps/plot_masks.py --device cpu --dir "$model"
+    begin_part steps/plot_masks.py --device cpu --dir "$model"
   done <<< "$models"
 }
 

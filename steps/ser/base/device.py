@@ -55,7 +55,7 @@ def pick_device(name: str, num_threads: int = 0) -> torch.device:
 
 def make_deterministic() -> None:
     """Let torch compute the same whenever it is run, and raise where it cannot."""
-    # torch.use_deterministic_algorithms(True, warn_only=True), but without loading torch's compiler: it takes a second
+    # As use_deterministic_algorithms(), which imports torch's compiler and so takes as long as importing torch.
     torch.set_deterministic_debug_mode("warn")
     # All of torch's warnings of this kind are errors but for one. It warns of max pooling's gradient on a GPU, because
     # windows that overlap add to it in any order; those of ser.nn.vgg do not overlap.

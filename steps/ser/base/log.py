@@ -1,15 +1,17 @@
-"""Log lines with date and script, numbers in words, and a progress bar on terminals."""
+"""Log lines with date and script, numbers in words, and how far a loop is: a bar on a terminal, lines in a log."""
 
 import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sized
 from pathlib import Path
 from typing import Any, TypeVar
 
 from tqdm import tqdm
 
 Item = TypeVar("Item")
+
+_LOG_SECONDS = 10.0  # before the first line of progress in a log
 
 # Of several processes that train one model (torchrun) the first speaks for all.
 _silent = os.environ.get("RANK", "0") != "0"
@@ -32,6 +34,25 @@ def counted(number: int, noun: str, plural: str = "") -> str:
     return f"{number} {noun if number == 1 else plural or noun + 's'}"
 
 
-def progress(iterable: Iterable[Item], **kwargs: Any) -> Iterable[Item]:
-    """Wrap an iterable in a bar when standard error is a terminal; stay silent in a log file."""
-    return tqdm(iterable, disable=_silent or not sys.stderr.isatty(), leave=False, **kwargs)
+def progress(iterable: Iterable[Item], *, in_log: bool = True, **kwargs: Any) -> Iterable[Item]:
+    """Wrap an iterable in a bar when standard error is a terminal.
+
+    A log file gets a line after ten seconds, and the next after twice as long each time, unless `in_log` is false.
+    """
+    if sys.stderr.isatty():
+        return tqdm(iterable, disable=_silent, leave=False, **kwargs)
+    return _lines(iterable, **kwargs) if in_log else iterable
+
+
+def _lines(iterable: Iterable[Item], total: int | None = None, unit: str = "item", desc: str = "") -> Iterator[Item]:
+    """Yield the items, and log from time to time how many are done."""
+    started = time.monotonic()
+    pause = _LOG_SECONDS
+    if total is None and isinstance(iterable, Sized):
+        total = len(iterable)
+    for number, item in enumerate(iterable):
+        if time.monotonic() - started > pause:
+            of_total = "" if total is None else f" of {total}"
+            log(f"{desc}{': ' if desc else ''}{number}{of_total} {unit}s done")
+            pause *= 2
+        yield item

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:  # torch takes a second, which scripts that only ask what is done need not wait
+if TYPE_CHECKING:
     import torch
 
     from ser.data.feature_bank import FeatureBank
@@ -46,10 +46,10 @@ def corpus_statistics(bank: FeatureBank, positions: torch.Tensor) -> tuple[torch
     tuple of torch.Tensor
         Two float32 `[dimension]`.
     """
+    import torch  # takes seconds, and the functions above do without
+
     parts = positions.split(1000)  # utterances at a time, to bound memory
     count = int(bank.lengths[positions].sum())
-    import torch
-
     zero = torch.zeros(bank.dimension, dtype=torch.double, device=bank.device)
     mean = sum((bank.frames_of(part).double().sum(0) for part in parts), zero) / count
     squares = sum(((bank.frames_of(part).double() - mean).square().sum(0) for part in parts), zero)

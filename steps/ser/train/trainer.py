@@ -177,7 +177,8 @@ class Trainer:
         saved = time.monotonic()
         last = self.plan.stop_epoch or self.plan.epochs
         epochs = range(self.epoch + 1, last + 1)
-        for epoch in progress(epochs, initial=self.epoch, total=last, unit="epoch"):
+        for epoch in progress(epochs, initial=self.epoch, total=last, unit="epoch",
+                              in_log=False):  # which has a line of each epoch
             # Train on every utterance once.
             started = time.monotonic()
             loss = self._train_epoch(epoch)

@@ -70,6 +70,18 @@ def test_a_part_of_the_stage_that_crashes_leaves_the_others(tmp_path, outcome):
     outcome("a part of the analysis crashes", "7 analysis", 1, last)
 
 
+def test_parts_side_by_side(tmp_path):
+    """As many at a time as --nj says; whatever becomes of one, all are waited for."""
+    code = ("die() { echo \"run.sh: $*\" >&2; exit 1; }; . local/run/training.sh; nj=2; cd $1\n"
+            "one() { touch running.$1; ls running.* | wc -l >> counts; sleep 0.3; rm running.$1; exit $2; }\n"
+            "for status in 0 3 0 4 0; do begin_part one $BASHPID.$((n++)) $status; done; await_parts\n"
+            "wc -l < counts; sort -n counts | tail -n 1; require_all_parts")
+    result = subprocess.run(["bash", "-euo", "pipefail", "-c", f"n=0; {code}", "bash", tmp_path], cwd=ROOT,
+                            capture_output=True, text=True)
+    assert result.returncode == 1 and result.stdout == "5\n2\n"
+    assert result.stderr.startswith("run.sh: failed: one (status 3), one (status 4), see above; ")
+
+
 @pytest.fixture
 def constant(whole, tiny, tmp_path):
     """A place with two finished systems, whose analysis found the same embedding for all utterances, and no labels that
