@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 if TYPE_CHECKING:
+    import torch
+
     from ser.data.feature_bank import FeatureBank
 
 
@@ -45,6 +46,8 @@ def corpus_statistics(bank: FeatureBank, positions: torch.Tensor) -> tuple[torch
     tuple of torch.Tensor
         Two float32 `[dimension]`.
     """
+    import torch  # takes seconds, and the functions above do without
+
     parts = positions.split(1000)  # utterances at a time, to bound memory
     count = int(bank.lengths[positions].sum())
     zero = torch.zeros(bank.dimension, dtype=torch.double, device=bank.device)

@@ -11,6 +11,7 @@ import torch
 from conftest import run, tone
 from ser.infer.export import as_onnx, as_program
 from ser.infer.prediction import load_model
+from ser.infer.probability_network import ProbabilityNetwork
 from ser.nn.models import EmotionModel, EmotionModelConfig
 from ser.nn.pooling import POOLINGS
 
@@ -31,7 +32,7 @@ def alone(recognizer, features, lengths):
     """Probabilities of each utterance of a batch by itself."""
     with torch.inference_mode():
         return np.array([np.mean([network(torch.from_numpy(utterance[None, :length]))[0].softmax(1)[0].numpy()
-                                  for network in recognizer.networks], axis=0)
+                                  for network in recognizer.network.networks], axis=0)
                          for utterance, length in zip(features, lengths, strict=True)])
 
 
@@ -47,7 +48,7 @@ def test_onnxruntime_says_the_same(name, trained, tmp_path):
         (found,) = session.run(None, {"features": features, "lengths": lengths})
         assert np.allclose(found, alone(recognizer, features, lengths), atol=1e-4)
     said = session.get_modelmeta().custom_metadata_map
-    assert json.loads(said.pop("classes")) == ["ang", "sad"] and said == recognizer.feature_configuration
+    assert json.loads(said["classes"]) == ["ang", "sad"] and said == recognizer.input_format.metadata
     assert "--frame-length=40" in said["fbank.conf"]
     samples = tone(np.random.default_rng(4), 130).astype(np.float32)
     features = recognizer.features(samples)
@@ -63,7 +64,7 @@ def test_torch_export_says_the_same(trained):
         found = program(torch.from_numpy(features), torch.from_numpy(lengths))
         assert np.allclose(found.detach(), alone(recognizer, features, lengths), atol=1e-4)
     said = json.loads(more["metadata.json"])
-    assert json.loads(said.pop("classes")) == ["ang", "sad"] and said == recognizer.feature_configuration
+    assert json.loads(said["classes"]) == ["ang", "sad"] and said == recognizer.input_format.metadata
 
 
 @pytest.mark.parametrize("pooling", sorted(POOLINGS.keys() - {"mean"}))
@@ -72,7 +73,7 @@ def test_every_pooling_can_be_exported(pooling, trained):
     torch.manual_seed(0)
     network = EmotionModel(EmotionModelConfig(backbone="vgg5", ad_after="last", pooling=pooling), 41, 2, 2)
     network(torch.randn(8, 80, 41))  # statistics that are not those at the start
-    recognizer.networks = [network.eval()]
+    recognizer.network = ProbabilityNetwork([network.eval()])
     session = onnxruntime.InferenceSession(as_onnx(recognizer), providers=["CPUExecutionProvider"])
     program = torch.export.load(io.BytesIO(as_program(recognizer))).module()
     for features, lengths in batches():
