@@ -33,8 +33,10 @@ class OnnxNetwork:
                             "onnxruntime), or name the model directory") from None
         if not path.is_file():
             raise UserError(f"{path}: no such file; steps/export.py MODEL_DIR {path} makes it")
+        options = onnxruntime.SessionOptions()
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # threads that wait take no time
         try:
-            self._session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # the classes of its errors have no common base
             reason = str(error).strip().partition("\n")[0]
             raise UserError(f"{path}: is no ONNX file that can be read ({reason})") from None
@@ -49,3 +51,7 @@ class OnnxNetwork:
         inputs = {"features": features[None], "lengths": np.array([len(features)])}
         (probabilities,) = self._session.run(["probabilities"], inputs)
         return probabilities[0]
+
+    def rfft(self, frames: np.ndarray, axis: int) -> np.ndarray:
+        """The spectrum of real frames along an axis."""
+        return np.fft.rfft(frames, axis=axis)

@@ -53,9 +53,12 @@ class Prediction:
 
 
 class Network(Protocol):
-    """What gives probabilities `[classes]` of one utterance's features, float32 `[frames, dimension]`."""
+    """Gives probabilities `[classes]` of one utterance's features, float32 `[frames, dimension]`; its library's FFT is
+    at hand for the features, as FbankExtractor takes it."""
 
     def score(self, features: np.ndarray, /) -> np.ndarray: ...
+
+    def rfft(self, frames: np.ndarray, /, axis: int) -> np.ndarray: ...
 
 
 class EmotionRecognizer:
@@ -84,7 +87,7 @@ class EmotionRecognizer:
         self.min_probability = min_probability
         self._fbank = input_format.fbank
         self._vad = input_format.vad
-        self._extract = FbankExtractor(self._fbank, np.fft.rfft)
+        self._extract = FbankExtractor(self._fbank, network.rfft)
 
     def predict(self, source: Source) -> Prediction:
         """Recognize the emotion of a recording as one utterance.

@@ -47,6 +47,10 @@ class ProbabilityNetwork(nn.Module):
         with torch.inference_mode():
             return self(torch.from_numpy(features)[None], torch.tensor([len(features)]))[0].numpy()
 
+    def rfft(self, frames: np.ndarray, axis: int) -> np.ndarray:
+        """The spectrum of real frames along an axis."""
+        return torch.fft.rfft(torch.from_numpy(frames), dim=axis).numpy()
+
 
 def load_networks(model_dir: Path) -> tuple[ProbabilityNetwork, InputFormat]:
     """Load the networks of a model directory, or of all that a folder holds; raises UserError as load_model()."""

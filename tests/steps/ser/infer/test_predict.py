@@ -99,7 +99,7 @@ def test_a_piece_is_predicted_as_the_file_that_it_would_be(model, audio, tmp_pat
     samples = np.concatenate([soundfile.read(audio / f"s1-{name}.wav", dtype="int16")[0]
                               for name in ("ang5", "sad5", "ang4", "sad4")])
     soundfile.write(tmp_path / "long.wav", samples, 16000)
-    rows, _ = predict("--segment", "window", "--window-seconds", "1.5", "--shift-seconds", "0.75", model, tmp_path / "long.wav")
+    rows, _ = predict(*WINDOW, "1.5", "--shift-seconds", "0.75", model, tmp_path / "long.wav")
     seconds = len(samples) / 16000
     starts = [float(row[1]) for row in rows]
     assert starts == [0.75 * number for number in range(len(rows))]
@@ -107,7 +107,7 @@ def test_a_piece_is_predicted_as_the_file_that_it_would_be(model, audio, tmp_pat
     for number, row in enumerate(rows):
         soundfile.write(tmp_path / "piece.wav", samples[12000 * number : 12000 * number + 24000], 16000)
         assert row[3:] == predict(model, tmp_path / "piece.wav")[0][0][1:]
-    assert [row[1:3] for row in predict("--segment", "window", "--window-seconds", "60", model, tmp_path / "long.wav")[0]] == [
+    assert [row[1:3] for row in predict(*WINDOW, "60", model, tmp_path / "long.wav")[0]] == [
         ["0.00", f"{seconds:.2f}"]]
 
 
@@ -117,8 +117,7 @@ def test_json(model, audio):
     said = json.loads(run("steps/predict.py", "--format", "json", model, path).stdout)
     assert said == {"file": str(path), "label": row[1], "reason": None,
                     "probabilities": dict(zip(["ang", "sad"], probabilities(row), strict=True))}
-    pieces = run("steps/predict.py", "--format", "json", "--segment", "window", "--window-seconds", "0.3", model,
-                 path).stdout.splitlines()
+    pieces = run("steps/predict.py", "--format", "json", *WINDOW, "0.3", model, path).stdout.splitlines()
     assert [json.loads(piece)["end"] for piece in pieces] == [0.3, 0.6]
 
 
