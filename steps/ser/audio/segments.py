@@ -14,7 +14,7 @@ from ser.audio.waveform import SAMPLE_RATE
 from ser.base.errors import UserError
 
 LONGEST = 600  # seconds as one utterance: more take gigabytes, and one label says little of them
-SHORTEST_VOICE = SAMPLE_RATE // 10  # samples: no syllable is shorter
+SHORTEST_VOICE = SAMPLE_RATE // 5  # samples: the detection of a click goes on for 0.14 s after it
 
 
 class Segment(NamedTuple):
@@ -82,7 +82,7 @@ class Windows:
     Raises
     ------
     UserError
-        The length is not from 0.1 s to ten minutes, or the shift is not above 0.
+        The length is not from 0.2 s to ten minutes, or the shift is not above 0.
     """
 
     length: float = 4.0
@@ -137,7 +137,7 @@ class VoiceSegments:
     Raises
     ------
     UserError
-        The pause is below 0.01 s, or the longest segment is not from 0.1 s to ten minutes.
+        The pause is below 0.01 s, or the longest segment is not from 0.2 s to ten minutes.
     """
 
     pause: float = 0.5

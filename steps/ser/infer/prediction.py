@@ -41,7 +41,7 @@ class Prediction:
         Of every class, in the order of the model; they sum to 1. Empty where the network was not asked.
     reason : str or None
         Why there is no label. `silent`: nothing is louder than -60 dB of full scale. `no speech`: the voice activity
-        detection finds none. `too short`: less than 0.1 s of it is voiced, or all is shorter than a window of the
+        detection finds none. `too short`: less than 0.2 s of it is voiced, or all is shorter than a window of the
         features. `unsure`: the most probable class is less probable than the least that was asked for.
     """
 
