@@ -154,7 +154,7 @@ def main():
             put(sound.name, model.time_line(blocks, segmentation) if segmentation else [model.predict(blocks)])
         except (UserError, OSError) as error:
             failed += 1
-            prefix = "" if str(error).startswith(sound.name) else f"{sound.name}: "
+            prefix = "" if sound.name == "-" or str(error).startswith(sound.name) else f"{sound.name}: "
             print(f"{parser.prog}: {prefix}{error}", file=sys.stderr)
     return 1 if failed else 0
 

@@ -172,7 +172,8 @@ class EmotionRecognizer:
             return SILENT
         if not voiced.any():
             return NO_SPEECH
-        if np.count_nonzero(voiced) * self._fbank.shift_samples < SHORTEST_VOICE:
+        length = self._fbank.window_samples + (np.count_nonzero(voiced) - 1) * self._fbank.shift_samples
+        if length < SHORTEST_VOICE:
             return TOO_SHORT
         return None
 
