@@ -87,22 +87,23 @@ def test_voice_segments_are_predicted_as_the_files_that_they_would_be(model, tmp
 
 
 def test_label_files(model, tmp_path):
-    soundfile.write(tmp_path / "x.wav", np.tile(SPEECH, 3), 16000)
-    soundfile.write(tmp_path / "y.flac", np.zeros(16000, np.int16), 16000)
+    sounds = tmp_path / "sounds"
+    sounds.mkdir()
+    soundfile.write(sounds / "x.wav", np.tile(SPEECH, 3), 16000)
+    soundfile.write(sounds / "y.flac", np.zeros(16000, np.int16), 16000)
     for kind, suffix, shown in (("textgrid", "TextGrid", "(silent)"), ("audacity", "txt", "(silent)")):
-        result = run("steps/predict.py", "--format", kind, "--out-dir", tmp_path / kind, *WINDOWS, model, tmp_path)
+        result = run("steps/predict.py", "--format", kind, "--out-dir", tmp_path / kind, *WINDOWS, model, sounds)
         assert not result.stdout and not result.stderr
         assert sorted(path.name for path in (tmp_path / kind).iterdir()) == [f"x.{suffix}", f"y.{suffix}"]
         assert shown in (tmp_path / kind / f"y.{suffix}").read_text()
-        assert (tmp_path / kind / f"x.{suffix}").read_text().count("sad") + (
-            tmp_path / kind / f"x.{suffix}").read_text().count("ang") == 3
+        assert len(re.findall(r"\b(sad|ang)\b", (tmp_path / kind / f"x.{suffix}").read_text())) == 3
     (tmp_path / "other").mkdir()
     soundfile.write(tmp_path / "other" / "x.wav", SPEECH, 16000)
-    result = run("steps/predict.py", "--format", "audacity", "--out-dir", tmp_path / "one", model, tmp_path / "x.wav",
+    result = run("steps/predict.py", "--format", "audacity", "--out-dir", tmp_path / "one", model, sounds / "x.wav",
                  tmp_path / "other", check=False)
     assert result.returncode == 1
     assert re.fullmatch(r"predict.py: \S+other/x.wav: \S+x.txt is that of \S+/x.wav already; take .*\n", result.stderr)
-    rttm = run("steps/predict.py", "--format", "rttm", model, tmp_path / "x.wav", tmp_path / "y.flac").stdout
+    rttm = run("steps/predict.py", "--format", "rttm", model, sounds).stdout
     assert re.fullmatch(r"SPEAKER \S+/x.wav 1 0.000 6.000 <NA> <NA> (ang|sad) 0\.\d{6} <NA>\n", rttm)
 
 
@@ -204,10 +205,11 @@ def test_speech_of_a_stream_is_answered_when_its_pause_is_over(model):
     assert [row[-1].strip() for row in pipe.end()] == ["no speech"]
 
 
-@pytest.mark.parametrize("rate, channels, subtype", [(16000, 1, "PCM_16"), (44100, 2, "FLOAT"), (8000, 1, "ULAW")])
-@pytest.mark.parametrize("size", [None, b"\xff\xff\xff\xff", b"\0\0\0\x80"], ids=["its size", "4 GiB", "2 GiB"])
+@pytest.mark.parametrize("rate, channels, subtype, size", [
+    (16000, 1, "PCM_16", None), (16000, 1, "PCM_16", b"\xff\xff\xff\xff"), (8000, 1, "ULAW", b"\0\0\0\x80"),
+    (44100, 2, "FLOAT", b"\xff\xff\xff\xff")])
 def test_a_wav_through_a_pipe_is_the_file(rate, channels, subtype, size, model, tmp_path):
-    samples = np.repeat(np.tile(SPEECH / 32768, 4)[:, None], channels, axis=1)
+    samples = np.repeat(np.tile(SPEECH / 32768, 6)[:, None], channels, axis=1)
     soundfile.write(tmp_path / "x.wav", samples, rate, subtype=subtype)
     content = bytearray((tmp_path / "x.wav").read_bytes())
     if size:
