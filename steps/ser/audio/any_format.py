@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from ser.audio.waveform import audio_blocks, joined
+from ser.audio.waveform import audio_blocks
 from ser.base.errors import UserError
 
 # What libsndfile says of a file that may be sound, but not for it: format not recognized, encoding not supported or
@@ -29,33 +29,26 @@ def is_for_libsndfile(path: str | Path) -> bool:
         return True  # whoever reads it will say why it cannot be read
 
 
-def load_sound_file(path: str | Path, cut: bool = False) -> np.ndarray:
-    """Read a file as ser.audio.waveform.load_audio_file() does, and other formats by ffmpeg: m4a, mp4, webm, wma, …
+def sound_blocks(path: str | Path, cut: bool = False) -> Iterator[np.ndarray]:
+    """Read a file as ser.audio.waveform.audio_blocks() does, and other formats by ffmpeg: m4a, mp4, webm, wma, …
 
     Parameters
     ----------
     path : str or Path
         Whatever its name, it is a file; of a film the first sound track is taken.
     cut : bool
-        As in load_audio_file().
+        As in audio_blocks().
 
-    Returns
-    -------
+    Yields
+    ------
     numpy.ndarray
-        float32 `[samples]`, 16 kHz, the mean of the channels, in units of 1/32768 of full scale.
+        float32 `[samples]`, 16 kHz, the mean of the channels, in units of 1/32768 of full scale. What ffmpeg decodes is
+        in the folder for temporary files meanwhile, 115 MB an hour of 16 kHz and one channel.
 
     Raises
     ------
     UserError
-        As in load_audio_file(); or ffmpeg is not there, or reports any error, such as an end that is missing.
-    """
-    return joined(sound_blocks(path, cut))
-
-
-def sound_blocks(path: str | Path, cut: bool = False) -> Iterator[np.ndarray]:
-    """Yield what load_sound_file() returns, and raise what it raises, in blocks of seconds.
-
-    What ffmpeg decodes is in the folder for temporary files meanwhile, 115 MB an hour of 16 kHz and one channel.
+        As audio_blocks(); or ffmpeg is not there, or reports any error, such as an end that is missing.
     """
     try:
         yield from audio_blocks(path, cut)

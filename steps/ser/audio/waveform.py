@@ -203,11 +203,6 @@ def _at_16_khz(blocks: Iterable[np.ndarray], rate: int) -> Iterator[np.ndarray]:
     yield stream.resample_chunk(np.empty(0, np.float32), last=True)
 
 
-def load_audio_file(path: str | Path, cut: bool = False) -> np.ndarray:
-    """Read a file or a place in an archive, as load_audio() does; whatever its name, no command is run."""
-    return joined(audio_blocks(path, cut))
-
-
 def load_audio(source: str | Path, cut: bool = False) -> np.ndarray:
     """Read one wav.scp entry.
 

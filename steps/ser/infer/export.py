@@ -20,7 +20,7 @@ _FRAMES_AFTER = 16
 class _ExportedNetwork(ProbabilityNetwork):
     """A ProbabilityNetwork that takes one frame, too."""
 
-    def forward(self, features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    def forward(self, features: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
         return super().forward(nn.functional.pad(features, (0, 0, 0, _FRAMES_AFTER)), lengths)
 
 

@@ -11,8 +11,8 @@ import soundfile
 from scipy.signal import correlate
 
 from conftest import run, tone
-from ser.audio.any_format import load_sound_file
-from ser.audio.waveform import load_audio_file
+from ser.audio.any_format import sound_blocks
+from ser.audio.waveform import audio_blocks, joined
 from ser.base.errors import UserError
 
 STUB = """#!{python}
@@ -117,12 +117,12 @@ def test_a_file_by_its_name_and_in_a_wav_scp(has_ffmpeg, model, sound, tmp_path,
 def test_what_ffmpeg_decodes_is_the_sound(tmp_path):
     samples = np.stack([tone(np.random.default_rng(1), 120), np.zeros(12800, np.int16)], axis=1)
     soundfile.write(tmp_path / "x.wav", samples, 16000)
-    expected = load_audio_file(tmp_path / "x.wav")
+    expected = joined(audio_blocks(tmp_path / "x.wav"))
     for name in ("x.m4a", "it's 1:2.wma"):
         subprocess.run(["ffmpeg", "-v", "error", "-i", tmp_path / "x.wav", f"file:{tmp_path}/{name}"], check=True)
         with pytest.raises(UserError):
-            load_audio_file(tmp_path / name)
-        found = load_sound_file(tmp_path / name)
+            joined(audio_blocks(tmp_path / name))
+        found = joined(sound_blocks(tmp_path / name))
         assert abs(len(found) - len(expected)) < 2100  # codecs fill their last block, and wma begins late
         similarity = correlate(found, expected, method="fft").max() / np.linalg.norm(found) / np.linalg.norm(expected)
         assert similarity > 0.95
@@ -131,7 +131,7 @@ def test_what_ffmpeg_decodes_is_the_sound(tmp_path):
     (tmp_path / "list.m3u8").write_text("#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nhttp://127.0.0.1:9/x.ts\n")
     for name in ("cut.m4a", "list.m3u8"):
         with pytest.raises(UserError, match=f"{name}: cannot be read: .*, and ffmpeg says: [^\n]+$"):
-            load_sound_file(tmp_path / name)
+            joined(sound_blocks(tmp_path / name))
 
 
 def test_linked_folders_are_read_once_and_loops_end(model, sound, tmp_path, outcome):
