@@ -17,8 +17,8 @@ from ser.infer.probability_network import ProbabilityNetwork
 from ser.nn.models import EmotionModel, EmotionModelConfig
 from table import ROOT, cpu, row
 
-FORMAT = InputFormat(("ang", "hap", "neu", "sad"), 41, (ROOT / "conf" / "fbank.conf").read_text(),
-                     (ROOT / "conf" / "vad.conf").read_text(), "utterance", "conf")
+CONFIGURATION = {name: (ROOT / "conf" / name).read_text() for name in ("fbank.conf", "vad.conf")}
+FORMAT = InputFormat(("ang", "hap", "neu", "sad"), 41, CONFIGURATION, "utterance", "conf")
 
 
 def rows():

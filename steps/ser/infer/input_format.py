@@ -32,8 +32,8 @@ class InputFormat:
         In the order of the probabilities.
     dimension : int
         Features per frame.
-    fbank_conf, vad_conf : str
-        The texts of fbank.conf and vad.conf.
+    features : dict of str to str
+        The texts of fbank.conf and vad.conf, by their names.
     feature_norm : str
         A name of ser.data.normalization.PER_UTTERANCE.
     origin : str
@@ -52,8 +52,7 @@ class InputFormat:
 
     classes: tuple[str, ...]
     dimension: int
-    fbank_conf: str
-    vad_conf: str
+    features: Mapping[str, str]
     feature_norm: str
     origin: str
 
@@ -68,25 +67,27 @@ class InputFormat:
 
     @property
     def fbank(self) -> FbankConfig:
-        return config_from(FbankConfig, self.fbank_conf, f"{self.origin}: fbank.conf")
+        return config_from(FbankConfig, self._text("fbank.conf"), f"{self.origin}: fbank.conf")
 
     @property
     def vad(self) -> VadConfig:
-        return config_from(VadConfig, self.vad_conf, f"{self.origin}: vad.conf")
+        return config_from(VadConfig, self._text("vad.conf"), f"{self.origin}: vad.conf")
+
+    def _text(self, name: str) -> str:
+        if name not in self.features:
+            raise UserError(f"{self.origin}: does not say with which {name} the features were made; make them with "
+                            "steps/make_fbank.sh and steps/compute_vad.sh, and train again")
+        return self.features[name]
 
     @classmethod
     def of_config(cls, config: Mapping[str, Any], path: Path) -> "InputFormat":
         """What a checked config.json says; raises UserError where it does not say how the features were made."""
-        for name in ("fbank.conf", "vad.conf"):
-            if name not in config["features"]:
-                raise UserError(f"{path}: does not say with which {name} the features were made; make them with "
-                                "steps/make_fbank.sh and steps/compute_vad.sh, and train again")
-        return cls(tuple(config["classes"]), config["dimension"], config["features"]["fbank.conf"],
-                   config["features"]["vad.conf"], config["options"]["feature_norm"], str(path))
+        return cls(tuple(config["classes"]), config["dimension"], config["features"], config["options"]["feature_norm"],
+                   str(path))
 
     def difference(self, other: "InputFormat") -> str | None:
         """What is the first in which two formats differ, but for their origin, or None."""
-        return next((field.name.replace("_conf", ".conf") for field in fields(self) if field.name != "origin"
+        return next((field.name for field in fields(self) if field.name != "origin"
                      and getattr(self, field.name) != getattr(other, field.name)), None)
 
     @property
@@ -100,13 +101,13 @@ class InputFormat:
         """What the metadata of an exported file say; raises UserError."""
         try:
             classes = json.loads(metadata["classes"])
-            fbank, vad, norm = (metadata[name] for name in ("fbank.conf", "vad.conf", "feature_norm"))
+            norm = metadata["feature_norm"]
             if not (isinstance(classes, list) and all(isinstance(name, str) for name in classes)):
                 raise ValueError("classes is no list of words")
         except (KeyError, ValueError, RecursionError) as error:
             raise UserError(f"{path}: its metadata do not say what steps/export.py writes ({error}); export the model "
                             "again") from None
-        return cls(tuple(classes), dimension, fbank, vad, norm, str(path))
+        return cls(tuple(classes), dimension, metadata, norm, str(path))
 
     @property
     def in_words(self) -> str:

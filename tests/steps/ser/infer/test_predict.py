@@ -287,7 +287,7 @@ def test_a_model_that_is_not_whole_is_refused(trained, model, audio, tmp_path):
         load_model(tmp_path / "m")
     (tmp_path / "m" / "fold_s1" / "state.safetensors").unlink()
     changed(model, tmp_path / "m" / "fold_s3", set_feature("vad.conf", "--voiced-share=0.4\n"))
-    with pytest.raises(UserError, match="fold_s3/config.json: vad.conf differs from that of .*fold_s1"):
+    with pytest.raises(UserError, match="fold_s3/config.json: features differs from that of .*fold_s1"):
         load_model(tmp_path / "m")
 
 
