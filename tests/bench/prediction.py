@@ -11,6 +11,7 @@ import soundfile
 import torch
 
 from features import synthetic_speech
+from ser.base.device import place
 from ser.infer.input_format import InputFormat
 from ser.infer.prediction import EmotionRecognizer
 from ser.infer.probability_network import ProbabilityNetwork
@@ -31,6 +32,8 @@ def rows():
             for count in (1, 10):
                 networks = [EmotionModel(EmotionModelConfig(backbone=backbone, ad_after="last"), 41, 4, 8).eval()
                             for _ in range(count)]
+                for network in networks:
+                    place(network, "cpu")  # as load_model() does
                 recognizer = EmotionRecognizer(ProbabilityNetwork(networks), FORMAT)
                 recognizer.predict(paths[0])
                 start = time.process_time()
