@@ -4,52 +4,24 @@ import copy
 import io
 import json
 import warnings
-from collections.abc import Iterable
 
 import torch
 from torch import nn
 
+from ser.base.errors import UserError
 from ser.infer.prediction import EmotionRecognizer
+from ser.infer.probability_network import ProbabilityNetwork
 
 _EXAMPLE = 2, 200  # utterances and frames that the exporters look at; both may then be any number
 # Frames after the longest utterance: torch.export would take a map of a single frame for one that is always so.
 _FRAMES_AFTER = 16
 
 
-class ProbabilityNetwork(nn.Module):
-    """The mean of the probabilities of some networks.
+class _ExportedNetwork(ProbabilityNetwork):
+    """A ProbabilityNetwork that takes one frame, too."""
 
-    Parameters
-    ----------
-    networks : list of EmotionModel
-    """
-
-    def __init__(self, networks: Iterable[nn.Module]):
-        super().__init__()
-        self.networks = nn.ModuleList(networks)
-
-    def forward(self, features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """Score a batch.
-
-        Parameters
-        ----------
-        features : torch.Tensor
-            float32 `[B, T, dimension]`; what follows an utterance's end does not matter.
-        lengths : torch.Tensor
-            int64 `[B]`, frames of each utterance, from 1 to T.
-
-        Returns
-        -------
-        torch.Tensor
-            Probabilities, float32 `[B, classes]`.
-        """
-        features = nn.functional.pad(features, (0, 0, 0, _FRAMES_AFTER))
-        return torch.stack([network(features, lengths)[0].softmax(1) for network in self.networks]).mean(0)
-
-
-def metadata_of(recognizer: EmotionRecognizer) -> dict[str, str]:
-    """What an exported file says of itself, `{name: text}`: classes as a JSON list, and how its features are made."""
-    return {"classes": json.dumps(recognizer.classes), **recognizer.feature_configuration}
+    def forward(self, features: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
+        return super().forward(nn.functional.pad(features, (0, 0, 0, _FRAMES_AFTER)), lengths)
 
 
 def as_onnx(recognizer: EmotionRecognizer) -> bytes:
@@ -62,7 +34,7 @@ def as_onnx(recognizer: EmotionRecognizer) -> bytes:
     Returns
     -------
     bytes
-        Its output is `probabilities`; metadata_of() is in its metadata_props.
+        Its output is `probabilities`; InputFormat.metadata is in its metadata_props.
     """
     import onnx
 
@@ -77,7 +49,7 @@ def as_onnx(recognizer: EmotionRecognizer) -> bytes:
                           dynamic_axes={"features": {0: "batch", 1: "frames"}, "lengths": {0: "batch"},
                                         "probabilities": {0: "batch"}})
     model = onnx.load_from_string(file.getvalue())
-    onnx.helper.set_model_props(model, metadata_of(recognizer))
+    onnx.helper.set_model_props(model, recognizer.input_format.metadata)
     onnx.checker.check_model(model)
     return model.SerializeToString()
 
@@ -92,7 +64,8 @@ def as_program(recognizer: EmotionRecognizer) -> bytes:
     Returns
     -------
     bytes
-        The program takes and returns what ProbabilityNetwork does; metadata_of() is in its extra file metadata.json.
+        The program takes and returns what ProbabilityNetwork does; InputFormat.metadata is in its extra file
+        metadata.json.
     """
     network, example = _prepared(recognizer)
     batch = torch.export.Dim("batch")
@@ -101,7 +74,7 @@ def as_program(recognizer: EmotionRecognizer) -> bytes:
         program = torch.export.export(network, example, dynamic_shapes=({0: batch, 1: frames}, {0: batch}),
                                       prefer_deferred_runtime_asserts_over_guards=True)  # of pooling, rounded up
     file = io.BytesIO()
-    torch.export.save(program, file, extra_files={"metadata.json": json.dumps(metadata_of(recognizer))})
+    torch.export.save(program, file, extra_files={"metadata.json": json.dumps(recognizer.input_format.metadata)})
     return file.getvalue()
 
 
@@ -109,9 +82,11 @@ FORMATS = {"onnx": as_onnx, "pt2": as_program}
 
 
 def _prepared(recognizer: EmotionRecognizer) -> tuple[ProbabilityNetwork, tuple[torch.Tensor, torch.Tensor]]:
-    """A ProbabilityNetwork, with weights in memory in the order of their dimensions, and an example of its input."""
-    network = copy.deepcopy(ProbabilityNetwork(recognizer.networks)).eval()
+    """A network, with weights in memory in the order of their dimensions, and an example of its input."""
+    if not isinstance(recognizer.network, ProbabilityNetwork):
+        raise UserError(f"{recognizer.input_format.origin}: is exported already; name the model directory")
+    network = _ExportedNetwork(copy.deepcopy(list(recognizer.network.networks))).eval()
     network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # which torch's stubs lack
     utterances, frames = _EXAMPLE
-    features = torch.zeros(utterances, frames, recognizer.dimension)
+    features = torch.zeros(utterances, frames, recognizer.input_format.dimension)
     return network, (features, torch.full((utterances,), frames))
