@@ -18,7 +18,7 @@ from ser.base.errors import UserError
 
 def main() -> None:
     parser = OptionParser(__doc__, "steps/compute_ssl.py --config data/iemocap/conf/ssl.conf --ssl-model "
-                          "models/wav2vec2-base \\\n    --job 1 --num-jobs 4 data/iemocap data/iemocap/data/raw_ssl_iemocap.1")
+                          "models/wav2vec2-base \\\n    --job 1 --num-jobs 4 data/mine data/mine/data/raw_ssl_mine.1")
     parser.add_fields(SslConfig)
     parser.add_share()
     parser.add_argument("--ssl-model", required=True, metavar="DIR", help="folder of the model")

@@ -14,7 +14,7 @@ from ser.audio.ssl import describe_model, import_transformers
 
 
 def main() -> None:
-    parser = OptionParser(__doc__, "steps/describe_ssl.py --ssl-layer 6 models/wav2vec2-base data/iemocap/conf/ssl.conf")
+    parser = OptionParser(__doc__, "steps/describe_ssl.py --ssl-layer 6 models/wav2vec2-base data/mine/conf/ssl.conf")
     parser.add_argument("--ssl-layer", default="mean", metavar="LAYER", help="number from 0, or mean (default: mean)")
     parser.add_argument("model", type=Path, help="folder of config.json, preprocessor_config.json and weights")
     parser.add_argument("conf", help="file to write")

@@ -63,6 +63,7 @@ def main():
     if args.hop is not None and not in_pieces:
         parser.error("--hop goes with --segment")
     model = load_model(args.model)
+    model.require_sound()
     as_line = {"tsv": as_tsv, "json": as_json}[args.format]
     if in_pieces:
         model.require_segments(args.segment, args.segment if args.hop is None else args.hop)

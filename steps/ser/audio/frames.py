@@ -1,6 +1,9 @@
 """Where the frames of features lie in a recording."""
 
+from dataclasses import dataclass
+
 from ser.audio.waveform import SAMPLE_RATE
+from ser.base.conf import option
 
 
 class FrameGrid:
@@ -23,3 +26,10 @@ class FrameGrid:
     def num_frames(self, samples: int) -> int:
         """Frames of so many samples: 1 + (samples - window) // shift, 0 when they are fewer than a window."""
         return max(0, 1 + (samples - self.window_samples) // self.shift_samples)
+
+
+@dataclass(frozen=True)
+class ExtractedConfig:
+    """What is known of the frames of features that a user has brought, as DATA/conf/extracted.conf keeps it."""
+
+    frame_shift: float = option(10.0, "ms from one frame to the next")

@@ -68,11 +68,12 @@ def describe_model(model_dir: str | Path, layer: str) -> SslConfig:
     # Its convolutions, of which each frame sees a stretch of the recording.
     path = folder / "config.json"
     config = _read_json(path)
-    layers = config.get("num_hidden_layers")
-    kernels, strides = config.get("conv_kernel"), config.get("conv_stride")
-    if not (_are_positive(kernels) and _are_positive(strides) and len(kernels) == len(strides) and _are_positive([layers])):
-        raise UserError(f"{path}: has no conv_kernel, conv_stride and num_hidden_layers, so it is not of a wav2vec 2.0, "
-                        f"HuBERT or WavLM, but of model_type {config.get('model_type')}")
+    kernels: list[int] = config.get("conv_kernel") or []
+    strides: list[int] = config.get("conv_stride") or []
+    layers: int = config.get("num_hidden_layers") or 0
+    if not (_are_sizes([*kernels, *strides, layers]) and len(kernels) == len(strides) > 0):
+        raise UserError(f"{path}: has no conv_kernel, conv_stride and num_hidden_layers, so it is not of a wav2vec "
+                        f"2.0, HuBERT or WavLM, but of model_type {config.get('model_type')}")
     window = 1 + sum((kernel - 1) * math.prod(strides[:number]) for number, kernel in enumerate(kernels))
     # What it hears.
     path = folder / "preprocessor_config.json"
@@ -98,9 +99,9 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _are_positive(numbers: Any) -> bool:
-    """Whether a value of JSON is a list of whole numbers above 0."""
-    return isinstance(numbers, list) and bool(numbers) and all(type(each) is int and each > 0 for each in numbers)
+def _are_sizes(values: list[Any]) -> bool:
+    """Whether all are whole numbers above 0."""
+    return all(type(value) is int and value > 0 for value in values)
 
 
 def _digest(folder: Path) -> str:
@@ -158,7 +159,8 @@ class HiddenStates:
             raise UserError(f"{model_dir}: transformers cannot read it: {reason}") from None
         missing = sorted(name for name in info["missing_keys"] if not name.endswith(_MASK))
         if missing:  # transformers would make them at random
-            raise UserError(f"{model_dir}: its weights lack {missing[0]} ({len(missing)} missing); copy the model again")
+            raise UserError(f"{model_dir}: its weights lack {missing[0]} ({len(missing)} missing); copy the model "
+                            "again")
         self.model = model.to(self.device).eval()
 
     def __call__(self, samples: np.ndarray) -> np.ndarray:

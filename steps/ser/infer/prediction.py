@@ -16,6 +16,7 @@ from ser.base.conf import config_from
 from ser.base.errors import UserError
 from ser.data.voiced_features import voiced_and_normalized
 from ser.model_dir.emotion_model import load_emotion_model
+from ser.model_dir.record import is_filterbank
 from ser.nn.models import EmotionModel
 
 Source = str | Path | np.ndarray  # a file, or float32 samples at 16 kHz
@@ -64,9 +65,11 @@ class EmotionRecognizer:
     networks : list of EmotionModel
     feature_configuration : dict of str to str
         What makes the networks' input out of 16 kHz sound: the texts of `fbank.conf` and `vad.conf`, and `feature_norm`
-        (ser.data.normalization.PER_UTTERANCE).
+        (ser.data.normalization.PER_UTTERANCE). Where the features are others, what is known of them.
     dimension : int
         Features per frame.
+    takes_sound : bool
+        Whether the features are filterbanks, which are made here; other networks can be exported and scored.
 
     Raises
     ------
@@ -78,6 +81,11 @@ class EmotionRecognizer:
         self.networks = networks
         self.classes: list[str] = config["classes"]
         self.dimension: int = config["dimension"]
+        self.path = path
+        self.takes_sound = is_filterbank(config["features"])
+        if not self.takes_sound:
+            self.feature_configuration = {**config["features"], "feature_norm": config["options"]["feature_norm"]}
+            return
         for name in ("fbank.conf", "vad.conf"):
             if name not in config["features"]:
                 raise UserError(f"{path}: does not say with which {name} the features were made; make them with "
@@ -149,8 +157,15 @@ class EmotionRecognizer:
                 predictions.append(self._prediction(piece, start / SAMPLE_RATE))
         return predictions
 
+    def require_sound(self) -> None:
+        """Raise UserError unless the networks' features are made of sound here."""
+        if not self.takes_sound:
+            raise UserError(f"{self.path}: was trained on features that are no filterbanks, and takes no sound; "
+                            "steps/score.py scores a data directory that has such features")
+
     def require_segments(self, segment: float, hop: float) -> None:
         """Raise UserError unless time_line() takes these lengths."""
+        self.require_sound()
         window = self._fbank.window_samples / SAMPLE_RATE
         if not (window <= segment <= _LONGEST and 1 <= hop * SAMPLE_RATE < np.inf):
             raise UserError(f"segments of {segment:g} s every {hop:g} s cannot be; give {window:g} to {_LONGEST} s "
@@ -164,6 +179,7 @@ class EmotionRecognizer:
         samples : numpy.ndarray
             As in predict().
         """
+        self.require_sound()
         return self._features(samples)[0]
 
     def _features(self, samples: np.ndarray) -> tuple[np.ndarray, bool]:
@@ -173,6 +189,7 @@ class EmotionRecognizer:
         return features, bool(voiced.any())
 
     def _samples_of(self, source: Source) -> tuple[np.ndarray, float]:
+        self.require_sound()
         samples = source if isinstance(source, np.ndarray) else load_sound_file(source)
         seconds = len(samples) / SAMPLE_RATE
         if not self._fbank.num_frames(len(samples)):

@@ -9,6 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from ser.base.files import write_text
 from ser.data.data_dir import is_synthetic
 from ser.data.fold_data import FoldData
+from ser.model_dir.record import is_filterbank
 from ser.stats.metrics import confusion_matrix, scores_of
 from ser.stats.significance import score_interval
 
@@ -54,5 +55,5 @@ def write_card(model_dir: str | Path, config: dict[str, Any], choices: str, data
         fold=data.name, pretraining=pretraining, choices=choices, parts=parts,
         synthetic=[corpus for corpus in corpora if is_synthetic(corpus)],
         scores=scores_of(counts), by_class=by_class, most_frequent=counts.sum(1).max(), interval=interval,
-        environment=environment)
+        environment=environment, takes_sound=is_filterbank(config["features"]))
     write_text(Path(model_dir) / "README.md", text)

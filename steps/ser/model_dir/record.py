@@ -204,6 +204,11 @@ def clear_model_dir(model_dir: str | Path) -> None:
             (Path(model_dir) / name).rmdir()
 
 
+def is_filterbank(features: Mapping[str, str]) -> bool:
+    """Whether a feature_configuration() is that of filterbanks, whose dimensions are frequencies in their order."""
+    return features.keys().isdisjoint(("ssl.conf", "extracted.conf"))
+
+
 def feature_configuration(data_dir: str | Path) -> dict[str, str]:
-    """The fbank and VAD configuration that stage 2 left in the data directory, as `{name: text}`."""
+    """The configuration of features and VAD that stage 2 left in the data directory, as `{name: text}`."""
     return {path.name: path.read_text(encoding="utf-8") for path in sorted((Path(data_dir) / "conf").glob("*.conf"))}

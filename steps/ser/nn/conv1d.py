@@ -1,4 +1,4 @@
-"""A backbone for features whose dimensions have no order, as hidden states of a speech model: 1-D convolutions over time.
+"""1-D convolutions over time, a backbone for features whose dimensions have no order, as hidden states of a model.
 
 Each dimension is a channel of its own. A map is still `[B, C, T, F]`, with F = 1, so AD, attentions and poolings are
 those of the other backbones: equation 1 normalizes each channel of an utterance over time, which is the instance

@@ -14,7 +14,8 @@ def test_it_is_a_linear_layer_and_two_convolutions_over_time():
     torch.manual_seed(0)
     layers = [layer for layer, _ in BACKBONES["conv1d"](DIMENSION).values()]
     features = torch.randn(3, 50, DIMENSION)
-    own = torch.nn.Sequential(torch.nn.Conv1d(DIMENSION, 128, 1, bias=False), torch.nn.BatchNorm1d(128), torch.nn.ReLU(),
+    own = torch.nn.Sequential(torch.nn.Conv1d(DIMENSION, 128, 1, bias=False), torch.nn.BatchNorm1d(128),
+                              torch.nn.ReLU(),
                               torch.nn.Conv1d(128, 128, 5, padding=2, bias=False), torch.nn.BatchNorm1d(128),
                               torch.nn.ReLU(), torch.nn.Conv1d(128, 128, 5, padding=2, bias=False),
                               torch.nn.BatchNorm1d(128), torch.nn.ReLU())
