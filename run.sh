@@ -101,7 +101,7 @@ if [ "$models_to_pretrain" ] && begin_preparation "$speaker_data" "${prepare_spe
 fi
 
 for data in "${data_dirs[@]}"; do
-  if begin 2 "$feats_type and VAD of $data" "$data/.done.2" "$(features_key)"; then
+  if begin 2 "${feats_type/extracted/given features} and VAD of $data" "$data/.done.2" "$(features_key)"; then
     make_features "$data"
     end
   fi
