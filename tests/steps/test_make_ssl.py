@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from conftest import run
+from conftest import SHORT, run
 from ser.audio.ssl import HiddenStates, describe_model
 from ser.audio.waveform import load_audio
 from ser.base.errors import UserError
@@ -206,3 +206,24 @@ def test_wrong_calls(words, said, tiny, tmp_path, model_dir):
     words = [str(model_dir) if word == "MODEL" else word for word in words]
     result = run("steps/make_ssl.sh", *words, data, check=False)
     assert result.returncode == 1 and said in result.stderr and "Traceback" not in result.stderr
+
+
+def test_run_sh_takes_them_and_tells_a_changed_model(tiny, tmp_path, model_dir):
+    copy_of(tiny, tmp_path, keep=48)
+    model = shutil.copytree(model_dir, tmp_path / "model")
+    words = ("./run.sh", "--feats-type", "ssl", "--ssl-model", model, "--ssl-layer", "2", "--stop-stage", "5",
+             "--ser-data", tmp_path / "source", "--systems", "conv1d_ad", "--data-dir", tmp_path / "made",
+             "--exp-dir", tmp_path / "exp", "--finetune-config", tmp_path / "short.conf")
+    (tmp_path / "short.conf").write_text("\n".join(SHORT) + "\n")
+    run(*words)
+    fold = tmp_path / "exp" / "conv1d_ad" / "fold_s1"
+    digest = describe_model(model, "2").weights
+    assert " 24dim feature-norm utterance crop 20 " in (fold / "RESULT").read_text()
+    assert f" model model weights {digest} layer 2" in (fold / "RESULT").read_text()
+    assert "A model\nthat made them has a licence of its own." in (fold / "README.md").read_text()
+    result = run(*words)
+    assert "ssl and VAD of" in result.stdout and "0 trainings to do" in result.stdout
+    make_model(model, intermediate_size=40)
+    result = run(*words)
+    assert "its options have changed" in result.stdout and "4 trainings to do" in result.stdout
+    assert "changed since made: features (" in result.stdout + result.stderr
