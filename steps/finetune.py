@@ -52,7 +52,8 @@ def parse(argv: Sequence[str] | None = None) -> tuple[Namespace, Task]:
     config = parser.fields_of(FinetuneConfig, args)
     config = replace(config, augment=suited_augment(config.augment, args.data))
     task = Task(model_dir=args.dir, data_dir=args.data, fold=args.fold,
-                model=parser.fields_of(EmotionModelConfig, args), config=config, pretrained_dir=args.pretrained_dir, seed=args.seed)
+                model=parser.fields_of(EmotionModelConfig, args), config=config,
+                pretrained_dir=args.pretrained_dir, seed=args.seed)
     return args, task
 
 
