@@ -29,7 +29,7 @@ class LinearBnRelu(nn.Module):
 
     def forward(self, x: torch.Tensor, lengths: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Map features `[B, 1, T, dimension]`, `[B]` to `[B, outputs, T, 1]`, `[B]`."""
-        x = self.linear(x).transpose(1, 3)  # [B, outputs, T, 1]
+        x = self.linear(x).transpose(1, 3).contiguous()  # [B, outputs, T, 1]
         return mask_frames(self.norm(x).relu(), lengths), lengths
 
 
