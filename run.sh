@@ -57,7 +57,7 @@ help_message="Usage: ./run.sh [options]
   ./run.sh --corpus iemocap --iemocap DIR --voxceleb1 DIR  the paper's corpora
   ./run.sh --corpus cremad --cremad DIR --librispeech DIR  open ones
   ./run.sh --ser-data DIR --pretrain-data DIR              Kaldi data directories of your own
-  ./run.sh … --feats-type extracted                        the features in these directories, of any dimension
+  ./run.sh --ser-data DIR --pretrain-data DIR --feats-type extracted  the features in these, of any dimension
 Stages: 0 mini corpora, 1 data directories, 2 features and VAD, 3 folds, 4 speaker pre-training, 5 fine-tuning and
 scoring of each fold of each system, 6 results, 7 analysis: probes, Figure 1, plots, report.html. A stage that is done
 is skipped. Only on request: 8 ablations (--stop-stage 8).
