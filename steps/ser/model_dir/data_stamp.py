@@ -60,7 +60,7 @@ class DataStamp:
         """What is other than in an earlier stamp, as words for a message."""
         words = {"features": f"features ({before.get('utterances')} utterances, now {self.utterances})",
                  "labels": "labels (utt2emo)", "speakers": "speakers (utt2spk)", "dataset_name": "name of the data set",
-                 "configuration": f"configuration of the features ({', '.join(_CONFIGURATION)})",
+                 "configuration": "configuration of the features (in its folder conf)",
                  "lists": "lists of utterances"}
         now = asdict(self)
         return [text for part, text in words.items() if before.get(part) != now[part]]
