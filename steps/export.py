@@ -13,40 +13,44 @@ from pathlib import Path
 
 from options import OptionParser, run
 from ser.base.files import atomic_path
-from ser.infer.prediction import load_model
 
-# How each format is run.
+# How each format is run in Python, and what makes its features of sound.
 USAGE = {
-    "onnx": """The whole way from sound to emotion, with and without the recipe:
+    "onnx": ("""onnxruntime.InferenceSession("{out}").run(None, {{"features": features, "lengths": lengths}})""",
+             """The whole way from sound to emotion, with and without the recipe:
     steps/predict.py {out} x.wav
-    python docs/onnx_example.py {out} x.wav     # kaldi-native-fbank, webrtcvad, onnxruntime""",
-    "pt2": """In Python with torch, features after steps 1 to 4 (ser.load_model(MODEL_DIR).features() makes them):
-    torch.export.load("{out}").module()(features, lengths)""",
+    python docs/onnx_example.py {out} x.wav     # kaldi-native-fbank, webrtcvad, onnxruntime"""),
+    "pt2": ("""torch.export.load("{out}").module()(features, lengths)""",
+            """Its features from sound, with the recipe: ser.load_model("{model}").features(samples)"""),
 }
 
 
 def main():
     parser = OptionParser(__doc__, "steps/export.py exp/vgg5_ad/fold_Ses01M model.onnx")
     parser.add_argument("--format", choices=tuple(USAGE), help="(default: what OUT ends with)")
-    parser.add_argument("model", metavar="MODEL_DIR", help="model directory of steps/finetune.py, or of several folds")
+    parser.add_argument("model", metavar="MODEL_DIR", type=Path, help="model directory of steps/finetune.py, or of "
+                        "several folds")
     parser.add_argument("out", metavar="OUT", type=Path, help="file to write, such as model.onnx or model.pt2")
     args = parser.parse_args()
     kind = args.format or args.out.suffix.lstrip(".")
     if kind not in USAGE:
         parser.error(f"{args.out} ends with no format; end it with .{' or .'.join(USAGE)}, or give --format")
-    recognizer = load_model(args.model)
     from ser.infer.export import FORMATS  # torch takes a second to import
+    from ser.infer.probability_network import load_networks
 
-    content = FORMATS[kind](recognizer)
+    network, input_format = load_networks(args.model)
+    content = FORMATS[kind](network, input_format)
     with atomic_path(args.out) as temporary:
         temporary.write_bytes(content)
-    expects = recognizer.input_format
-    print(f"{args.out}: {len(content) / 1e6:.1f} MB, the mean of {len(recognizer.network.networks)} network(s) for "
-          f"{', '.join(expects.classes)}\n\n"
-          f"It takes features (float32 [batch, frames, {expects.dimension}]) and lengths (int64 [batch]), and gives "
+    print(f"{args.out}: {len(content) / 1e6:.1f} MB, the mean of {len(network.networks)} network(s) for "
+          f"{', '.join(input_format.classes)}\n\n"
+          f"It takes features (float32 [batch, frames, {input_format.dimension}]) and lengths (int64 [batch]), and gives "
           "probabilities ([batch, classes]).\n"
-          f"How features are made; the file's metadata say the same:\n{expects.in_words}\n\n"
-          + USAGE[kind].format(out=args.out))
+          f"How features are made; the file's metadata say the same:\n{input_format.in_words}\n")
+    in_python, from_sound = (text.format(out=args.out, model=args.model) for text in USAGE[kind])
+    print(f"In Python, features after these steps:\n    {in_python}")
+    if input_format.takes_sound:
+        print(from_sound)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import recipe_environment
 
 from argparse import Namespace
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
@@ -20,6 +21,7 @@ from ser.base.log import log
 from ser.infer.evaluation import score
 from ser.model_dir.finetune_config import FinetuneConfig
 from ser.nn.models import EmotionModelConfig
+from ser.train.augmentation import suited_augment
 from ser.train.finetuning import Task, finetune
 from training_options import (
     add_training_options,
@@ -47,8 +49,10 @@ def parse(argv: Sequence[str] | None = None) -> tuple[Namespace, Task]:
     """Turn a command line into parsed options and the Task that they describe."""
     parser = build_parser()
     args = parser.parse_args(argv)
+    config = parser.fields_of(FinetuneConfig, args)
+    config = replace(config, augment=suited_augment(config.augment, args.data))
     task = Task(model_dir=args.dir, data_dir=args.data, fold=args.fold,
-                model=parser.fields_of(EmotionModelConfig, args), config=parser.fields_of(FinetuneConfig, args),
+                model=parser.fields_of(EmotionModelConfig, args), config=config,
                 pretrained_dir=args.pretrained_dir, seed=args.seed)
     return args, task
 

@@ -3,9 +3,10 @@
 
 Reads a finished model directory with AD and an attention, and the data directory that it was made from; writes
 DIR/analysis/masks.png and masks.tsv (utt axis position mask_mean). The picture shows the features of a few test
-utterances as the network sees them, above each the mean of the mask over channels and mel filters along time, beside it
-the mean over channels and time along the mel filters. Positions count voiced frames and mel filters from 0 and say
-where a step of the mask begins. Of several AD modules it is the last one's mask.
+utterances as the network sees them, above each the mean of the mask over channels and dimensions along time, beside it
+the mean over channels and time along the dimensions, which are mel filters unless the features are others. Positions
+count voiced frames and dimensions from 0 and say where a step of the mask begins. Of several AD modules it is the last
+one's mask.
 """
 
 import recipe_environment
@@ -22,6 +23,7 @@ from options import OptionParser, run
 from ser.analysis.attention_maps import attention_masks, last_module, step_size
 from ser.analysis.figures import PALETTE, WIDTH, put_title, save, title_of
 from ser.analysis.left_out import Undrawable, parts
+from ser.audio.frames import is_filterbank
 from ser.base.device import DEVICES, explain_out_of_memory, pick_device
 from ser.base.errors import UserError
 from ser.base.files import write_text
@@ -76,21 +78,21 @@ def common_range(arrays: Sequence[np.ndarray]) -> tuple[float, float]:
     return low - room, high + room
 
 
-def draw(panels: Sequence[Panel], step: tuple[int, int], title: str) -> Figure:
-    """Draw utterances one below another; `step` is step_size()."""
+def draw(panels: Sequence[Panel], step: tuple[int, int], title: str, dimension_name: str) -> Figure:
+    """Draw utterances one below another; `step` is step_size(), `dimension_name` what the features' dimensions are."""
     figure = Figure(figsize=(WIDTH, 2.5 * len(panels) + 0.5), layout="constrained")
     limits = common_range([means for panel in panels for means in (panel.along_time, panel.along_frequency)])
     low, high = np.percentile(np.concatenate([panel.features.ravel() for panel in panels]), [1, 99])
     subfigures = figure.subfigures(len(panels), 1, squeeze=False)[:, 0]
     for subfigure, panel in zip(subfigures, panels, strict=True):
-        draw_panel(subfigure, panel, step, limits, (low, high))
+        draw_panel(subfigure, panel, step, limits, (low, high), dimension_name)
     put_title(figure, title)
     return figure
 
 
 def draw_panel(subfigure: SubFigure, panel: Panel, step: tuple[int, int], limits: tuple[float, float],
-               greys: tuple[float, float]) -> None:
-    """Draw an utterance: features in grey, the mask along time above them, and along mel filters beside them."""
+               greys: tuple[float, float], dimension_name: str) -> None:
+    """Draw an utterance: features in grey, the mask along time above them, and along their dimensions beside them."""
     (above, corner), (image, beside) = subfigure.subplots(
         2, 2, sharex="col", sharey="row", gridspec_kw={"width_ratios": (6, 1), "height_ratios": (1, 2.6)})
     corner.set_visible(False)
@@ -100,7 +102,7 @@ def draw_panel(subfigure: SubFigure, panel: Panel, step: tuple[int, int], limits
     image.imshow(panel.features.T, aspect="auto", origin="lower", cmap="gray_r", vmin=greys[0], vmax=greys[1],
                  extent=(0, num_frames, 0, dimension), interpolation="nearest")
     image.set_xlabel("voiced frame", fontsize=8.5)
-    image.set_ylabel("mel filter", fontsize=8.5)
+    image.set_ylabel(dimension_name, fontsize=8.5)
     # Mask.
     line = {"baseline": None, "color": PALETTE[0], "linewidth": 1.8}
     above.stairs(panel.along_time, edges(len(panel.along_time), frames, num_frames), **line)
@@ -175,7 +177,8 @@ def plot_masks(model_dir: str, wanted: Sequence[str], device: torch.device) -> N
     out = Path(model_dir) / "analysis"
     write_text(out / "masks.tsv", "".join("\t".join(map(str, row)) + "\n" for row in rows))
     title = title_of(f"masks of {model_dir}, {config['dataset']}", config["dataset"])
-    save(draw(panels, (frames, dimensions), title), out / "masks.png")
+    dimension_name = "mel filter" if is_filterbank(config["features"]) else "dimension"
+    save(draw(panels, (frames, dimensions), title, dimension_name), out / "masks.png")
 
 
 def main() -> None:

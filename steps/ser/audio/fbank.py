@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from ser.audio.frames import FrameGrid
 from ser.audio.waveform import SAMPLE_RATE
 from ser.base.conf import option
 
@@ -29,7 +30,7 @@ WINDOWS: dict[str, Callable[[int], np.ndarray]] = {
 
 
 @dataclass(frozen=True)
-class FbankConfig:
+class FbankConfig(FrameGrid):
     """Options of compute-fbank-feats that the recipe has; the defaults are the paper's section 4.1.
 
     Raises
@@ -64,24 +65,12 @@ class FbankConfig:
             raise ValueError("num-mel-bins must be 3 or more")
 
     @property
-    def window_samples(self) -> int:
-        return int(SAMPLE_RATE * 0.001 * self.frame_length)
-
-    @property
-    def shift_samples(self) -> int:
-        return int(SAMPLE_RATE * 0.001 * self.frame_shift)
-
-    @property
     def upper_edge(self) -> float:
         return self.high_freq if self.high_freq > 0 else SAMPLE_RATE / 2 + self.high_freq
 
     @property
     def dimension(self) -> int:
         return self.num_mel_bins + self.use_energy
-
-    def num_frames(self, samples: int) -> int:
-        """Frames of an utterance with snip-edges: 1 + (N - window) // shift, 0 when N < window."""
-        return max(0, 1 + (samples - self.window_samples) // self.shift_samples)
 
 
 def _mel(frequency: float | np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import _webrtcvad  # the extension alone: its wrapper adds a fifth to every hop
 import numpy as np
 
-from ser.audio.fbank import FbankConfig
+from ser.audio.frames import FrameGrid
 from ser.audio.waveform import SAMPLE_RATE
 from ser.base.conf import option
 
@@ -51,32 +51,32 @@ class VoiceDetector:
                 yield _webrtcvad.process(self._detector, SAMPLE_RATE, hop, HOP)
 
 
-def voiced_frames(samples: np.ndarray, fbank_config: FbankConfig, vad_config: VadConfig) -> np.ndarray:
+def voiced_frames(samples: np.ndarray, grid: FrameGrid, vad_config: VadConfig) -> np.ndarray:
     """Decide for each frame of an utterance whether it is voiced.
 
     Parameters
     ----------
     samples : numpy.ndarray
         float32 `[samples]` at 16 kHz and int16 scale.
-    fbank_config : FbankConfig
-        Gives the frame grid: frame t covers `window_samples` from `t * shift_samples`.
+    grid : FrameGrid
+        That of the features: frame t covers `window_samples` from `t * shift_samples`.
     vad_config : VadConfig
 
     Returns
     -------
     numpy.ndarray
-        float32 `[frames]` of 0 and 1, as many as FbankExtractor makes.
+        float32 `[frames]` of 0 and 1, as many as the features have.
     """
-    frames = fbank_config.num_frames(len(samples))
+    frames = grid.num_frames(len(samples))
     if not frames:
         return np.empty(0, np.float32)
     # Decide on each hop.
     hops = np.fromiter(VoiceDetector(vad_config.aggressiveness)(samples), np.int64)
     voiced_before = np.concatenate([[0], np.cumsum(hops)])
     # The hops of each frame, `first` to before `end`: those that lie in it, at least one.
-    begin = np.arange(frames) * fbank_config.shift_samples
+    begin = np.arange(frames) * grid.shift_samples
     first = begin // HOP
-    end = np.clip((begin + fbank_config.window_samples) // HOP, first + 1, len(hops))
+    end = np.clip((begin + grid.window_samples) // HOP, first + 1, len(hops))
     # Share of them that are voiced.
     share = (voiced_before[end] - voiced_before[first]) / (end - first)
     return (share >= vad_config.voiced_share).astype(np.float32)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ser.audio.fbank import FbankConfig
+from ser.audio.frames import OTHER_FEATURES, ExtractedConfig, SslConfig, is_filterbank
 from ser.audio.vad import VadConfig
 from ser.audio.waveform import SAMPLE_RATE
 from ser.base.conf import conf_text, config_from
@@ -33,7 +34,7 @@ class InputFormat:
     dimension : int
         Features per frame.
     features : dict of str to str
-        The texts of fbank.conf and vad.conf, by their names.
+        The texts of fbank.conf, or what stands for it where the features are others, and vad.conf, by their names.
     feature_norm : str
         A name of ser.data.normalization.PER_UTTERANCE.
     origin : str
@@ -41,6 +42,8 @@ class InputFormat:
 
     Attributes
     ----------
+    takes_sound : bool
+        Whether the features are filterbanks, which steps/predict.py makes of sound.
     fbank : FbankConfig
     vad : VadConfig
 
@@ -60,10 +63,16 @@ class InputFormat:
         if self.feature_norm not in PER_UTTERANCE:
             raise UserError(f"{self.origin}: feature_norm is one of {' '.join(PER_UTTERANCE)}, not "
                             f"{self.feature_norm!r}")
+        if not self.takes_sound:
+            return
         if self.fbank.dimension != self.dimension:
             raise UserError(f"{self.origin}: fbank.conf makes {self.fbank.dimension} features per frame, "
                             f"the network takes {self.dimension}")
         _ = self.vad  # raises
+
+    @property
+    def takes_sound(self) -> bool:
+        return is_filterbank(self.features)
 
     @property
     def fbank(self) -> FbankConfig:
@@ -92,9 +101,12 @@ class InputFormat:
 
     @property
     def metadata(self) -> dict[str, str]:
-        """What an exported file says of itself, `{name: text}`: both configurations with every option."""
-        return {"classes": json.dumps(self.classes), "fbank.conf": conf_text(self.fbank),
-                "vad.conf": conf_text(self.vad), "feature_norm": self.feature_norm, "features": self.in_words}
+        """What an exported file says of itself, `{name: text}`: the configurations with every option."""
+        configurations = dict(self.features)
+        if self.takes_sound:
+            configurations = {"fbank.conf": conf_text(self.fbank), "vad.conf": conf_text(self.vad)}
+        return {"classes": json.dumps(self.classes), **configurations, "feature_norm": self.feature_norm,
+                "features": self.in_words}
 
     @classmethod
     def of_metadata(cls, metadata: Mapping[str, str], dimension: int, path: Path) -> "InputFormat":
@@ -107,24 +119,42 @@ class InputFormat:
         except (KeyError, ValueError, RecursionError) as error:
             raise UserError(f"{path}: its metadata do not say what steps/export.py writes ({error}); export the model "
                             "again") from None
-        return cls(tuple(classes), dimension, metadata, norm, str(path))
+        features = {name: text for name, text in metadata.items() if name.endswith(".conf")}
+        return cls(tuple(classes), dimension, features, norm, str(path))
 
     @property
     def in_words(self) -> str:
         """How the features are made, step by step."""
+        steps = [*self._of_features(), f"Normalization: {_NORMALIZATIONS[self.feature_norm]}."]
+        return "\n".join(f"{number}. {step}" for number, step in enumerate(steps, 1))
+
+    def _of_features(self) -> list[str]:
+        """The steps from sound, or from what a user brings, to the frames that are kept."""
+        if "extracted.conf" in self.features:
+            config = config_from(ExtractedConfig, self.features["extracted.conf"], f"{self.origin}: extracted.conf")
+            return [f"Features: {self.dimension} per frame, one every {config.frame_shift:g} ms, which were brought to "
+                    "the recipe; how they are made it does not know.",
+                    "Voice activity: the frames that vad.scp beside them calls voiced are kept; all are where there was "
+                    "none, or if none would be."]
+        return [f"Sound: {SAMPLE_RATE} Hz, the mean of its channels, samples in the range of 16-bit integers.",
+                self._of_hidden_states() if "ssl.conf" in self.features else self._of_filterbanks(),
+                f"Voice activity: webrtcvad of mode {self.vad.aggressiveness} decides on 10 ms hops from the beginning "
+                f"of the sound. A frame is kept if a share of {self.vad.voiced_share:g} or more of the whole hops in "
+                "its window is voiced; all are if none would be."]
+
+    def _of_hidden_states(self) -> str:
+        config = config_from(SslConfig, self.features["ssl.conf"], f"{self.origin}: ssl.conf")
+        layer = "the mean of all layers" if config.layer == "mean" else f"layer {config.layer}"
+        return (f"Features: {self.dimension} per frame, hidden states of {config.model} (files with the digest "
+                f"{config.weights}), {layer}, of samples divided by 32768 and then normalized as its "
+                f"preprocessor_config.json says: windows of {config.frame_length:g} ms every {config.frame_shift:g} ms.")
+
+    def _of_filterbanks(self) -> str:
         fbank = self.fbank
-        vad = self.vad
         mean = "the mean of each window removed, " if fbank.remove_dc_offset else ""
         energy = ", the log energy in front" if fbank.use_energy else ""
-        return "\n".join([
-            f"1. Sound: {SAMPLE_RATE} Hz, the mean of its channels, samples in the range of 16-bit integers.",
-            f"2. Features: {self.dimension} per frame, log mel filterbanks as Kaldi's compute-fbank-feats makes them "
-            f"with fbank.conf, --dither=0 and --snip-edges=true: {fbank.window_type} windows of "
-            f"{fbank.frame_length:g} ms every {fbank.frame_shift:g} ms, {mean}pre-emphasis "
-            f"{fbank.preemphasis_coefficient:g}, power spectrum, {fbank.num_mel_bins} filters from "
-            f"{fbank.low_freq:g} to {fbank.upper_edge:g} Hz, natural logarithm{energy}.",
-            f"3. Voice activity: webrtcvad of mode {vad.aggressiveness} decides on 10 ms hops from the beginning of "
-            f"the sound. A frame is kept if a share of {vad.voiced_share:g} or more of the whole hops in its window is "
-            "voiced; all are if none would be.",
-            f"4. Normalization: {_NORMALIZATIONS[self.feature_norm]}.",
-        ])
+        return (f"Features: {self.dimension} per frame, log mel filterbanks as Kaldi's compute-fbank-feats makes them "
+                f"with fbank.conf, --dither=0 and --snip-edges=true: {fbank.window_type} windows of "
+                f"{fbank.frame_length:g} ms every {fbank.frame_shift:g} ms, {mean}pre-emphasis "
+                f"{fbank.preemphasis_coefficient:g}, power spectrum, {fbank.num_mel_bins} filters from "
+                f"{fbank.low_freq:g} to {fbank.upper_edge:g} Hz, natural logarithm{energy}.")

@@ -71,6 +71,11 @@ class EmotionRecognizer:
     min_probability : float
         As in load_model().
 
+    Raises
+    ------
+    UserError
+        The features are not made of sound here, or min_probability is none.
+
     Attributes
     ----------
     classes : list of str
@@ -81,6 +86,9 @@ class EmotionRecognizer:
     def __init__(self, network: Network, input_format: InputFormat, min_probability: float = 0.0):
         if not 0 <= min_probability <= 1:
             raise UserError(f"min-probability must lie between 0 and 1, not be {min_probability:g}")
+        if not input_format.takes_sound:
+            raise UserError(f"{input_format.origin}: was trained on features that are no filterbanks, and takes no sound; "
+                            "steps/score.py scores a data directory that has such features")
         self.network = network
         self.input_format = input_format
         self.classes = list(input_format.classes)
@@ -216,7 +224,8 @@ def load_model(model: str | Path, min_probability: float = 0.0) -> EmotionRecogn
     Raises
     ------
     UserError
-        A file is missing or damaged, a training is not finished, or the folds differ in classes or features.
+        A file is missing or damaged, a training is not finished, the folds differ in classes or features, or these are
+        no filterbanks.
 
     Examples
     --------

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from ser.audio.frames import is_filterbank
 from ser.base.files import write_text
 from ser.data.data_dir import is_synthetic
 from ser.data.fold_data import FoldData
@@ -54,5 +55,5 @@ def write_card(model_dir: str | Path, config: dict[str, Any], choices: str, data
         fold=data.name, pretraining=pretraining, choices=choices, parts=parts,
         synthetic=[corpus for corpus in corpora if is_synthetic(corpus)],
         scores=scores_of(counts), by_class=by_class, most_frequent=counts.sum(1).max(), interval=interval,
-        environment=environment)
+        environment=environment, takes_sound=is_filterbank(config["features"]))
     write_text(Path(model_dir) / "README.md", text)

@@ -224,7 +224,7 @@ CONFIG_FAULTS = {
     "dimension huge": (lambda config: config.update(dimension=10**30), "dimension must lie between 1 and 65535"),
     "attention_dim huge": (set_option("attention_dim", 2**40), "attention_dim must lie between"),
     "weight endless": (set_option("ad_weight", math.inf), "ad_weight must be a number, not inf"),
-    "backbone unknown": (set_option("backbone", "../vgg5"), "backbone is one of resnet18 vgg5, not '../vgg5'"),
+    "backbone unknown": (set_option("backbone", "../vgg5"), "backbone is one of resnet18 vgg5 conv1d, not '../vgg5'"),
     "select a path": (set_option("select", "../../x"), "select is one of best last, not '../../x'"),
     "norm unknown": (set_option("feature_norm", "os.system"), "feature_norm is one of"),
     "norm a list": (set_option("feature_norm", ["none"]), r"feature_norm must be text, not \['none'\]"),
