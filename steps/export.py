@@ -44,8 +44,8 @@ def main():
         temporary.write_bytes(content)
     print(f"{args.out}: {len(content) / 1e6:.1f} MB, the mean of {len(network.networks)} network(s) for "
           f"{', '.join(input_format.classes)}\n\n"
-          f"It takes features (float32 [batch, frames, {input_format.dimension}]) and lengths (int64 [batch]), and gives "
-          "probabilities ([batch, classes]).\n"
+          f"It takes features (float32 [batch, frames, {input_format.dimension}]) and lengths (int64 [batch]), and "
+          "gives probabilities ([batch, classes]).\n"
           f"How features are made; the file's metadata say the same:\n{input_format.in_words}\n")
     in_python, from_sound = (text.format(out=args.out, model=args.model) for text in USAGE[kind])
     print(f"In Python, features after these steps:\n    {in_python}")

@@ -23,13 +23,13 @@ from options import OptionParser, run
 from ser.analysis.attention_maps import attention_masks, last_module, step_size
 from ser.analysis.figures import PALETTE, WIDTH, put_title, save, title_of
 from ser.analysis.left_out import Undrawable, parts
-from ser.audio.frames import is_filterbank
 from ser.base.device import DEVICES, explain_out_of_memory, pick_device
 from ser.base.errors import UserError
 from ser.base.files import write_text
 from ser.base.log import log
 from ser.data.data_dir import read_table
 from ser.data.feature_bank import load_bank
+from ser.data.feature_conf import is_filterbank
 from ser.data.fold_data import FoldData
 from ser.model_dir.emotion_model import load_emotion_model
 from ser.train.finetuning import finished_task

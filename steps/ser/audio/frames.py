@@ -1,6 +1,5 @@
 """Where the frames of features lie in a recording, and what is known of features that are no filterbanks."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ser.audio.waveform import SAMPLE_RATE
@@ -50,13 +49,3 @@ class ExtractedConfig:
     """What is known of the frames of features that a user has brought, as DATA/conf/extracted.conf keeps it."""
 
     frame_shift: float = option(10.0, "ms from one frame to the next")
-
-
-# Configurations in the place of fbank.conf.
-OTHER_FEATURES = {"ssl.conf": SslConfig, "extracted.conf": ExtractedConfig}
-
-
-def is_filterbank(features: Mapping[str, str]) -> bool:
-    """Whether features whose configurations are `{name: text}` are filterbanks, whose dimensions are frequencies in
-    their order."""
-    return features.keys().isdisjoint(OTHER_FEATURES)

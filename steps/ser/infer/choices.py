@@ -6,10 +6,11 @@ from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 from ser.audio.fbank import FbankConfig
-from ser.audio.frames import OTHER_FEATURES, is_filterbank
+from ser.audio.frames import ExtractedConfig, SslConfig
 from ser.audio.vad import VadConfig
 from ser.base.conf import COMMENT, config_from
 from ser.base.errors import UserError
+from ser.data.feature_conf import is_filterbank
 from ser.infer.results_file import Choices
 from ser.model_dir.data_stamp import digest
 from ser.model_dir.finetune_config import FinetuneConfig
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     Kinds = tuple[type[DataclassInstance], ...]
 
 FINETUNING = (EmotionModelConfig, FinetuneConfig)
-_FEATURES = {"fbank.conf": FbankConfig, **OTHER_FEATURES, "vad.conf": VadConfig}
+_FEATURES = {"fbank.conf": FbankConfig, "ssl.conf": SslConfig, "extracted.conf": ExtractedConfig,
+             "vad.conf": VadConfig}
 # What a reader always wants to know, in this order; the dimension of the features comes after the network.
 _ALWAYS = ("backbone", "ad_after", "pooling", "feature_norm", "crop", "epochs", "select")
 

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from ser.audio.fbank import FbankConfig
-from ser.audio.frames import OTHER_FEATURES, ExtractedConfig, SslConfig, is_filterbank
+from ser.audio.frames import ExtractedConfig, SslConfig
 from ser.audio.vad import VadConfig
 from ser.audio.waveform import SAMPLE_RATE
 from ser.base.conf import conf_text, config_from
 from ser.base.errors import UserError
+from ser.data.feature_conf import is_filterbank
 from ser.data.normalization import PER_UTTERANCE
 
 _NORMALIZATIONS = {
@@ -132,10 +133,10 @@ class InputFormat:
         """The steps from sound, or from what a user brings, to the frames that are kept."""
         if "extracted.conf" in self.features:
             config = config_from(ExtractedConfig, self.features["extracted.conf"], f"{self.origin}: extracted.conf")
-            return [f"Features: {self.dimension} per frame, one every {config.frame_shift:g} ms, which were brought to "
-                    "the recipe; how they are made it does not know.",
-                    "Voice activity: the frames that vad.scp beside them calls voiced are kept; all are where there was "
-                    "none, or if none would be."]
+            return [f"Features: {self.dimension} per frame, one every {config.frame_shift:g} ms, which were brought "
+                    "to the recipe; how they are made it does not know.",
+                    "Voice activity: the frames that vad.scp beside them calls voiced are kept; all are where there "
+                    "was none, or if none would be."]
         return [f"Sound: {SAMPLE_RATE} Hz, the mean of its channels, samples in the range of 16-bit integers.",
                 self._of_hidden_states() if "ssl.conf" in self.features else self._of_filterbanks(),
                 f"Voice activity: webrtcvad of mode {self.vad.aggressiveness} decides on 10 ms hops from the beginning "
@@ -147,7 +148,8 @@ class InputFormat:
         layer = "the mean of all layers" if config.layer == "mean" else f"layer {config.layer}"
         return (f"Features: {self.dimension} per frame, hidden states of {config.model} (files with the digest "
                 f"{config.weights}), {layer}, of samples divided by 32768 and then normalized as its "
-                f"preprocessor_config.json says: windows of {config.frame_length:g} ms every {config.frame_shift:g} ms.")
+                f"preprocessor_config.json says: windows of {config.frame_length:g} ms every "
+                f"{config.frame_shift:g} ms.")
 
     def _of_filterbanks(self) -> str:
         fbank = self.fbank

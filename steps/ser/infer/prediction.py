@@ -87,8 +87,8 @@ class EmotionRecognizer:
         if not 0 <= min_probability <= 1:
             raise UserError(f"min-probability must lie between 0 and 1, not be {min_probability:g}")
         if not input_format.takes_sound:
-            raise UserError(f"{input_format.origin}: was trained on features that are no filterbanks, and takes no sound; "
-                            "steps/score.py scores a data directory that has such features")
+            raise UserError(f"{input_format.origin}: was trained on features that are no filterbanks, and takes no "
+                            "sound; steps/score.py scores a data directory that has such features")
         self.network = network
         self.input_format = input_format
         self.classes = list(input_format.classes)

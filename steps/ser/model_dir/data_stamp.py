@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from ser.audio.frames import OTHER_FEATURES
 from ser.base.conf import COMMENT
 from ser.data.bank_cache import content_checksums
+from ser.data.feature_conf import OTHER_FEATURES
 from ser.data.voiced_features import VoicedFeatures
 
 _CONFIGURATION = ("conf/fbank.conf", "conf/vad.conf")

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from ser.audio.frames import is_filterbank
 from ser.base.files import write_text
 from ser.data.data_dir import is_synthetic
+from ser.data.feature_conf import is_filterbank
 from ser.data.fold_data import FoldData
 from ser.stats.metrics import confusion_matrix, scores_of
 from ser.stats.significance import score_interval

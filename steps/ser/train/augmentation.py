@@ -12,9 +12,9 @@ from typing import Protocol
 
 import torch
 
-from ser.audio.frames import is_filterbank
 from ser.base.device import send
 from ser.base.log import log
+from ser.data.feature_conf import is_filterbank
 from ser.model_dir.record import feature_configuration
 
 

@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from ser.audio.frames import OTHER_FEATURES
 from ser.base.conf import from_options
 from ser.base.device import place
 from ser.base.errors import UserError
 from ser.data.data_dir import read_dataset
 from ser.data.feature_bank import FeatureBank, load_bank
+from ser.data.feature_conf import OTHER_FEATURES
 from ser.data.fold_data import FoldData
 from ser.data.normalization import corpus_statistics
 from ser.infer.choices import FINETUNING, options_digest
