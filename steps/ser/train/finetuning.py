@@ -12,6 +12,7 @@ from ser.base.device import place
 from ser.base.errors import UserError
 from ser.data.data_dir import read_dataset
 from ser.data.feature_bank import FeatureBank, load_bank
+from ser.data.feature_conf import OTHER_FEATURES
 from ser.data.fold_data import FINAL, FoldData
 from ser.data.normalization import corpus_statistics
 from ser.infer.choices import FINETUNING, options_digest
@@ -262,9 +263,11 @@ def _load_extractor(model: EmotionModel, task: Task, pretrained_dir: str) -> dic
         if pretrained["options"][key] != value:
             raise UserError(f"{pretrained_dir}: pre-trained with {key}={pretrained['options'][key]}, "
                             f"fine-tuning asks for {value}; pre-train again or give --{key.replace('_', '-')}")
-    if pretrained["features"].get("fbank.conf") != feature_configuration(task.data_dir).get("fbank.conf"):
-        raise UserError(f"{pretrained_dir}: pre-trained on features of another conf/fbank.conf than {task.data_dir}; "
-                        "extract both with the same one (run.sh: --stage 2)")
+    own = feature_configuration(task.data_dir)
+    for name in ("fbank.conf", *OTHER_FEATURES):
+        if pretrained["features"].get(name) != own.get(name):
+            raise UserError(f"{pretrained_dir}: pre-trained on features of another conf/{name} than {task.data_dir}; "
+                            "extract both with the same one (run.sh: --stage 2)")
     # Its weights: all of an extractor but AD modules, their poolings and adapters. Another kind of pooling starts anew.
     tensors, _ = load_tensors(f"{pretrained_dir}/best.safetensors")
     extractor = {name.removeprefix("extractor."): tensor for name, tensor in tensors.items()
