@@ -22,7 +22,7 @@ import torch
 from options import OptionParser, run
 from ser.base.device import explain_out_of_memory
 from ser.base.log import log
-from ser.data.fold_data import FINAL
+from ser.data.folds import FINAL
 from ser.infer.cross_validation import conclude_final
 from ser.infer.evaluation import score
 from ser.model_dir.finetune_config import FinetuneConfig

@@ -34,7 +34,6 @@ from ser.base.files import write_text
 from ser.base.log import log
 from ser.data.data_dir import read_table
 from ser.data.feature_bank import load_bank
-from ser.data.feature_conf import is_filterbank
 from ser.data.fold_data import FoldData
 from ser.model_dir.emotion_model import load_emotion_model
 from ser.train.finetuning import finished_task

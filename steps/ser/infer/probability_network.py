@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ser.base.errors import UserError
-from ser.data.fold_data import FINAL
+from ser.data.folds import FINAL
 from ser.infer.input_format import InputFormat
 from ser.model_dir.emotion_model import load_emotion_model
 

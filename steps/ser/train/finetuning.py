@@ -13,7 +13,8 @@ from ser.base.errors import UserError
 from ser.data.data_dir import read_dataset
 from ser.data.feature_bank import FeatureBank, load_bank
 from ser.data.feature_conf import OTHER_FEATURES
-from ser.data.fold_data import FINAL, FoldData
+from ser.data.fold_data import FoldData
+from ser.data.folds import FINAL
 from ser.data.normalization import corpus_statistics
 from ser.infer.choices import FINETUNING, options_digest
 from ser.infer.cross_validation import CrossValidation, read_cross_validation
