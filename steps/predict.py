@@ -13,7 +13,7 @@ stream of sound. Each sound becomes a line:
 
 or with --format textgrid (Praat) and audacity a file in --out-dir. A sound without speech gets no label (-, in JSON
 null; no line in RTTM) but a reason: silent (nothing louder than -60 dB of full scale), no speech (the voice activity
-detection finds none), too short (less than 0.2 s is voiced); and with --min-probability: unsure.
+detection finds none), too short (no stretch of 0.2 s is voiced); and with --min-probability: unsure.
 
 With --segment a recording of any length becomes a line for each part, with start and end in seconds. window: windows of
 the same length. vad: speech between pauses, and the pauses with no speech as their reason. Lines come as soon as a

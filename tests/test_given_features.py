@@ -301,6 +301,30 @@ def test_export_says_what_the_network_does_and_prediction_from_sound_is_refused(
         assert "was trained on features that are no filterbanks, and takes no sound" in result.stderr
 
 
+def test_across_corpora_they_must_be_alike(done, tiny, tmp_path):
+    model = model_of(done)
+    data, = (done / "made").glob("mine_feats-type-extracted_*")
+    write_table(tmp_path / "references", read_table(data / "utt2emo"))
+    write_table(tmp_path / "labels", {"ang": "ang", "sad": "sad"})
+
+    def score(of, check=True):
+        return run("steps/score_cross.py", "--device", "cpu", "--num-threads", "1", "--model", model, "--data", of,
+                   "--references", tmp_path / "references", "--label-map", tmp_path / "labels", "--dir",
+                   tmp_path / "out", check=check)
+
+    score(data)
+    said = read_table(tmp_path / "out" / model.parent.name / model.name / "score" / "per_utt")
+    for utt, of_own_fold in read_table(model / "score" / "per_utt").items():
+        assert said[utt].split()[:2] == of_own_fold.split()[:2]
+        np.testing.assert_allclose(*(np.array(line.split()[2:], float) for line in (said[utt], of_own_fold)), atol=2e-6)
+    result = score(tiny, check=False)
+    assert result.returncode == 1 and f"{tiny}/conf/extracted.conf: not there" in result.stderr
+    other = tmp_path / "taken"
+    taken(write_features(tmp_path, tiny, dimension=7), other)
+    result = score(other, check=False)
+    assert result.returncode == 1 and f"feats.scp: has dimension 7, {model} takes 13" in result.stderr
+
+
 def test_a_pretraining_on_other_features_is_refused(done, tiny, tmp_path):
     result = run("steps/finetune.py", *SHORT, "--backbone", "conv1d", "--pretrained-dir", done / "exp/pretrain_conv1d",
                  "--data", tiny, "--fold", "fold_s1", "--dir", tmp_path / "model", check=False)

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     Kinds = tuple[type[DataclassInstance], ...]
 
 FINETUNING = (EmotionModelConfig, FinetuneConfig)
-_FEATURES = {"fbank.conf": FbankConfig, "ssl.conf": SslConfig, "extracted.conf": ExtractedConfig,
-             "vad.conf": VadConfig}
+# name -> options of how features were made
+FEATURES = {"fbank.conf": FbankConfig, "ssl.conf": SslConfig, "extracted.conf": ExtractedConfig,
+            "vad.conf": VadConfig}
 # What a reader always wants to know, in this order; the dimension of the features comes after the network.
 _ALWAYS = ("backbone", "ad_after", "pooling", "feature_norm", "crop", "epochs", "select")
 
@@ -45,7 +46,7 @@ def options_digest(options: Mapping[str, Any], kinds: "Kinds", features: Mapping
         With the digest of the pre-training; empty without one.
     """
     values = {field.name: options.get(field.name, field.default) for kind in kinds for field in fields(kind)}
-    all_features = {name: _feature_options(name, text) for name, text in features.items() if name in _FEATURES}
+    all_features = {name: _feature_options(name, text) for name, text in features.items() if name in FEATURES}
     return digest(values, all_features, precision, _digest_of_pretraining(pretraining))[:6]
 
 
@@ -87,7 +88,7 @@ def choices_of(config: Mapping[str, Any], kinds: "Kinds" = FINETUNING, protocol:
     processes = config.get("environment", {}).get("processes", 1)
     if processes > 1 and not (options["global_batch"] and options["sync_batch_norm"]):
         words["processes"] = f"{processes} processes"
-    for name, kind in _FEATURES.items():
+    for name, kind in FEATURES.items():
         for option, value in _unusual(kind, _feature_options(name, features.get(name, ""))).items():
             words[f"{name} {option}"] = f"{option.replace('_', '-')} {_word(value)}"
 
@@ -113,7 +114,7 @@ def _processor(environment: Mapping[str, Any]) -> tuple[str, str]:
 def _feature_options(name: str, text: str) -> dict[str, Any]:
     """All options of a feature configuration with their values; of one that is not the recipe's its lines."""
     try:
-        return asdict(config_from(_FEATURES[name], text, name))
+        return asdict(config_from(FEATURES[name], text, name))
     except UserError:
         lines = (COMMENT.sub("", line).strip().removeprefix("--") for line in text.splitlines())
         return dict(line.partition("=")[::2] for line in lines if line)

@@ -41,7 +41,7 @@ class Prediction:
         Of every class, in the order of the model; they sum to 1. Empty where the network was not asked.
     reason : str or None
         Why there is no label. `silent`: nothing is louder than -60 dB of full scale. `no speech`: the voice activity
-        detection finds none. `too short`: less than 0.2 s of it is voiced, or all is shorter than a window of the
+        detection finds none. `too short`: no stretch of 0.2 s is voiced, or all is shorter than a window of the
         features. `unsure`: the most probable class is less probable than the least that was asked for.
     """
 
@@ -180,8 +180,9 @@ class EmotionRecognizer:
             return SILENT
         if not voiced.any():
             return NO_SPEECH
-        length = self._fbank.window_samples + (np.count_nonzero(voiced) - 1) * self._fbank.shift_samples
-        if length < SHORTEST_VOICE:
+        edges = np.flatnonzero(np.diff(voiced, prepend=False, append=False))  # of each stretch of voice in turn
+        longest = np.max(edges[1::2] - edges[::2])
+        if self._fbank.window_samples + (longest - 1) * self._fbank.shift_samples < SHORTEST_VOICE:
             return TOO_SHORT
         return None
 

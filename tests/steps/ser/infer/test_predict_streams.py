@@ -23,7 +23,8 @@ WITHOUT_SPEECH = {
     "silent": {"zeros": np.zeros(32000), "an offset": np.full(32000, 900.0), "-70 dB": RNG.normal(0, 3, 32000),
                "silent end": np.zeros(700)},
     "no speech": {"hum": 300 * np.sin(2 * np.pi * 50 * np.arange(32000) / 16000)},
-    "too short": {"click": CLICK, "less than a window": SPEECH[:600], "0.15 s": SPEECH[4000:6400]},
+    "too short": {"click": CLICK, "less than a window": SPEECH[:600], "0.15 s": SPEECH[4000:6400],
+                  "four clicks": np.tile(CLICK, 4)},
 }
 
 
