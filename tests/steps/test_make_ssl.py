@@ -221,6 +221,9 @@ def test_run_sh_takes_them_and_tells_a_changed_model(tiny, tmp_path, model_dir):
     assert " 24dim feature-norm utterance crop 20 " in (fold / "RESULT").read_text()
     assert f" model model weights {digest} layer 2" in (fold / "RESULT").read_text()
     assert "A model\nthat made them has a licence of its own." in (fold / "README.md").read_text()
+    said = run("steps/export.py", fold, tmp_path / "model.onnx").stdout
+    assert f"24 per frame, hidden states of model (files with the digest {digest}), layer 2, " in said
+    assert "windows of 25 ms every 20 ms" in said and "webrtcvad of mode 2" in said and "predict.py" not in said
     result = run(*words)
     assert "ssl and VAD of" in result.stdout and "0 trainings to do" in result.stdout
     make_model(model, intermediate_size=40)
