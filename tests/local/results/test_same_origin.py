@@ -74,7 +74,8 @@ def test_the_folds_of_a_seed_start_from_one_model(place, first, exp, outcome):
 @pytest.mark.parametrize("of_seeds, said", [
     ({"vgg5_ad": ("a", "b")}, ", a pre-trained extractor per seed (voices-9, 9 speakers)"),
     ({"vgg5_ad": ("a", "a")}, ", one pre-trained extractor (voices-9, 9 speakers)"),
-    ({"vgg5_ad": ("a", "a"), "vgg5_baseline": ("a", "b")}, ", 1 or 2 pre-trained extractors (voices-9, 9 speakers)"), ({}, ""),
+    ({"vgg5_ad": ("a", "a"), "vgg5_baseline": ("a", "b")}, ", 1 or 2 pre-trained extractors (voices-9, 9 speakers)"),
+    ({}, ""),
 ])
 def test_the_heading_says_from_how_many_extractors_the_seeds_start(of_seeds, said, exp):
     for system, identities in of_seeds.items():
