@@ -39,6 +39,9 @@ final=false                         # BOOL: after the folds train each system on
 data_dir=data                       # DIR: data directories
 exp_dir=exp                         # DIR: models and results
 cross=                              # NAMES: finished experiments in --exp-dir: score the models of each on the others
+feats_type=fbank                    # WORD: fbank; ssl: of --ssl-model; extracted: feats.scp of --ser-data, --pretrain-data
+ssl_model=                          # DIR: wav2vec 2.0, HuBERT or WavLM on the disk, read by the package transformers
+ssl_layer=mean                      # LAYER: its hidden states of this layer, from 0, or the plain mean of all
 fbank_config=conf/fbank.conf        # FILE: options of steps/compute_fbank.py
 vad_config=conf/vad.conf            # FILE: options of steps/compute_vad.py
 pretrain_config=                    # FILE: options of steps/pretrain.py (default: conf/pretrain.conf, mini: conf/mini)
@@ -59,8 +62,9 @@ help_message="Usage: ./run.sh [options]
   ./run.sh --corpus iemocap --iemocap DIR --voxceleb1 DIR  the paper's corpora
   ./run.sh --corpus cremad --cremad DIR --librispeech DIR  open ones
   ./run.sh --ser-data DIR                                  a Kaldi data directory of your own
+  ./run.sh --ser-data DIR --pretrain-data DIR --feats-type extracted  the features in these, of any dimension
   ./run.sh --cross \"cremad mine\"                            models of exp/cremad on the data of exp/mine, and back
-Stages: 0 mini corpora, 1 data directories, 2 fbank and VAD, 3 folds, 4 speaker pre-training, 5 fine-tuning and
+Stages: 0 mini corpora, 1 data directories, 2 features and VAD, 3 folds, 4 speaker pre-training, 5 fine-tuning and
 scoring of each fold of each system, 6 results, 7 analysis: probes, Figure 1, plots, report.html. A stage that is done
 is skipped. Only on request: 8 ablations (--stop-stage 8).
 Options, of which NAMES and NUMBERS are quoted, separated by spaces:
@@ -111,11 +115,8 @@ if [ "$models_to_pretrain" ] && begin_preparation "$speaker_data" "${prepare_spe
 fi
 
 for data in "${data_dirs[@]}"; do
-  if begin 2 "fbank and VAD of $data" "$data/.done.2" "$(cat "$fbank_config" "$vad_config")"; then
-    steps/make_fbank.sh --nj "$nj" --cmd "$train_cmd" --fbank-config "$fbank_config" "$data"
-    steps/compute_vad.sh --nj "$nj" --cmd "$train_cmd" --vad-config "$vad_config" "$data"
-    steps/fix_data_dir.py "$data"
-    steps/validate_data_dir.py --no-text "$data"
+  if begin 2 "${feats_type/extracted/given features} and VAD of $data" "$data/.done.2" "$(features_key)"; then
+    make_features "$data"
     end
   fi
 done

@@ -3,7 +3,8 @@
 
     local/kaldi_data_prep.py --emotion true /corpora/nemo data/nemo
 
-Needs wav.scp and utt2spk, segments where there is such a file, and for emotions utt2emo. Takes text and spk2gender
+Needs wav.scp and utt2spk, segments where there is such a file, and for emotions utt2emo. With `--feats true` it takes
+feats.scp instead of the audio, vad.scp where there is such a file, and frame_shift. Takes text and spk2gender
 along where they are complete. Line ends, order and spk2utt are put right. An utterance that one needed table lacks, or
 whose audio cannot be read, is named and left out.
 """
@@ -15,12 +16,14 @@ from pathlib import Path
 
 from local.check_wav_scp import check_commands, entry_problem, several_channels
 from local.counts import label_counts, print_counts, with_totals
+from local.kaldi_features import place_problem, read_frame_shift
 from local.kaldi_source import Source, Table, complete, read_source, warn_about_labels
 from local.messages import Report
 from local.prep_common import USABLE_PERCENT, keep_usable, prepared
 from options import OptionParser, run, str2bool
 from ser.audio.extraction import parse_segment
 from ser.base.errors import UserError
+from ser.base.files import write_text
 from ser.base.log import counted, log
 from ser.data.data_dir import read_dataset, write_data_dir
 
@@ -73,11 +76,15 @@ def usable_utterances(source: Source, allow_unlabelled: bool, report: Report) ->
         lacking = [name for name, table in needed.items() if utt not in table]
         if lacking:
             return f"not in {' '.join(lacking)}"
+        if source.feats is not None:
+            problems = [place_problem(name, table[utt]) for name, table in source.features().items()]
+            return next(filter(None, problems), None)
         problem = segment_problem(source.segments[utt], source.wav) if source.segments else None
         return problem or wav_problems[source.recording_of(utt)]
 
     usable = keep_usable(labelled_utterances(source, allow_unlabelled, report), problem_of, report)
-    check_commands(source.folder, [source.wav[source.recording_of(utt)] for utt in usable])
+    if source.feats is None:
+        check_commands(source.folder, [source.wav[source.recording_of(utt)] for utt in usable])
     return usable
 
 
@@ -104,12 +111,13 @@ def used_wavs(source: Source, new_ids: Table, report: Report) -> Table:
     return {recording: source.wav[recording] for recording in used}
 
 
-def prepare(folder: Path, data: str, emotion: bool, allow_unlabelled: bool) -> str:
+def prepare(folder: Path, data: str, emotion: bool, allow_unlabelled: bool, feats: bool) -> str:
     """Write the checked copy; returns what was made. Raises UserError for a directory that cannot be used."""
     if folder.resolve() == Path(data).resolve():
         raise UserError(f"{data}: the copy would replace its source; name another directory")
     report = Report(data)
-    source = read_source(folder, emotion)
+    source = read_source(folder, emotion, feats)
+    frame_shift = read_frame_shift(folder) if feats else None
     usable = usable_utterances(source, allow_unlabelled, report)
     utt2spk = {utt: source.utt2spk[utt] for utt in usable}
 
@@ -131,10 +139,17 @@ def prepare(folder: Path, data: str, emotion: bool, allow_unlabelled: bool) -> s
     dataset = re.sub(r"\s+", "_", read_dataset(folder))
     if labels and not (folder / "dataset").is_file():
         dataset += f"-{len(labels)}"
-    write_data_dir(data, dataset=dataset, wav=used_wavs(source, new_ids, report), utt2spk=copied(utt2spk),
+    extra = {name: copied(table) for name, table in source.features().items()}
+    if source.segments:
+        extra["segments"] = copied(source.segments)
+    write_data_dir(data, dataset=dataset, wav=None if feats else used_wavs(source, new_ids, report),
+                   utt2spk=copied(utt2spk),
                    utt2emo=copied(utt2emo) if utt2emo else None,
-                   text=copied(text) if text else None, spk2gender=spk2gender,
-                   extra={"segments": copied(source.segments)} if source.segments else None)
+                   text=copied(text) if text else None, spk2gender=spk2gender, extra=extra)
+    if feats:
+        write_text(Path(data) / "frame_shift", f"{frame_shift:g}\n")
+    elif (folder / "feats.scp").is_file():
+        print(f"{folder / 'feats.scp'} is not used, features are made of the audio (run.sh: --feats-type extracted)")
     if labels:
         print(f"labels are taken from {folder / source.labels_file}")
         print_counts(with_totals(label_counts(utt2spk, utt2emo), labels))
@@ -148,10 +163,13 @@ def main() -> None:
                         help="require labels: utt2emo, or a text of one word per utterance (default: false)")
     parser.add_argument("--allow-unlabelled", type=str2bool, default=False, metavar="true|false",
                         help="leave out what has no label, even if that is more than 5 %% (default: false)")
+    parser.add_argument("--feats", type=str2bool, default=False, metavar="true|false",
+                        help="take feats.scp instead of the audio (default: false)")
     parser.add_argument("source", metavar="SRC", help="the data directory to copy")
     parser.add_argument("data", metavar="DATA", help="the data directory to write")
     args = parser.parse_args()
-    made = prepare(Path(args.source).absolute(), args.data, args.emotion, args.allow_unlabelled)
+    made = prepare(Path(args.source).absolute(), args.data, args.emotion, args.allow_unlabelled,
+                   args.feats)
     print(f"{parser.prog}: prepared {made}")
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from local.check_wav_scp import in_other_unicode_form
+from local.kaldi_features import read_places
 from local.prep_common import GENDER
 from ser.audio.wav_scp import entry_in
 from ser.base.errors import UserError
@@ -22,22 +23,31 @@ class Source(NamedTuple):
     """The tables of a data directory, None for a file that it lacks."""
 
     folder: Path
-    wav: Table  # of recordings where there are segments, else of utterances
+    wav: Table  # of recordings where there are segments, else of utterances; empty where there are features
     utt2spk: Table
     segments: Table | None
     text: Table | None
     spk2gender: Table | None
     utt2emo: Table | None
     labels_file: str  # that utt2emo is from
+    feats: Table | None  # of features that take the place of the audio
+    vad: Table | None
 
     def recording_of(self, utt: str) -> str:
         """The key of an utterance in wav.scp."""
         return self.segments[utt].split()[0] if self.segments else utt
 
+    def features(self) -> dict[str, Table]:
+        """The tables of the features, by file name; none where they are made of the audio."""
+        return {name: table for name, table in (("feats.scp", self.feats), ("vad.scp", self.vad)) if table is not None}
+
     def needed(self) -> dict[str, Table]:
         """The tables that every utterance must be in, by file name."""
         tables = {"utt2spk": self.utt2spk}
-        tables |= {"segments": self.segments} if self.segments else {"wav.scp": self.wav}
+        if self.feats is not None:
+            tables |= self.features()
+        else:
+            tables |= {"segments": self.segments} if self.segments else {"wav.scp": self.wav}
         if self.utt2emo is not None:
             tables[self.labels_file] = self.utt2emo
         return tables
@@ -128,17 +138,27 @@ def warn_about_labels(labels: Iterable[str], path: Path) -> None:
         log(f"WARNING: {path}: {', '.join(nothing)} is a class as any other; remove its lines if it means no label")
 
 
-def read_source(folder: Path, emotion: bool) -> Source:
-    """Read a data directory, with labels if `emotion`; raises UserError."""
+def read_audio(folder: Path) -> tuple[Table, Table | None]:
+    """Read wav.scp, with paths that do not depend on the working directory, and segments; raises UserError."""
     wav = {key: entry_in(folder, entry) for key, entry in read_table(folder / "wav.scp").items()}
     other_forms = {key: found for key, entry in wav.items() if (found := in_other_unicode_form(entry))}
     if other_forms:
         log(f"{counted(len(other_forms), 'name')} of wav.scp found in another Unicode form, which is used, such as "
             f"{next(iter(other_forms.values()))}")
-    wav |= other_forms
+    return wav | other_forms, read_segments(folder / "segments")
+
+
+def read_source(folder: Path, emotion: bool, feats: bool = False) -> Source:
+    """Read a data directory, with labels if `emotion`, with features instead of audio if `feats`; raises UserError."""
+    wav: Table = {}
+    segments = of_frames = vad = None
+    if feats:
+        of_frames = read_places(folder, "feats.scp")
+        vad = read_places(folder, "vad.scp") if (folder / "vad.scp").is_file() else None
+    else:
+        wav, segments = read_audio(folder)
     utt2spk = read_table(folder / "utt2spk", columns=2)
-    segments = read_segments(folder / "segments")
     utt2emo, labels_file = read_labels(folder) if emotion else (None, "")
     text = read_transcripts(folder / "text")
     spk2gender = read_genders(folder / "spk2gender")
-    return Source(folder, wav, utt2spk, segments, text, spk2gender, utt2emo, labels_file)
+    return Source(folder, wav, utt2spk, segments, text, spk2gender, utt2emo, labels_file, of_frames, vad)

@@ -5,9 +5,10 @@
 
 The arguments are the command that makes DATA; its last two words are the source and DATA. What a command was run on is
 in DATA/.source.json: of a corpus every file that is not hidden, with its size and time; of a Kaldi directory its tables
-by content, and size and time of each file that wav.scp names. When command and source are no longer like that, or there
-is no such file, one line says what has changed, and the listing of now is written to DATA/.source.json.new. Whoever
-runs the command moves that into place at its end. When nothing has changed, nothing is printed or written.
+by content, and size and time of each file that wav.scp names, or with `--feats true` feats.scp and vad.scp. When
+command and source are no longer like that, or there is no such file, one line says what has changed, and the listing of
+now is written to DATA/.source.json.new. Whoever runs the command moves that into place at its end. When nothing has
+changed, nothing is printed or written.
 """
 
 import recipe_environment
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from local.check_wav_scp import in_other_unicode_form
+from local.kaldi_features import read_places
 from local.prep_common import SYNTHETIC_MARKER, walk
 from options import OptionParser, run, str2bool
 from ser.base.errors import UserError
@@ -30,6 +32,8 @@ NAME = ".source.json"
 KEYS = {"command", "source", "data", "tables", "files"}
 KALDI = "local/kaldi_data_prep.py"
 TABLES = ("wav.scp", "segments", "utt2spk", "utt2emo", "text", "spk2gender", "reco2file_and_channel", "dataset")
+# Of a directory whose features are taken
+TABLES_WITH_FEATURES = ("feats.scp", "vad.scp", "frame_shift", "utt2spk", "utt2emo", "text", "spk2gender", "dataset")
 # What preparations look for beside the folder of a corpus, too.
 BESIDE = (SYNTHETIC_MARKER, "VideoDemographics.csv", "SPEAKERS.TXT", "vox1_meta.csv", "iden_split.txt",
           "veri_test_class.txt")
@@ -85,6 +89,14 @@ def files_of_wav_scp(folder: Path) -> Iterator[tuple[str, str]]:
             yield entry, found or in_other_unicode_form(str(folder / entry)) or entry
 
 
+def files_of_features(folder: Path) -> Iterator[tuple[str, str]]:
+    """Yield name and path of each archive that feats.scp and vad.scp name."""
+    for name in ("feats.scp", "vad.scp"):
+        if (folder / name).is_file():
+            archives = {place.rpartition(":")[0] for place in read_places(folder, name).values()}
+            yield from ((archive, archive) for archive in sorted(archives))
+
+
 def list_source(command: Sequence[str]) -> dict[str, Any]:
     """What a command would make its data directory from, as NAME keeps it; raises UserError."""
     *words, source, data = command
@@ -93,8 +105,9 @@ def list_source(command: Sequence[str]) -> dict[str, Any]:
         raise UserError(f"{source}: no such directory")
     tables = {}
     if words[0] == KALDI:
-        files = files_of_wav_scp(folder)
-        for path in (folder / name for name in TABLES):
+        with_features = " --feats true " in f" {' '.join(words)} "
+        files = files_of_features(folder) if with_features else files_of_wav_scp(folder)
+        for path in (folder / name for name in (TABLES_WITH_FEATURES if with_features else TABLES)):
             if path.is_file():
                 tables[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
     else:

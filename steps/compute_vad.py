@@ -13,9 +13,19 @@ import numpy as np
 from options import OptionParser, read_conf, run, share
 from ser.audio.extraction import Recordings, extract
 from ser.audio.fbank import FbankConfig
+from ser.audio.frames import FrameGrid, SslConfig
 from ser.audio.vad import VadConfig, voiced_frames
+from ser.base.conf import config_from
 from ser.base.errors import UserError
 from ser.data.data_dir import read_table
+
+
+def frame_grid_of(data_dir: str | Path) -> FrameGrid:
+    """Where the frames of the features lie, as steps/make_ssl.sh or steps/make_fbank.sh left it; raises UserError."""
+    path = Path(data_dir) / "conf" / "ssl.conf"
+    if path.is_file():
+        return config_from(SslConfig, path.read_text(encoding="utf-8"), str(path))
+    return fbank_config_of(data_dir)
 
 
 def fbank_config_of(data_dir: str | Path) -> FbankConfig:
@@ -35,14 +45,14 @@ def main() -> None:
     parser.add_argument("prefix", help="archive to write, without .ark")
     args = parser.parse_args()
     config = parser.fields_of(VadConfig, args)
-    fbank_config = fbank_config_of(args.data)
+    grid = frame_grid_of(args.data)
     num_frames = read_table(Path(args.data) / "utt2num_frames", columns=2)
 
     def decide(utt: str, samples: np.ndarray) -> np.ndarray:
-        voiced = voiced_frames(samples, fbank_config, config)
+        voiced = voiced_frames(samples, grid, config)
         if str(len(voiced)) != num_frames[utt]:
             raise UserError(f"{len(voiced)} decisions for {num_frames[utt]} feature frames; was the audio changed? "
-                            "run steps/make_fbank.sh again")
+                            "make the features again")
         return voiced
 
     utts = share(sorted(num_frames), args.job, args.num_jobs)

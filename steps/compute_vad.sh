@@ -30,8 +30,10 @@ vaddir=${3:-$data/data}
 name=$(basename "$data")
 check_names "$data" "$logdir" "$vaddir"
 check_files "$vad_config"
-check_files "$data/feats.scp" "$data/utt2num_frames" "$data/conf/fbank.conf" || {
-  echo "compute_vad.sh: run steps/make_fbank.sh $data first" >&2
+grid=$data/conf/fbank.conf
+[ ! -f "$data/conf/ssl.conf" ] || grid=$data/conf/ssl.conf
+check_files "$data/feats.scp" "$data/utt2num_frames" "$grid" || {
+  echo "compute_vad.sh: run steps/make_fbank.sh $data first, or steps/make_ssl.sh" >&2
   exit 1
 }
 total=$(wc -l < "$data/feats.scp")

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# What make_fbank.sh, compute_vad.sh and make_functionals.sh do with the pieces of their jobs; sourced by them.
+# What make_fbank.sh, make_ssl.sh, check_feats.sh, compute_vad.sh and make_functionals.sh have in common: what they do with
+# the pieces of their jobs; sourced by them.
 #
 # Jobs write to a directory of their own. Only when enough of them came out are the archives moved up to where
 # they stay, so a stage that fails leaves the scp of an earlier run and the archives that it points into.
@@ -55,6 +56,42 @@ check_share() {
   fi
   [ "$made" -eq "$3" ] || echo "${0##*/}: $made of $3 utterances of $4 came out; to leave out the others," \
     "run steps/fix_data_dir.py $4" >&2
+}
+
+# make_features <kind> <data-dir> <log-dir> <archive-dir> <command>...: have jobs of a command, which takes what
+# compute_fbank.py takes, make the features that <data-dir>/conf/<kind>.conf.new says, and all that goes with them.
+# shellcheck disable=SC2154 # cmd and nj are options of the scripts
+make_features() {
+  local kind=$1 data=$2 logdir=$3 archivedir=$4 total name prefix table shift_ms
+  shift 4
+  steps/validate_data_dir.py --no-text --no-feats --before-features "$data"
+  total=$(num_utterances "$data")
+  nj=$(num_jobs "$nj" "$total")
+  name=$(basename "$data")
+  prefix=$archivedir/.raw_${kind}_$name/raw_${kind}_$name
+  remove_pieces "$prefix"
+  # shellcheck disable=SC2086 # a runner is a command with options
+  $cmd JOB=1:"$nj" "$logdir/make_${kind}_$name.JOB.log" \
+    "$@" --config "$data/conf/$kind.conf.new" --job JOB --num-jobs "$nj" "$data" "$prefix.JOB"
+  show_skipped "$nj" "$logdir/make_${kind}_$name"
+  check_share "$prefix" "$nj" "$total" "$data"
+  [ ! -f "$data/feats.scp" ] || { mkdir -p "$data/.backup" && mv "$data/feats.scp" "$data/.backup/"; }
+  rm -f "$data/vad.scp" "$data/functionals.scp"  # they belong to the frames of before
+  keep_configuration "$kind" "$data"
+  for table in utt2num_frames utt2dur utt2audio_digest utt2audio_problem; do
+    gather "$prefix" "$nj" "$table" "$data/$table"
+  done
+  steps/report_audio.py "$data"
+  shift_ms=$(sed -n 's/^[[:blank:]]*--frame-shift=\([0-9.]*\).*/\1/p' "$data/conf/$kind.conf" | tail -n 1)
+  awk -v ms="${shift_ms:-10}" 'BEGIN {printf "%.3f\n", ms / 1000}' > "$data/frame_shift"
+  publish "$prefix" "$nj" "$data/feats.scp"
+  echo "${0##*/}: wrote features of $(wc -l < "$data/feats.scp") of $total utterances: $data/feats.scp"
+}
+
+# keep_configuration <kind> <data-dir>: conf/<kind>.conf.new is that of the features from now on, and no other is.
+keep_configuration() {
+  rm -f "$2"/conf/{fbank,ssl,extracted}.conf
+  mv "$2/conf/$1.conf.new" "$2/conf/$1.conf"
 }
 
 # gather <new-prefix> <nj> <extension> <target>: join the pieces in job order, which is sorted order; the archives that

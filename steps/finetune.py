@@ -15,17 +15,19 @@ import recipe_environment
 
 from argparse import Namespace
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
 from options import OptionParser, run
 from ser.base.device import explain_out_of_memory
 from ser.base.log import log
-from ser.data.fold_data import FINAL
+from ser.data.folds import FINAL
 from ser.infer.cross_validation import conclude_final
 from ser.infer.evaluation import score
 from ser.model_dir.finetune_config import FinetuneConfig
 from ser.nn.models import EmotionModelConfig
+from ser.train.augmentation import suited_augment
 from ser.train.finetuning import Task, finetune
 from training_options import (
     add_training_options,
@@ -57,8 +59,10 @@ def parse(argv: Sequence[str] | None = None) -> tuple[Namespace, Task]:
     args = parser.parse_args(argv)
     if (args.fold == FINAL) != (args.folds_dir is not None):
         parser.error(f"--fold {FINAL} and --folds-dir go together")
+    config = parser.fields_of(FinetuneConfig, args)
+    config = replace(config, augment=suited_augment(config.augment, args.data))
     task = Task(model_dir=args.dir, data_dir=args.data, fold=args.fold,
-                model=parser.fields_of(EmotionModelConfig, args), config=parser.fields_of(FinetuneConfig, args),
+                model=parser.fields_of(EmotionModelConfig, args), config=config,
                 pretrained_dir=args.pretrained_dir, seed=args.seed, folds_dir=args.folds_dir)
     return args, task
 

@@ -4,8 +4,9 @@
 Reads a finished model directory with AD and an attention, and the data directory that it was made from; writes
 DIR/analysis/masks.png, masks.svg, which is the same drawn for a telephone, and masks.tsv (utt axis position mask_mean).
 The picture shows the features of a few test utterances as the network sees them, above each the mean of the mask over
-channels and mel filters along time, beside it the mean over channels and time along frequency. Positions in the table
-count voiced frames and mel filters from 0 and say where a step of the mask begins. Of several AD modules it is the last
+channels and dimensions along time, beside it the mean over channels and time along the dimensions, which are mel
+filters unless the features are others. Positions in the table count voiced frames and dimensions from 0 and say where
+a step of the mask begins. Of several AD modules it is the last
 one's mask.
 """
 
@@ -98,8 +99,10 @@ def draw(panels: Sequence[Panel], step: tuple[int, int], fbank: FbankConfig | No
 
 def draw_panel(subfigure: SubFigure, panel: Panel, step: tuple[int, int], limits: tuple[float, float],
                greys: tuple[float, float]) -> Axes:
-    """Draw an utterance: features in grey, the mask along time above them, and along mel filters beside them; return
-    the axes of the features."""
+    """Draw an utterance: features in grey, the mask along time above them, and along their dimensions beside them.
+
+    Returns the axes of the features.
+    """
     is_wide = subfigure.get_figure().get_size_inches()[0] >= WIDTH
     (above, corner), (image, beside) = subfigure.subplots(
         2, 2, sharex="col", sharey="row",
@@ -115,7 +118,7 @@ def draw_panel(subfigure: SubFigure, panel: Panel, step: tuple[int, int], limits
     bar.set_label("log energy, normalized", fontsize=8)
     bar.ax.tick_params(labelsize=7.5)
     image.set_xlabel("voiced frame", fontsize=8.5)
-    image.set_ylabel("mel filter", fontsize=8.5)
+    image.set_ylabel("dimension", fontsize=8.5)
     # Mask.
     line = {"baseline": None, "color": PALETTE[0], "linewidth": 1.8}
     above.stairs(panel.along_time, edges(len(panel.along_time), frames, num_frames), **line)

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Name the silent, clipped and constant utterances of a data directory, and those that are copies of others.
 
-Reads DATA/utt2audio_problem and DATA/utt2audio_digest, which steps/make_fbank.sh makes of the decoded samples, and
-writes DATA/duplicates: a line for each recording that has several names. Silent and constant utterances are no copies.
+Reads DATA/utt2audio_problem and DATA/utt2audio_digest, which steps/make_fbank.sh makes of the decoded samples (and
+steps/check_feats.sh of the features that a user has brought), and writes DATA/duplicates: a line for each recording
+that has several names. Silent and constant utterances are no copies.
 """
 
 import recipe_environment
@@ -51,7 +52,8 @@ def report_duplicates(data: Path, groups: Sequence[Sequence[str]], labels: Mappi
             lines.append(line)
     copies = sum(len(group) - 1 for group in groups)
     found_copies = counted(copies, "utterance is a copy of another", "utterances are copies of others")
-    headline = f"{data}: {found_copies}, sample by sample"
+    how = "frame by frame" if (data / "conf" / "extracted.conf").is_file() else "sample by sample"
+    headline = f"{data}: {found_copies}, {how}"
     if conflicts:
         said = ", ".join(f"with more than one {kind}: {conflicts[kind]}" for kind in labels if conflicts[kind])
         headline = f"WARNING: {headline}; recordings {said}; at most one can be right"

@@ -227,7 +227,8 @@ def outcome(record_property):
 def pytest_terminal_summary(terminalreporter):
     """Print what became of each fault that a test has made, whichever process ran it."""
     reports = [report for word in ("passed", "failed", "skipped") for report in terminalreporter.stats.get(word, ())]
-    rows = {tuple(value): report.outcome for report in reports for name, value in report.user_properties
+    # A file that is skipped as a whole has a report without user_properties.
+    rows = {tuple(value): report.outcome for report in reports for name, value in getattr(report, "user_properties", [])
             if name == "fault"}
     if not rows:
         return

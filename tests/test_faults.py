@@ -234,7 +234,7 @@ TABLE = [
     (SCORE, "another version: key missing", replaced(f"{FOLD}/config.json", '"classes"', '"labels"'), 1,
      r"config.json: is not that of an emotion model, for it has no classes; copy .* or train again"),
     (SCORE, "another version: network unknown", config("vgg5_baseline/fold_s1", backbone="vgg7"), 1,
-     r"config.json: backbone is one of resnet18 vgg5, not 'vgg7'; copy .* or train again"),
+     r"config.json: backbone is one of resnet18 vgg5 conv1d, not 'vgg7'; copy .* or train again"),
     (SCORE, "another version: other weights", config("vgg5_baseline/fold_s1", backbone="resnet18"), 1,
      r"best.safetensors: does not fit the network of config.json; train again"),
     (TRAIN, "model directory of other options", model("m", crop=41), 1,

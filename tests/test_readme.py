@@ -120,7 +120,7 @@ def test_predict_of_readme(started):
     (block,) = blocks("README.md", "steps/predict.py")
     header, *rows = type_in(started, block).splitlines()
     wavs = list((started / "data/local/mini/IEMOCAP_full_release/Session1/sentences/wav").rglob("*.wav"))
-    assert header.split("\t") == ["file", "label", "ang", "hap", "neu", "sad"]
+    assert header.split("\t") == ["file", "label", "ang", "hap", "neu", "sad", "reason"]
     assert sorted(row.split("\t")[0] for row in rows if "\t" in row) == sorted(
         str(wav.relative_to(started)) for wav in wavs if not wav.name.startswith("._"))
     assert (started / "model.onnx").stat().st_size > 10000
@@ -131,8 +131,8 @@ def test_models(started):
     command_line, python, export = blocks("docs/models.md")
     said = type_in(started, command_line).splitlines()
     assert len([json.loads(line)["label"] for line in said if line.startswith("{")]) == 3
-    assert "file\tstart\tend\tlabel\tang\thap\tneu\tsad" in said
-    assert re.fullmatch(r"(ang|hap|neu|sad) \{'ang': [\d.e-]+, .*\}\n", type_in(started, python))
+    assert "file\tstart\tend\tlabel\tang\thap\tneu\tsad\treason" in said
+    assert re.match(r"(ang|hap|neu|sad|unsure) \{'ang': [\d.e-]+, .*\}\n(0\.0 \d\.\d+ .*\n)", type_in(started, python))
     type_in(started, export)
     assert (started / "model.pt2").stat().st_size > 10000
 

@@ -28,7 +28,7 @@ from local.experiment.tasks import TaskFolder
 from local.experiment.undo_stages import MODEL_MARKER, remove_model, remove_results
 from options import OptionParser, run, str2bool
 from ser.base.log import log
-from ser.data.fold_data import FINAL
+from ser.data.folds import FINAL
 from ser.model_dir.record import changes_since, is_finished
 
 

@@ -49,7 +49,8 @@ def require_fit(source: Path, config: Mapping[str, Any], names: str, fbank_confi
     for system in find_systems(names.split()):
         if system.pretrained not in (None, f"pretrain_{backbone}"):
             raise UserError(f"{system.name} starts from {system.pretrained}, and {source} is a {backbone}; {OTHERWISE}")
-    if without_comments(config["features"]["fbank.conf"]) != without_comments(read_text(fbank_config)):
+    of_extractor = config["features"].get("fbank.conf")
+    if of_extractor is not None and without_comments(of_extractor) != without_comments(read_text(fbank_config)):
         raise UserError(f"{source}: was trained on filterbanks of other options than --fbank-config {fbank_config}; "
                         f"{OTHERWISE}")
 

@@ -99,10 +99,39 @@ shaping_options() {
     [ "$num_folds" -eq 5 ] || printf '_num-folds-%s' "$num_folds"
   fi
   [ "$duplicates" = drop ] || printf '_duplicates-%s' "$duplicates"
+  features_option
   for kind in fbank vad; do
     config=${kind}_config
     [ ! -f "${!config}" ] || cmp -s "${!config}" "conf/$kind.conf" ||
       printf '_%s-%s' "$kind" "$(sha256sum < "${!config}" | cut -c 1-6)"
+  done
+}
+
+# features_option: of what the features are, unless of filterbanks, in the same form; a model counts by its place.
+features_option() {
+  [ "$feats_type" = fbank ] || printf '_feats-type-%s' "$feats_type"
+  [ "$feats_type" != ssl ] ||
+    printf '_ssl-model-%s_ssl-layer-%s' "$(realpath "$ssl_model" | sha256sum | cut -c 1-6)" "$ssl_layer"
+}
+
+# check_features: whether --feats-type and the options that go with it fit each other and the corpora.
+check_features() {
+  local option unused=" "
+  case $feats_type in
+    fbank) unused=" ssl-model ssl-layer " ;;
+    ssl)
+      unused=" fbank-config "
+      [ -n "$ssl_model" ] || die "--feats-type ssl needs --ssl-model DIR"
+      [ -d "$ssl_model" ] || die "--ssl-model $ssl_model: no such directory; nothing is downloaded"
+      [[ $ssl_layer =~ ^(mean|[0-9]+)$ ]] || die "--ssl-layer $ssl_layer: expected a number from 0, or mean" ;;
+    extracted)
+      unused=" ssl-model ssl-layer fbank-config vad-config "
+      [ "$corpus" = kaldi ] && [[ $pretrain_corpus =~ ^(|pretrain_data)$ ]] ||
+        die "--feats-type extracted takes feats.scp of --ser-data DIR and --pretrain-data DIR, and of no other corpus" ;;
+    *) die "--feats-type $feats_type: expected fbank, ssl or extracted" ;;
+  esac
+  for option in $unused; do
+    [[ " ${arguments[*]} " != *" --$option "* ]] || die "--$option is not for --feats-type $feats_type"
   done
 }
 
@@ -130,6 +159,8 @@ set_prepare() {
 # protocol, and what the results are of.
 set_emotion_data() {
   local prepare name options shape
+  take_feats=()  # of a user's directory, instead of the audio
+  [ "$feats_type" != extracted ] || take_feats=(--feats true)
   mini_root=$data_dir/local/mini
   case $corpus in
     mini)
@@ -147,8 +178,8 @@ set_emotion_data() {
       shape=$(shaping_options auto)
       emotion_data=$(data_dir_of "$name" "$ser_data" "${options-}$shape")
       [ ! -f "$ser_data/dataset" ] || name=$(cat "$ser_data/dataset")
-      prepare=(local/kaldi_data_prep.py --emotion true --allow-unlabelled "$allow_unlabelled" "$ser_data" \
-        "$emotion_data") ;;
+      prepare=(local/kaldi_data_prep.py "${take_feats[@]}" --emotion true --allow-unlabelled "$allow_unlabelled" \
+        "$ser_data" "$emotion_data") ;;
     *)
       require_directory "$corpus" "${!corpus}"
       name=$corpus
@@ -159,7 +190,7 @@ set_emotion_data() {
       set_prepare "$corpus" "${!corpus}" "$emotion_data" ;;
   esac
   prepare_emotion_data=("${prepare[@]}")
-  corpus_and_protocol="$name${options-} ${protocol/kfold/kfold$num_folds}"
+  corpus_and_protocol="$name${options-}$(features_option) ${protocol/kfold/kfold$num_folds}"
   declare -gA source_of=(["$emotion_data"]=${prepare[-2]})
   data_dirs=("$emotion_data")
 }
@@ -175,7 +206,7 @@ set_speaker_data() {
     require_directory pretrain-data "$pretrain_data"
     speaker_data=$(data_dir_of "$(basename "$(realpath "$pretrain_data")")" "$pretrain_data" "$shape")
     [ "$speaker_data" != "$emotion_data" ] || speaker_data=${speaker_data}_pretrain
-    prepare=(local/kaldi_data_prep.py --emotion false "$pretrain_data" "$speaker_data")
+    prepare=(local/kaldi_data_prep.py "${take_feats[@]}" --emotion false "$pretrain_data" "$speaker_data")
   else
     require_directory "$pretrain_corpus" "${!pretrain_corpus}"
     options=$(changed_options "$pretrain_corpus")

@@ -1,6 +1,6 @@
 # shellcheck shell=bash disable=SC2034,SC2154
-# Who may read and who may make data directories, and from what they are made; sourced by run.sh, whose variables these
-# are. Locks are dropped by the kernel when this run and its jobs have ended, however that came about.
+# Who may read and who may make data directories, from what they are made, and their features; sourced by run.sh, whose
+# variables these are. Locks are dropped by the kernel when this run and its jobs have ended, however that came about.
 
 declare -A data_lock=()  # data directory to the descriptor of its lock
 
@@ -52,6 +52,39 @@ begin_preparation() {
   is_in_run 1 || return 1
   reason=$(local/list_source.py "${@:2}") || exit 1
   begin_if "$reason" 1 "data directory $data" "$data/.source.json"
+}
+
+# features_key: what the features of this run depend on beside the data directory.
+features_key() {
+  case $feats_type in
+    fbank) cat "$fbank_config" "$vad_config" ;;
+    ssl)
+      echo "ssl layer $ssl_layer of $(realpath "$ssl_model")"
+      find -L "$ssl_model" -maxdepth 1 -type f \( -name '*.json' -o -name '*.safetensors' -o -name '*.bin' \) \
+        -printf '%f %s %T@\n' | sort
+      cat "$vad_config" ;;
+    extracted) echo extracted ;;
+  esac
+}
+
+# make_features DATA: features and voice activity of a data directory, of the utterances that have both.
+make_features() {
+  local without=(--no-text)
+  case $feats_type in
+    fbank) steps/make_fbank.sh --nj "$nj" --cmd "$train_cmd" --fbank-config "$fbank_config" "$1" ;;
+    ssl)
+      local jobs=$nj gpu=
+      [ "$device" = cpu ] || { jobs=$((ngpu * num_nodes)) gpu=" --gpu 1"; }
+      steps/make_ssl.sh --nj "$jobs" --cmd "$cuda_cmd$gpu" --device "$device" --ssl-model "$ssl_model" \
+        --ssl-layer "$ssl_layer" "$1" ;;
+    extracted)
+      without+=(--no-wav)
+      steps/check_feats.sh --nj "$nj" --cmd "$train_cmd" "$1" ;;
+  esac
+  [ "$feats_type" = extracted ] ||
+    steps/compute_vad.sh --nj "$nj" --cmd "$train_cmd" --vad-config "$vad_config" "$1"
+  steps/fix_data_dir.py "$1"
+  steps/validate_data_dir.py "${without[@]}" "$1"
 }
 
 # name_source: the last words of a run that fails while it makes a data directory of a source.

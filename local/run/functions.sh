@@ -71,8 +71,11 @@ check_options() {
 
   # Corpora and systems
   infer_corpus
+  check_features
   set_emotion_data
-  if [ -z "$systems" ]; then
+  if [ -z "$systems" ] && [ "$feats_type" != fbank ]; then
+    systems="conv1d_baseline conv1d_pretrain conv1d_pretrain_ad conv1d_ad majority"
+  elif [ -z "$systems" ]; then
     systems="resnet18_baseline resnet18_pretrain resnet18_pretrain_ad vgg5_baseline vgg5_ad"
     [ "$corpus" = mini ] ||
       systems+=" resnet18_strong_baseline resnet18_strong resnet18_strong_ad vgg5_strong vgg5_strong_ad"
@@ -94,6 +97,8 @@ check_options() {
     set_extractor
   fi
   with_functionals=$(local/experiment/list_systems.py --systems "$systems" functionals)
+  [ -z "$with_functionals" ] || [ "$feats_type" = fbank ] ||
+    die "--feats-type $feats_type: $with_functionals learns from the frames of filterbanks; name others with --systems"
 
   # Configuration files
   conf=conf

@@ -13,7 +13,7 @@ from typing import Any
 
 
 def __getattr__(name: str) -> Any:
-    if name == "load_model":  # torch takes seconds to import, and most of the package does without
+    if name == "load_model":  # importing the package loads nothing that it may not need
         from ser.infer.prediction import load_model
 
         return load_model

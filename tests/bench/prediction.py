@@ -11,12 +11,15 @@ import soundfile
 import torch
 
 from features import synthetic_speech
+from ser.base.device import place
+from ser.infer.input_format import InputFormat
 from ser.infer.prediction import EmotionRecognizer
+from ser.infer.probability_network import ProbabilityNetwork
 from ser.nn.models import EmotionModel, EmotionModelConfig
 from table import ROOT, cpu, row
 
-CONFIG = {"classes": ["ang", "hap", "neu", "sad"], "dimension": 41, "options": {"feature_norm": "utterance"},
-          "features": {name: (ROOT / "conf" / name).read_text() for name in ("fbank.conf", "vad.conf")}}
+CONFIGURATION = {name: (ROOT / "conf" / name).read_text() for name in ("fbank.conf", "vad.conf")}
+FORMAT = InputFormat(("ang", "hap", "neu", "sad"), 41, CONFIGURATION, "utterance", "conf")
 
 
 def rows():
@@ -29,7 +32,9 @@ def rows():
             for count in (1, 10):
                 networks = [EmotionModel(EmotionModelConfig(backbone=backbone, ad_after="last"), 41, 4, 8).eval()
                             for _ in range(count)]
-                recognizer = EmotionRecognizer(networks, CONFIG, "conf")
+                for network in networks:
+                    place(network, "cpu")  # as load_model() does
+                recognizer = EmotionRecognizer(ProbabilityNetwork(networks), FORMAT)
                 recognizer.predict(paths[0])
                 start = time.process_time()
                 for path in paths:

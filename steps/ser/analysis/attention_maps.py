@@ -1,5 +1,7 @@
 """The masks a_att of an AD module's attention, of whole utterances."""
 
+import math
+
 import numpy as np
 import torch
 from torch import nn
@@ -63,12 +65,16 @@ def attention_masks(model: EmotionModel, bank: FeatureBank, positions: torch.Ten
 
 
 def step_size(model: EmotionModel) -> tuple[int, int]:
-    """Frames and dimensions of the features that a step of these masks covers, of a model in evaluation mode."""
+    """Frames and dimensions of the features that a step of these masks covers, of a model in evaluation mode.
+
+    Layers halve dimensions, rounding up, or make one of all.
+    """
     last, _ = last_module(model)
-    x = torch.zeros(1, 1, 256, 256, device=model.extractor.get_buffer("feature_mean").device)
+    mean = model.extractor.get_buffer("feature_mean")
+    x = mean.new_zeros(1, 1, 256, len(mean))
     with torch.inference_mode():
         for name, layer in model.extractor.layers.items():
             x, _ = layer(x, None)
             if name == last:
                 break
-    return 256 // x.shape[2], 256 // x.shape[3]
+    return 256 // x.shape[2], 2 ** math.ceil(math.log2(len(mean) / x.shape[3]))

@@ -4,12 +4,13 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
-from ser.audio.waveform import load_audio_file
+from ser.audio.waveform import audio_blocks
 from ser.base.errors import UserError
 
 # What libsndfile says of a file that may be sound, but not for it: format not recognized, encoding not supported or
@@ -28,32 +29,35 @@ def is_for_libsndfile(path: str | Path) -> bool:
         return True  # whoever reads it will say why it cannot be read
 
 
-def load_sound_file(path: str | Path, cut: bool = False) -> np.ndarray:
-    """Read a file as ser.audio.waveform.load_audio_file() does, and other formats by ffmpeg: m4a, mp4, webm, wma, …
+def sound_blocks(path: str | Path, cut: bool = False) -> Iterator[np.ndarray]:
+    """Read a file as ser.audio.waveform.audio_blocks() does, and other formats by ffmpeg: m4a, mp4, webm, wma, …
 
     Parameters
     ----------
     path : str or Path
         Whatever its name, it is a file; of a film the first sound track is taken.
     cut : bool
-        As in load_audio_file().
+        As in audio_blocks().
 
-    Returns
-    -------
+    Yields
+    ------
     numpy.ndarray
-        float32 `[samples]`, 16 kHz, the mean of the channels, in units of 1/32768 of full scale.
+        float32 `[samples]`, 16 kHz, the mean of the channels, in units of 1/32768 of full scale. What ffmpeg decodes is
+        in the folder for temporary files meanwhile, 115 MB an hour of 16 kHz and one channel.
 
     Raises
     ------
     UserError
-        As in load_audio_file(); or ffmpeg is not there, or reports any error, such as an end that is missing.
+        As audio_blocks(); or ffmpeg is not there, or reports any error, such as an end that is missing.
     """
     try:
-        return load_audio_file(path, cut)
+        yield from audio_blocks(path, cut)
     except UserError as error:
         if is_for_libsndfile(path) or not os.path.getsize(path):
             raise
         problem = str(error).rstrip(".")
+    else:
+        return
     if not shutil.which("ffmpeg"):
         raise UserError(f"{problem} by libsndfile; install ffmpeg, and it is read by that")
     with tempfile.TemporaryDirectory() as folder:
@@ -66,6 +70,6 @@ def load_sound_file(path: str | Path, cut: bool = False) -> np.ndarray:
         if result.returncode or said:
             raise UserError(f"{problem} by libsndfile, and ffmpeg says: {said.partition(chr(10))[0] or 'nothing'}")
         try:
-            return load_audio_file(decoded, cut)
+            yield from audio_blocks(decoded, cut)
         except UserError as error:
             raise UserError(str(error).replace(str(decoded), str(path), 1)) from None

@@ -6,11 +6,13 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from ser.audio.frames import FrameGrid
+from ser.audio.sound_check import audio_digest, sound_problem
 from ser.audio.waveform import SAMPLE_RATE, load_audio
 from ser.base.errors import UserError
 from ser.base.log import counted, log, progress
 from ser.data.archives import write_archive
-from ser.data.data_dir import read_table
+from ser.data.data_dir import read_table, write_table
 
 _OVERSHOOT = 0.5  # seconds that a segment may end after its recording, as in Kaldi's extract-segments
 
@@ -137,3 +139,38 @@ def extract(recordings: Recordings, utts: Sequence[str], function: Callable[[str
     write_archive(prefix, items())
     log(f"wrote {len(samples_of)} of {counted(len(utts), 'utterance')} to {prefix}.ark")
     return samples_of
+
+
+def extract_features(recordings: Recordings, utts: Sequence[str], function: Callable[[np.ndarray], np.ndarray],
+                     grid: FrameGrid, prefix: str) -> None:
+    """Write the features of utterances as extract() does, and tables that tell of their sound.
+
+    Parameters
+    ----------
+    recordings : Recordings
+    utts : list of str
+    function : callable
+        Makes a matrix `[frames, dimension]` of samples; one without rows makes the utterance fail.
+    grid : FrameGrid
+        Where these frames lie.
+    prefix : str
+        Beside the archive come `prefix.utt2num_frames`, `prefix.utt2dur` (seconds), `prefix.utt2audio_digest` and, of
+        those that are silent, clipped or constant, `prefix.utt2audio_problem`.
+    """
+    digests = {}
+    problems = {}
+
+    def features(utt: str, samples: np.ndarray) -> np.ndarray:
+        matrix = function(samples)
+        if len(matrix):
+            digests[utt] = audio_digest(samples)
+            problem = sound_problem(samples)
+            if problem:
+                problems[utt] = problem
+        return matrix
+
+    num_samples = extract(recordings, utts, features, prefix)
+    write_table(f"{prefix}.utt2num_frames", {utt: grid.num_frames(n) for utt, n in num_samples.items()})
+    write_table(f"{prefix}.utt2dur", {utt: f"{n / SAMPLE_RATE:.5f}" for utt, n in num_samples.items()})
+    write_table(f"{prefix}.utt2audio_digest", digests)
+    write_table(f"{prefix}.utt2audio_problem", problems)

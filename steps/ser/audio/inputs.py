@@ -11,9 +11,10 @@ from typing import NoReturn
 
 import numpy as np
 
-from ser.audio.any_format import is_for_libsndfile, load_sound_file
+from ser.audio.any_format import is_for_libsndfile, sound_blocks
 from ser.audio.extraction import Recordings
 from ser.audio.wav_scp import entry_in
+from ser.audio.waveform import joined
 from ser.base.errors import UserError
 from ser.base.log import log
 
@@ -33,18 +34,18 @@ class Sound:
     ----------
     name : str
         Path of a file, or id of an utterance.
-    read : callable
-        Returns its samples as ser.audio.waveform.load_audio() does; raises UserError.
+    blocks : callable
+        Yields its samples as ser.audio.waveform.audio_blocks() does; raises UserError.
     """
 
     name: str
-    read: Callable[[], np.ndarray]
+    blocks: Callable[[], Iterator[np.ndarray]]
 
 
 def sounds_of(paths: Iterable[str]) -> Iterator[Sound]:
     """Yield the Sounds of paths one by one, those of a path in sorted order.
 
-    A path that holds none, or a data directory with a damaged table, is a Sound whose read() raises UserError.
+    A path that holds none, or a data directory with a damaged table, is a Sound whose blocks() raises UserError.
 
     Parameters
     ----------
@@ -63,18 +64,26 @@ def sounds_of(paths: Iterable[str]) -> Iterator[Sound]:
 def _sounds_of_path(path: str) -> list[Sound]:
     # A file.
     if not os.path.isdir(path):
-        return [Sound(path, functools.partial(load_sound_file, path))]
+        return [Sound(path, functools.partial(sound_blocks, path))]
     # A data directory.
     if os.path.exists(os.path.join(path, "wav.scp")):
-        recordings = Recordings(path, functools.partial(_read_entry, Path(path)))
-        return [Sound(utt, functools.partial(recordings.__getitem__, utt)) for utt in recordings.utts]
+        return _sounds_of_data_dir(Path(path))
     # A folder of files.
     return _sounds_of_folder(path)
 
 
+def _sounds_of_data_dir(path: Path) -> list[Sound]:
+    """The utterances of a data directory: recordings as they are, or the segments of them."""
+    recordings = Recordings(path, functools.partial(_read_entry, path))
+    if not recordings.segments:
+        return [Sound(utt, functools.partial(_blocks_of_entry, path, recordings.sources[utt]))
+                for utt in recordings.utts]
+    return [Sound(utt, functools.partial(_blocks_of_segment, recordings, utt)) for utt in recordings.utts]
+
+
 def _sounds_of_folder(path: str) -> list[Sound]:
     """The sounds in a folder and below it; folders that cannot be entered, and what needs ffmpeg where that is not
-    installed, are Sounds whose read() fails."""
+    installed, are Sounds whose blocks() fails."""
     suffixes = _SUFFIXES | (_FFMPEG_SUFFIXES if shutil.which("ffmpeg") else set())
     unread: list[OSError] = []
     sounds: list[str] = []
@@ -93,7 +102,7 @@ def _sounds_of_folder(path: str) -> list[Sound]:
     if for_ffmpeg:
         failures.append(UserError(f"{path}: not tried: {_counted(for_ffmpeg)}, which libsndfile does not read; "
                                   "install ffmpeg, and they are read by that"))
-    return [*(Sound(file, functools.partial(load_sound_file, file)) for file in sorted(sounds)),
+    return [*(Sound(file, functools.partial(sound_blocks, file)) for file in sorted(sounds)),
             *(Sound(path, functools.partial(_fail, failure)) for failure in failures)]
 
 
@@ -128,9 +137,17 @@ def _fail(error: Exception) -> NoReturn:
     raise error
 
 
-def _read_entry(data_dir: Path, entry: str, cut: bool = False) -> np.ndarray:
+def _blocks_of_segment(recordings: Recordings, utt: str) -> Iterator[np.ndarray]:
+    yield recordings[utt]
+
+
+def _blocks_of_entry(data_dir: Path, entry: str, cut: bool = False) -> Iterator[np.ndarray]:
     """Read a wav.scp entry, whose path may be relative to the data directory."""
     if entry.endswith("|"):
         raise UserError(f"{data_dir}/wav.scp: {entry!r} is a command, and none is run here; write its output to a file "
                         "and name that")
-    return load_sound_file(entry_in(data_dir, entry), cut)
+    return sound_blocks(entry_in(data_dir, entry), cut)
+
+
+def _read_entry(data_dir: Path, entry: str, cut: bool = False) -> np.ndarray:
+    return joined(_blocks_of_entry(data_dir, entry, cut))

@@ -157,11 +157,12 @@ def audio_problem(path: str | Path, cut: bool = False) -> str | None:
         return str(error)
 
 
-def _blocks(file: soundfile.SoundFile) -> Iterator[np.ndarray]:
-    """Yield the samples of an open file, float32 at int16 scale, the mean of the channels; raises UserError, at the end
-    for channels that cancel each other out."""
+def _blocks(file: soundfile.SoundFile, size: int = _BLOCK_SAMPLES) -> Iterator[np.ndarray]:
+    """Yield `size` samples at a time of an open file, float32 at int16 scale, the mean of the channels; raises
+    UserError, at the end for channels that cancel each other out. A pipe ends where it ends, whatever its header says.
+    """
     is_int16 = file.subtype == "PCM_16"
-    block = np.empty((min(_BLOCK_SAMPLES, file.frames), file.channels), np.int16 if is_int16 else np.float32)
+    block = np.empty((min(size, file.frames), file.channels), np.int16 if is_int16 else np.float32)
     there = 0
     # Sums of samples and of squares: of every channel, and last of their mean.
     sums = np.zeros((file.channels + 1, 2))
@@ -180,28 +181,26 @@ def _blocks(file: soundfile.SoundFile) -> Iterator[np.ndarray]:
             sums += [[signal.sum(), np.dot(signal, signal)] for signal in (*channels, mono)]
         yield mono if is_int16 else mono * np.float32(INT16_SCALE)
         there += len(part)
-    if there < file.frames:
+    if there < file.frames and file.seekable():
         raise UserError(f"is cut short: {there} of {file.frames} samples can be read")
-    *energies, energy_of_mean = sums[:, 1] - sums[:, 0] ** 2 / there
+    *energies, energy_of_mean = sums[:, 1] - sums[:, 0] ** 2 / max(there, 1)
     rounding = 1e-3 * sums[:, 1].max()  # of an offset, in float32
     if rounding < np.mean(energies) and energy_of_mean < _CANCELLED_SHARE * np.mean(energies):
         raise UserError("its channels cancel each other out, one is the inverse of another; take one of them, such as "
                         "sox FILE -t wav - remix 1 |")
 
 
-def _resampled(blocks: Iterable[np.ndarray], rate: int) -> Iterator[np.ndarray]:
-    """Yield blocks at 16 kHz."""
+def _at_16_khz(blocks: Iterable[np.ndarray], rate: int) -> Iterator[np.ndarray]:
+    """Yield blocks of a rate at 16 kHz."""
+    if rate == SAMPLE_RATE:
+        yield from blocks
+        return
     import soxr
 
     stream = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
     for block in blocks:
         yield stream.resample_chunk(block)
     yield stream.resample_chunk(np.empty(0, np.float32), last=True)
-
-
-def load_audio_file(path: str | Path, cut: bool = False) -> np.ndarray:
-    """Read a file or a place in an archive, as load_audio() does; whatever its name, no command is run."""
-    return _load(str(path), False, cut)
 
 
 def load_audio(source: str | Path, cut: bool = False) -> np.ndarray:
@@ -228,18 +227,61 @@ def load_audio(source: str | Path, cut: bool = False) -> np.ndarray:
         hundreds of times full scale; its channels cancel each other out, or are several where one is to be cut.
     """
     source = str(source)
-    return _load(source, source.endswith("|"), cut)
+    return joined(audio_blocks(source, cut, piped=source.endswith("|")))
 
 
-def _load(source: str, piped: bool, cut: bool) -> np.ndarray:
+def audio_blocks(source: str | Path, cut: bool = False, piped: bool = False) -> Iterator[np.ndarray]:
+    """Yield what load_audio() returns in blocks of seconds, so that a long recording never is in memory as a whole.
+
+    Parameters
+    ----------
+    source : str or Path
+    cut : bool
+        As in load_audio().
+    piped : bool
+        Whether the source is a `command |` that is to be run; else whatever its name, no command is.
+
+    Yields
+    ------
+    numpy.ndarray
+        As load_audio() returns; it raises what that does, some of it after the last block.
+    """
     try:
-        with _opened(source, piped, cut) as file:
-            blocks = _blocks(file)
-            if file.samplerate != SAMPLE_RATE:
-                blocks = _resampled(blocks, file.samplerate)
-            samples = bytearray()  # grows in place, so that an hour is in memory once
-            for block in blocks:
-                samples += block.data
-            return np.frombuffer(samples, np.float32)
+        with _opened(str(source), piped, cut) as file:
+            yield from _at_16_khz(_blocks(file), file.samplerate)
     except UserError as error:
         raise UserError(f"{source}: {error}") from None
+
+
+def stream_blocks(descriptor: int, kind: str) -> Iterator[np.ndarray]:
+    """Yield the sound of a pipe as it comes, a tenth of a second at a time.
+
+    Parameters
+    ----------
+    descriptor : int
+        Of a file that is open for reading, such as 0 for standard input.
+    kind : str
+        `pcm`: samples without a header, signed 16-bit integers, little-endian, 16 kHz, one channel. `wav`: a WAV of any
+        rate, channel count and encoding, whose header may give any size but 0.
+
+    Yields
+    ------
+    numpy.ndarray
+        float32 `[samples]` as load_audio() returns; raises UserError as that.
+    """
+    raw = {"format": "RAW", "subtype": "PCM_16", "endian": "LITTLE", "samplerate": SAMPLE_RATE, "channels": 1}
+    try:
+        with soundfile.SoundFile(descriptor, closefd=False, **(raw if kind == "pcm" else {})) as file:
+            if file.frames == 0:
+                raise UserError("holds no samples, or a header that says so; without a header: --stdin pcm")
+            yield from _at_16_khz(_blocks(file, file.samplerate // 10), file.samplerate)
+    except (soundfile.SoundFileError, UserError) as error:
+        raise UserError(f"standard input: {getattr(error, 'error_string', error)}") from None
+
+
+def joined(blocks: Iterable[np.ndarray]) -> np.ndarray:
+    """One array of float32 blocks, without a second copy of them."""
+    samples = bytearray()  # grows in place, so that an hour is in memory once
+    for block in blocks:
+        samples += block.data
+    return np.frombuffer(samples, np.float32)

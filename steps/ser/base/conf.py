@@ -27,6 +27,15 @@ def from_options(config_class: type[Config], options: Mapping[str, Any]) -> Conf
     return config_class(**{name: options[name] for name in names if name in options})
 
 
+def conf_text(config: "DataclassInstance") -> str:
+    """A configuration as lines `--key=value`, one for each field, from which config_from() builds it again."""
+    lines = []
+    for each in fields(config):
+        value = getattr(config, each.name)
+        lines.append(f"--{each.name.replace('_', '-')}={str(value).lower() if each.type is bool else value}\n")
+    return "".join(lines)
+
+
 def conf_words(text: str, name: str | Path) -> list[str]:
     """Split the text of a configuration file into `--key=value` words; raises UserError, which calls it `name`."""
     words = []

@@ -111,13 +111,13 @@ def spk2utt_of(utt2spk: Mapping[str, str]) -> dict[str, str]:
 
 
 # What describes the utterances of an earlier preparation.
-_STALE_TABLES = ("feats.scp", "vad.scp", "functionals.scp", "cmvn.scp", "utt2dur", "utt2num_frames",
+_STALE_TABLES = ("wav.scp", "feats.scp", "vad.scp", "functionals.scp", "cmvn.scp", "utt2dur", "utt2num_frames",
                  "utt2audio_digest", "utt2audio_problem", "duplicates", "frame_shift", "spk2gender", "utt2emo",
                  "utt2split", "text", "segments")
 _STALE_FOLDERS = ("folds", "identification", "bank")
 
 
-def write_data_dir(data_dir: str | Path, *, wav: Mapping[str, object], utt2spk: Mapping[str, str],
+def write_data_dir(data_dir: str | Path, *, wav: Mapping[str, object] | None, utt2spk: Mapping[str, str],
                    spk2gender: Mapping[str, str] | None = None, utt2emo: Mapping[str, str] | None = None,
                    text: Mapping[str, str] | None = None, dataset: str,
                    extra: Mapping[str, Mapping[str, object]] | None = None) -> None:
@@ -126,8 +126,8 @@ def write_data_dir(data_dir: str | Path, *, wav: Mapping[str, object], utt2spk: 
     Parameters
     ----------
     data_dir : str or Path
-    wav : dict
-        Utterance to absolute path of its audio, or to a `command |`.
+    wav : dict or None
+        Utterance to absolute path of its audio, or to a `command |`; None where there are only features.
     utt2spk : dict
         Utterance to speaker; the utterance id must begin with the speaker's.
     spk2gender : dict, optional
@@ -156,7 +156,9 @@ def write_data_dir(data_dir: str | Path, *, wav: Mapping[str, object], utt2spk: 
     data_dir = Path(data_dir)
     data_dir.mkdir(parents=True, exist_ok=True)
     _require_own(data_dir)
-    tables: dict[str, Mapping[str, object]] = {"wav.scp": wav, "utt2spk": utt2spk, "spk2utt": spk2utt_of(utt2spk)}
+    tables: dict[str, Mapping[str, object]] = {"utt2spk": utt2spk, "spk2utt": spk2utt_of(utt2spk)}
+    if wav is not None:
+        tables["wav.scp"] = wav
     if spk2gender and set(utt2spk.values()) <= set(spk2gender):
         tables["spk2gender"] = {spk: spk2gender[spk] for spk in set(utt2spk.values())}
     if utt2emo:
@@ -178,7 +180,7 @@ def write_data_dir(data_dir: str | Path, *, wav: Mapping[str, object], utt2spk: 
 
 
 def _require_own(data_dir: Path) -> None:
-    held = [name for name in ("wav.scp", "utt2spk", *_STALE_TABLES, *_STALE_FOLDERS) if (data_dir / name).exists()]
+    held = [name for name in ("utt2spk", *_STALE_TABLES, *_STALE_FOLDERS) if (data_dir / name).exists()]
     if held and not (data_dir / "dataset").is_file():
         raise UserError(f"{data_dir}: holds {held[0]} and is not a data directory that this recipe has made, so "
                         "nothing in it is replaced; name another one")

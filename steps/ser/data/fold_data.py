@@ -8,9 +8,7 @@ import torch
 
 from ser.base.errors import UserError
 from ser.data.data_dir import read_list, read_table
-from ser.data.folds import read_fold
-
-FINAL = "final"  # instead of the name of a fold: all of its utterances train
+from ser.data.folds import FINAL, read_fold
 
 
 @dataclass(frozen=True)

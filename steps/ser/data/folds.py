@@ -6,6 +6,8 @@ from pathlib import Path
 from ser.base.errors import UserError
 from ser.data.data_dir import read_list
 
+FINAL = "final"  # instead of the name of a fold: the utterances of all folds train
+
 
 def read_parts(folder: str | Path, parts: Sequence[str], utt2spk: Mapping[str, str]) -> dict[str, list[str]]:
     """Read `{part: [utterance, …]}` from a folder that holds one list of utterances per part.

@@ -6,9 +6,11 @@ from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 from ser.audio.fbank import FbankConfig
+from ser.audio.frames import ExtractedConfig, SslConfig
 from ser.audio.vad import VadConfig
 from ser.base.conf import COMMENT, config_from
 from ser.base.errors import UserError
+from ser.data.feature_conf import is_filterbank
 from ser.infer.results_file import Choices
 from ser.model_dir.data_stamp import digest
 from ser.model_dir.finetune_config import FinetuneConfig
@@ -20,7 +22,9 @@ if TYPE_CHECKING:
     Kinds = tuple[type[DataclassInstance], ...]
 
 FINETUNING = (EmotionModelConfig, FinetuneConfig)
-_FEATURES = {"fbank.conf": FbankConfig, "vad.conf": VadConfig}
+# name -> options of how features were made
+FEATURES = {"fbank.conf": FbankConfig, "ssl.conf": SslConfig, "extracted.conf": ExtractedConfig,
+            "vad.conf": VadConfig}
 # What a reader always wants to know, in this order; the dimension of the features comes after the network.
 _ALWAYS = ("backbone", "ad_after", "pooling", "feature_norm", "crop", "epochs", "select")
 
@@ -36,13 +40,13 @@ def options_digest(options: Mapping[str, Any], kinds: "Kinds", features: Mapping
     kinds : tuple of type
         Dataclasses whose fields are options of the training.
     features : dict of str to str
-        Text of fbank.conf and vad.conf.
+        Text of fbank.conf, or of what stands for it where there are other features, and vad.conf.
     precision : str
     pretraining : dict
         With the digest of the pre-training; empty without one.
     """
     values = {field.name: options.get(field.name, field.default) for kind in kinds for field in fields(kind)}
-    all_features = {name: _feature_options(name, text) for name, text in features.items() if name in _FEATURES}
+    all_features = {name: _feature_options(name, text) for name, text in features.items() if name in FEATURES}
     return digest(values, all_features, precision, _digest_of_pretraining(pretraining))[:6]
 
 
@@ -71,8 +75,11 @@ def choices_of(config: Mapping[str, Any], kinds: "Kinds" = FINETUNING, protocol:
 
     # Words of the line, without commas
     words = {name: f"{name.replace('_', '-')} {_word(value)}" for name, value in named.items()}
-    filters = f"{dimension - 1}mel+energy" if log_energy else f"{dimension}mel"
-    words["feature_norm"] = f"{filters} {words['feature_norm']}"
+    if not is_filterbank(features):
+        dimensions = f"{dimension}dim"
+    else:
+        dimensions = f"{dimension - 1}mel+energy" if log_energy else f"{dimension}mel"
+    words["feature_norm"] = f"{dimensions} {words['feature_norm']}"
     if pretraining:
         words["pretraining"] = (f"pretrain {pretraining['dataset']} {pretraining['num_speakers']} spk "
                                 f"{_digest_of_pretraining(pretraining)}")
@@ -81,7 +88,7 @@ def choices_of(config: Mapping[str, Any], kinds: "Kinds" = FINETUNING, protocol:
     processes = config.get("environment", {}).get("processes", 1)
     if processes > 1 and not (options["global_batch"] and options["sync_batch_norm"]):
         words["processes"] = f"{processes} processes"
-    for name, kind in _FEATURES.items():
+    for name, kind in FEATURES.items():
         for option, value in _unusual(kind, _feature_options(name, features.get(name, ""))).items():
             words[f"{name} {option}"] = f"{option.replace('_', '-')} {_word(value)}"
 
@@ -107,7 +114,7 @@ def _processor(environment: Mapping[str, Any]) -> tuple[str, str]:
 def _feature_options(name: str, text: str) -> dict[str, Any]:
     """All options of a feature configuration with their values; of one that is not the recipe's its lines."""
     try:
-        return asdict(config_from(_FEATURES[name], text, name))
+        return asdict(config_from(FEATURES[name], text, name))
     except UserError:
         lines = (COMMENT.sub("", line).strip().removeprefix("--") for line in text.splitlines())
         return dict(line.partition("=")[::2] for line in lines if line)

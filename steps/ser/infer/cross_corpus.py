@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from ser.audio.fbank import FbankConfig
-from ser.audio.vad import VadConfig
 from ser.base.conf import config_from
 from ser.base.errors import UserError
 from ser.base.files import write_text
 from ser.data.data_dir import read_dataset
 from ser.data.feature_bank import FeatureBank, load_bank
+from ser.data.feature_conf import is_filterbank
+from ser.infer.choices import FEATURES
 from ser.infer.cross_results import CrossResults, merge_classes
 from ser.infer.evaluation import write_per_utt
 from ser.infer.posteriors import posteriors
@@ -26,20 +26,22 @@ from ser.model_dir.finetune_config import FinetuneConfig
 from ser.model_dir.record import feature_configuration
 from ser.stats.metrics import confusion_matrix
 
-_FEATURES: dict[str, Any] = {"fbank.conf": FbankConfig, "vad.conf": VadConfig}
-
 
 def require_same_features(model_dir: str | Path, config: Mapping[str, Any], data_dir: str | Path) -> None:
     """Raise UserError unless the features of a data directory were made as those that a model learned from."""
     now = feature_configuration(data_dir)
-    for name, kind in _FEATURES.items():
-        before = config["features"].get(name, "")
+    before = config["features"]
+    needed = ("fbank.conf", "vad.conf") if is_filterbank(before) else before
+    for name, kind in FEATURES.items():
+        if name not in needed:
+            continue
         if name not in now:
-            raise UserError(f"{data_dir}/conf/{name}: not there; make the features with steps/make_fbank.sh and "
-                            "steps/compute_vad.sh")
-        if config_from(kind, before, f"{model_dir}: {name}") != config_from(kind, now[name], f"{data_dir}/conf/{name}"):
+            raise UserError(f"{data_dir}/conf/{name}: not there, so its features are others than {model_dir} learned "
+                            "from; make both in the same way (run.sh: --feats-type)")
+        if config_from(kind, before.get(name, ""), f"{model_dir}: {name}") != config_from(
+                kind, now[name], f"{data_dir}/conf/{name}"):
             raise UserError(f"{data_dir}/conf/{name}: is not that of the features that {model_dir} learned from; make "
-                            "both with the same one (run.sh: --fbank-config, --vad-config)")
+                            "both with the same one (run.sh: --fbank-config, --vad-config, --ssl-model, --ssl-layer)")
 
 
 class CrossScorer:
@@ -99,6 +101,9 @@ class CrossScorer:
         if norm not in self._banks:
             self._banks[norm] = load_bank(self.data_dir, self.references, norm, self.device)
         bank = self._banks[norm]
+        if bank.dimension != config["dimension"]:
+            raise UserError(f"{self.data_dir}/feats.scp: has dimension {bank.dimension}, {model_dir} takes "
+                            f"{config['dimension']}")
         return posteriors(model, bank, bank.indices(self.references)).numpy()
 
     def score(self, model_dir: str | Path, out_dir: str | Path,

@@ -13,7 +13,8 @@ from ser.base.conf import from_options
 from ser.base.errors import UserError
 from ser.base.files import write_text
 from ser.data.data_dir import read_list, read_table
-from ser.data.fold_data import FINAL, FoldData
+from ser.data.fold_data import FoldData
+from ser.data.folds import FINAL
 from ser.infer.choices import choices_of
 from ser.infer.results_file import NAME, read_fold_results
 from ser.model_dir.calibration import read_temperature, write_temperature

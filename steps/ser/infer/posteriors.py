@@ -8,8 +8,9 @@ import torch
 
 from ser.data.feature_bank import FeatureBank
 
-# Of a batch: as many as keep the processor busy, and no more than leave a place in its memory or caches.
-_BATCH_FRAMES = {"cpu": 6000, "cuda": 200000}
+# Of a batch: as many as keep the processor busy, and no more than leave a place in its memory or caches. With 200000 on
+# a GPU, each of sixteen jobs that shared it and scored a whole corpus took up to 15 GB, more than there was.
+_BATCH_FRAMES = {"cpu": 6000, "cuda": 50000}
 
 
 def logits_of(model: torch.nn.Module, bank: FeatureBank, positions: torch.Tensor,

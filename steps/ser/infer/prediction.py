@@ -1,27 +1,30 @@
-"""The emotion of recordings by a trained model, or by the mean of several: from sound to probabilities."""
+"""The emotion of recordings by a trained model, or by the mean of several: from sound to a label, or to why none."""
 
-import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import numpy as np
-import torch
 
-from ser.audio.any_format import load_sound_file
-from ser.audio.fbank import FbankConfig, FbankExtractor
-from ser.audio.vad import VadConfig, voiced_frames
-from ser.audio.waveform import SAMPLE_RATE
-from ser.base.conf import config_from
+from ser.audio.any_format import sound_blocks
+from ser.audio.fbank import FbankExtractor
+from ser.audio.segments import LONGEST, SHORTEST_VOICE, Segmentation
+from ser.audio.sound_check import sound_problem
+from ser.audio.vad import voiced_frames
+from ser.audio.waveform import SAMPLE_RATE, joined
 from ser.base.errors import UserError
-from ser.data.fold_data import FINAL
 from ser.data.voiced_features import voiced_and_normalized
-from ser.model_dir.emotion_model import load_emotion_model
-from ser.nn.models import EmotionModel
+from ser.infer.input_format import InputFormat
 
-Source = str | Path | np.ndarray  # a file, or float32 samples at 16 kHz
+# A file, float32 samples at 16 kHz in units of 1/32768 of full scale, or blocks of such.
+Source = str | Path | np.ndarray | Iterable[np.ndarray]
 
-_LONGEST = 600  # seconds as one utterance: more take gigabytes, and one label says little of them
+# Why there is no label.
+TOO_SHORT = "too short"
+SILENT = "silent"
+NO_SPEECH = "no speech"
+UNSURE = "unsure"
 
 
 @dataclass(frozen=True)
@@ -32,73 +35,76 @@ class Prediction:
     ----------
     start, end : float
         Seconds from the beginning of the recording.
-    label : str
-        The most probable class.
+    label : str or None
+        The most probable class; None where there is a reason to name none.
     probabilities : dict of str to float
-        Of every class, in the order of the model; they sum to 1.
-    voiced : bool
-        Whether the VAD found anything voiced; else all frames were used, of what may be no speech.
+        Of every class, in the order of the model; they sum to 1. Empty where the network was not asked.
+    reason : str or None
+        Why there is no label. `silent`: nothing is louder than -60 dB of full scale. `no speech`: the voice activity
+        detection finds none. `too short`: no stretch of 0.2 s is voiced, or all is shorter than a window of the
+        features. `unsure`: the most probable class is less probable than the least that was asked for.
     """
 
     start: float
     end: float
-    label: str
+    label: str | None
     probabilities: dict[str, float]
-    voiced: bool
+    reason: str | None
+
+
+class Network(Protocol):
+    """Gives probabilities `[classes]` of one utterance's features, float32 `[frames, dimension]`; its library's FFT is
+    at hand for the features, as FbankExtractor takes it."""
+
+    def score(self, features: np.ndarray, /) -> np.ndarray: ...
+
+    def rfft(self, frames: np.ndarray, /, axis: int) -> np.ndarray: ...
 
 
 class EmotionRecognizer:
-    """Networks of the same classes and features, whose probabilities are averaged; made by load_model().
+    """A network, or several whose probabilities are averaged, and how its features are made; made by load_model().
 
     Parameters
     ----------
-    networks : list of EmotionModel
-        On the CPU, in evaluation mode.
-    config : dict
-        A checked config.json that holds for all of them.
-    path : str or Path
-        What messages call the configuration.
-
-    Attributes
-    ----------
-    classes : list of str
-    networks : list of EmotionModel
-    feature_configuration : dict of str to str
-        What makes the networks' input out of 16 kHz sound: the texts of `fbank.conf` and `vad.conf`, and `feature_norm`
-        (ser.data.normalization.PER_UTTERANCE).
-    dimension : int
-        Features per frame.
+    network : Network
+    input_format : InputFormat
+    min_probability : float
+        As in load_model().
 
     Raises
     ------
     UserError
-        The configuration does not say how the features were made.
+        The features are not made of sound here, or min_probability is none.
+
+    Attributes
+    ----------
+    classes : list of str
+    network : Network
+    input_format : InputFormat
     """
 
-    def __init__(self, networks: list[EmotionModel], config: dict[str, Any], path: str | Path):
-        self.networks = networks
-        self.classes: list[str] = config["classes"]
-        self.dimension: int = config["dimension"]
-        for name in ("fbank.conf", "vad.conf"):
-            if name not in config["features"]:
-                raise UserError(f"{path}: does not say with which {name} the features were made; make them with "
-                                "steps/make_fbank.sh and steps/compute_vad.sh, and train again")
-        texts = {name: config["features"][name] for name in ("fbank.conf", "vad.conf")}
-        self.feature_configuration = {**texts, "feature_norm": config["options"]["feature_norm"]}
-        self._fbank = config_from(FbankConfig, texts["fbank.conf"], f"{path}: fbank.conf")
-        self._vad = config_from(VadConfig, texts["vad.conf"], f"{path}: vad.conf")
-        if self._fbank.dimension != self.dimension:
-            raise UserError(f"{path}: fbank.conf makes {self._fbank.dimension} features per frame, "
-                            f"the network takes {self.dimension}")
-        self._extract = FbankExtractor(self._fbank)
+    def __init__(self, network: Network, input_format: InputFormat, min_probability: float = 0.0):
+        if not 0 <= min_probability <= 1:
+            raise UserError(f"min-probability must lie between 0 and 1, not be {min_probability:g}")
+        if not input_format.takes_sound:
+            raise UserError(f"{input_format.origin}: was trained on features that are no filterbanks, and takes no "
+                            "sound; steps/score.py scores a data directory that has such features")
+        self.network = network
+        self.input_format = input_format
+        self.classes = list(input_format.classes)
+        self.min_probability = min_probability
+        self._fbank = input_format.fbank
+        self._vad = input_format.vad
+        self._extract = FbankExtractor(self._fbank, network.rfft)
 
     def predict(self, source: Source) -> Prediction:
         """Recognize the emotion of a recording as one utterance.
 
         Parameters
         ----------
-        source : str, Path or numpy.ndarray
-            A file that libsndfile or ffmpeg reads, or float32 samples at 16 kHz in units of 1/32768 of full scale.
+        source : str, Path, numpy.ndarray or iterable of numpy.ndarray
+            A file that libsndfile or ffmpeg reads; or float32 samples at 16 kHz in units of 1/32768 of full scale, in
+            one array or in blocks.
 
         Returns
         -------
@@ -107,55 +113,33 @@ class EmotionRecognizer:
         Raises
         ------
         UserError
-            The file cannot be read, or it is shorter than a window of the features or longer than ten minutes.
+            The file cannot be read, or it is longer than ten minutes.
         """
-        samples, seconds = self._samples_of(source)
-        if seconds > _LONGEST:
-            raise UserError(f"{_prefix(source)}{seconds:.0f} s are too long for one utterance; take it in segments "
-                            "(steps/predict.py --segment 4)")
-        return self._prediction(samples, 0.0)
+        samples = source if isinstance(source, np.ndarray) else joined(_up_to_longest(_blocks_of(source)))
+        if len(samples) > LONGEST * SAMPLE_RATE:
+            raise UserError(_TOO_LONG)
+        return self._prediction(samples, 0)
 
-    def time_line(self, source: Source, segment: float, hop: float | None = None) -> list[Prediction]:
-        """Recognize the emotion of a recording piece by piece, each as if it were an utterance.
+    def time_line(self, source: Source, segmentation: Segmentation) -> Iterator[Prediction]:
+        """Recognize the emotion of a recording part by part, each as if it were an utterance.
 
         Parameters
         ----------
-        source : str, Path or numpy.ndarray
-            As in predict(), of any length.
-        segment : float
-            Seconds of a piece; the last one ends with the recording, and is left out when it is shorter than a window
-            of the features.
-        hop : float, optional
-            Seconds from the beginning of one piece to that of the next; by default `segment`.
+        source : str, Path, numpy.ndarray or iterable of numpy.ndarray
+            As in predict(), of any length: only what a segment needs is in memory.
+        segmentation : Segmentation
+            Windows or VoiceSegments of ser.audio.segments.
 
-        Returns
-        -------
-        list of Prediction
-
-        Raises
+        Yields
         ------
-        UserError
-            As for predict(), or a segment is shorter than a window or longer than ten minutes, or the hop not positive.
+        Prediction
+            As soon as its part has been read; raises UserError for a file that cannot be read.
         """
-        hop = segment if hop is None else hop
-        self.require_segments(segment, hop)
-        samples, seconds = self._samples_of(source)
-        num_pieces = 1 + max(0, math.ceil((seconds - segment) / hop))
-        predictions = []
-        for number in range(num_pieces):
-            start = round(number * hop * SAMPLE_RATE)
-            end = round((number * hop + segment) * SAMPLE_RATE)
-            piece = samples[start:end]
-            if self._fbank.num_frames(len(piece)):
-                predictions.append(self._prediction(piece, start / SAMPLE_RATE))
-        return predictions
-
-    def require_segments(self, segment: float, hop: float) -> None:
-        """Raise UserError unless time_line() takes these lengths."""
-        window = self._fbank.window_samples / SAMPLE_RATE
-        if not (window <= segment <= _LONGEST and 1 <= hop * SAMPLE_RATE < np.inf):
-            raise UserError(f"segments of {segment:g} s every {hop:g} s cannot be; give {window:g} to {_LONGEST} s "
-                            "and a hop above 0")
+        for segment in segmentation.segments(_blocks_of(source), self._vad):
+            if segment.samples is None:
+                yield Prediction(segment.start / SAMPLE_RATE, segment.end / SAMPLE_RATE, None, {}, NO_SPEECH)
+            else:
+                yield self._prediction(segment.samples, segment.start)
 
     def features(self, samples: np.ndarray) -> np.ndarray:
         """The networks' input for an utterance: voiced and normalized frames, float32 `[frames, dimension]`.
@@ -163,51 +147,77 @@ class EmotionRecognizer:
         Parameters
         ----------
         samples : numpy.ndarray
-            As in predict().
+            As in predict(). Where nothing is voiced, all frames are kept, as in training.
         """
-        return self._features(samples)[0]
+        return self._features(samples, self._voiced(samples))
 
-    def _features(self, samples: np.ndarray) -> tuple[np.ndarray, bool]:
-        """The features(), and whether any frame is voiced."""
-        voiced = voiced_frames(samples, self._fbank, self._vad) > 0
-        features = voiced_and_normalized(self._extract(samples), voiced, self.feature_configuration["feature_norm"])
-        return features, bool(voiced.any())
+    def _voiced(self, samples: np.ndarray) -> np.ndarray:
+        return voiced_frames(samples, self._fbank, self._vad) > 0
 
-    def _samples_of(self, source: Source) -> tuple[np.ndarray, float]:
-        samples = source if isinstance(source, np.ndarray) else load_sound_file(source)
-        seconds = len(samples) / SAMPLE_RATE
-        if not self._fbank.num_frames(len(samples)):
-            raise UserError(f"{_prefix(source)}{seconds:.3f} s are shorter than a window of the features")
-        return samples, seconds
+    def _features(self, samples: np.ndarray, voiced: np.ndarray) -> np.ndarray:
+        return voiced_and_normalized(self._extract(samples), voiced, self.input_format.feature_norm)
 
-    def _prediction(self, samples: np.ndarray, start: float) -> Prediction:
-        array, voiced = self._features(samples)
-        features = torch.from_numpy(array)[None]  # [1, T, D]
-        lengths = torch.tensor([features.shape[1]])
-        total = torch.zeros(len(self.classes))
-        with torch.inference_mode():
-            for network in self.networks:
-                logits = network(features, lengths)[0]  # [1, classes]
-                total += torch.softmax(logits[0], 0)
-        probabilities = (total / len(self.networks)).tolist()
-        label = self.classes[int(np.argmax(probabilities))]
-        return Prediction(start, start + len(samples) / SAMPLE_RATE, label,
-                          dict(zip(self.classes, probabilities, strict=True)), voiced)
+    def _prediction(self, samples: np.ndarray, start: int) -> Prediction:
+        """Of samples that begin at sample `start` of the recording."""
+        begin = start / SAMPLE_RATE
+        end = (start + len(samples)) / SAMPLE_RATE
+        voiced = self._voiced(samples)
+        reason = self._reason_for_none(samples, voiced)
+        if reason:
+            return Prediction(begin, end, None, {}, reason)
+        scores = self.network.score(self._features(samples, voiced))
+        probabilities = dict(zip(self.classes, scores.tolist(), strict=True))
+        label = max(probabilities, key=probabilities.__getitem__)
+        if probabilities[label] < self.min_probability:
+            return Prediction(begin, end, None, probabilities, UNSURE)
+        return Prediction(begin, end, label, probabilities, None)
+
+    def _reason_for_none(self, samples: np.ndarray, voiced: np.ndarray) -> str | None:
+        """Why a sound cannot have an emotion, or None."""
+        if not len(voiced):
+            return TOO_SHORT
+        if sound_problem(samples) in ("silent", "constant"):
+            return SILENT
+        if not voiced.any():
+            return NO_SPEECH
+        edges = np.flatnonzero(np.diff(voiced, prepend=False, append=False))  # of each stretch of voice in turn
+        longest = np.max(edges[1::2] - edges[::2])
+        if self._fbank.window_samples + (longest - 1) * self._fbank.shift_samples < SHORTEST_VOICE:
+            return TOO_SHORT
+        return None
 
 
-def _prefix(source: Source) -> str:
-    return "" if isinstance(source, np.ndarray) else f"{source}: "
+_TOO_LONG = (f"more than {LONGEST} s are too long for one utterance; take it in parts (steps/predict.py --segment vad, "
+             "or window)")
 
 
-def load_model(model_dir: str | Path) -> EmotionRecognizer:
-    """Load a trained model to use it; nothing in the directory is executed.
+def _blocks_of(source: Source) -> Iterable[np.ndarray]:
+    if isinstance(source, np.ndarray):
+        return [source]
+    return sound_blocks(source) if isinstance(source, str | Path) else source
+
+
+def _up_to_longest(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Pass blocks on, and raise UserError where one utterance would be too long."""
+    total = 0
+    for block in blocks:
+        total += len(block)
+        if total > LONGEST * SAMPLE_RATE:
+            raise UserError(_TOO_LONG)
+        yield block
+
+
+def load_model(model: str | Path, min_probability: float = 0.0) -> EmotionRecognizer:
+    """Load a trained model to use it; nothing in it is executed.
 
     Parameters
     ----------
-    model_dir : str or Path
-        A model directory of steps/finetune.py, or a folder of such, as one for each fold of a system: their
-        probabilities, each with the temperature of its calibration.json, are averaged; one called `final` is not of
-        the folds, and is named itself.
+    model : str or Path
+        A model directory of steps/finetune.py; a folder of such, as one for each fold of a system, whose probabilities,
+        each with the temperature of its calibration.json, are averaged (one called `final` is not of the folds, and is
+        named itself); or an ONNX file of steps/export.py, which is loaded without torch and needs onnxruntime.
+    min_probability : float
+        A most probable class below this gets no label, but the reason `unsure`.
 
     Returns
     -------
@@ -216,30 +226,20 @@ def load_model(model_dir: str | Path) -> EmotionRecognizer:
     Raises
     ------
     UserError
-        A file is missing or damaged, a training is not finished, or the folds differ in classes or features.
+        A file is missing or damaged, a training is not finished, the folds differ in classes or features, or these are
+        no filterbanks.
 
     Examples
     --------
     >>> load_model("exp/vgg5_ad").predict("x.wav").probabilities  # doctest: +SKIP
     {'ang': 0.81, 'hap': 0.11, 'neu': 0.05, 'sad': 0.03}
     """
-    model_dir = Path(model_dir)
-    folds = sorted(path.parent for path in model_dir.glob("*/config.json") if path.parent.name != FINAL)
-    members = [model_dir] if (model_dir / "config.json").exists() else folds
-    if not members:
-        raise UserError(f"{model_dir}: not a model directory: there is no config.json in it or in a folder of it")
-    networks: list[EmotionModel] = []
-    common: dict[str, Any] = {}  # what must be the same for all
-    for member in members:
-        network, config = load_emotion_model(member, calibrated=True)
-        if (member / "state.safetensors").exists():
-            raise UserError(f"{member}: its training is not finished; run steps/finetune.py again, it continues")
-        own = {key: config[key] for key in ("classes", "dimension", "features")}
-        own["feature_norm"] = config["options"]["feature_norm"]
-        common = common or own
-        differing = [key for key in own if own[key] != common[key]]
-        if differing:
-            raise UserError(f"{member}/config.json: {differing[0]} differs from that of {members[0]}, so their "
-                            "probabilities cannot be averaged; name one of them")
-        networks.append(network)
-    return EmotionRecognizer(networks, config, members[0] / "config.json")
+    path = Path(model)
+    if path.suffix == ".onnx" and not path.is_dir():
+        from ser.infer.onnx_network import OnnxNetwork
+
+        exported = OnnxNetwork(path)
+        return EmotionRecognizer(exported, exported.format, min_probability)
+    from ser.infer.probability_network import load_networks  # torch takes a second to import
+
+    return EmotionRecognizer(*load_networks(path), min_probability)

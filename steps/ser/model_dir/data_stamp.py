@@ -14,9 +14,11 @@ from numpy.typing import DTypeLike
 from ser.base.conf import without_comments
 from ser.data.bank_cache import content_checksums
 from ser.data.data_dir import read_list
+from ser.data.feature_conf import OTHER_FEATURES
 from ser.data.voiced_features import VoicedFeatures
 
 _CONFIGURATION = ("conf/fbank.conf", "conf/vad.conf")
+_OF_OTHER_FEATURES = tuple(f"conf/{name}" for name in OTHER_FEATURES)
 
 
 def digest(*parts: Any) -> str:
@@ -37,7 +39,8 @@ class DataStamp:
     labels, speakers, dataset_name : str
         Of utt2emo, utt2spk and dataset.
     configuration : str
-        Of conf/fbank.conf and conf/vad.conf without their comments.
+        Of conf/fbank.conf and conf/vad.conf without their comments, and of what stands for the first of them where
+        there are other features.
     lists : str
         Of the lists of utterances, and of the protocol that made them.
     """
@@ -59,7 +62,7 @@ class DataStamp:
         """What is other than in an earlier stamp, as words for a message."""
         words = {"features": f"features ({before.get('utterances')} utterances, now {self.utterances})",
                  "labels": "labels (utt2emo)", "speakers": "speakers (utt2spk)", "dataset_name": "name of the data set",
-                 "configuration": f"configuration of the features ({', '.join(_CONFIGURATION)})",
+                 "configuration": "configuration of the features (in its folder conf)",
                  "lists": "lists of utterances"}
         now = asdict(self)
         return [text for part, text in words.items() if before.get(part) != now[part]]
@@ -103,7 +106,7 @@ def stamp_all_folds(data_dir: str | Path, feature_norm: str) -> DataStamp:
 def _states(data_dir: Path) -> tuple[tuple[int, int, int] | None, ...]:
     """What tells in one process that the files may have changed: inode, size and time."""
     states: list[tuple[int, int, int] | None] = []
-    for name in ("feats.scp", "vad.scp", "utt2emo", "utt2spk", "dataset", *_CONFIGURATION):
+    for name in ("feats.scp", "vad.scp", "utt2emo", "utt2spk", "dataset", *_CONFIGURATION, *_OF_OTHER_FEATURES):
         path = data_dir / name
         status = path.stat() if path.is_file() else None
         states.append(status and (status.st_ino, status.st_size, status.st_mtime_ns))
@@ -116,6 +119,7 @@ def _stamp_without_lists(data_dir: Path, feature_norm: str, dtype: np.dtype, sta
     if (data_dir / "feats.scp").is_file() and (data_dir / "vad.scp").is_file():
         contents = content_checksums(VoicedFeatures(data_dir, feature_norm, dtype))
     configuration = [_lines_of(data_dir / name) for name in _CONFIGURATION]
+    configuration += filter(None, (_lines_of(data_dir / name) for name in _OF_OTHER_FEATURES))
     return {"utterances": len(contents), "features": digest(contents) if contents else "",
             "labels": _checksum([data_dir / "utt2emo"]), "speakers": _checksum([data_dir / "utt2spk"]),
             "dataset_name": _checksum([data_dir / "dataset"]),

@@ -9,7 +9,7 @@ from typing import Any
 
 from ser.base.conf import from_options
 from ser.base.errors import UserError
-from ser.data.fold_data import FINAL
+from ser.data.folds import FINAL
 from ser.model_dir.checkpoint import load_config
 from ser.model_dir.finetune_config import FinetuneConfig
 from ser.nn.models import EmotionModelConfig

@@ -9,6 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ser.base.files import write_text
 from ser.data.data_dir import is_synthetic
+from ser.data.feature_conf import is_filterbank
 from ser.data.fold_data import FoldData
 from ser.stats.calibration import Reliability
 from ser.stats.metrics import confusion_matrix, scores_of
@@ -79,5 +80,6 @@ def write_card(model_dir: str | Path, config: dict[str, Any], choices: str, data
         synthetic=[corpus for corpus in corpora if is_synthetic(corpus)],
         scores=scores_of(counts), by_class=by_class, most_frequent=counts.sum(1).max(), interval=interval,
         num_test_speakers=len(set(scored.speakers)), environment=environment, temperature=temperature,
-        ece=scored.reliability.ece, num_folds=num_folds, stop_epoch=stop_epoch)
+        ece=scored.reliability.ece, num_folds=num_folds, stop_epoch=stop_epoch,
+        takes_sound=is_filterbank(config["features"]))
     write_text(Path(model_dir) / "README.md", text)

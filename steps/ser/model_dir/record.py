@@ -240,5 +240,5 @@ def clear_model_dir(model_dir: str | Path) -> None:
 
 
 def feature_configuration(data_dir: str | Path) -> dict[str, str]:
-    """The fbank and VAD configuration that stage 2 left in the data directory, as `{name: text}`."""
+    """The configuration of features and VAD that stage 2 left in the data directory, as `{name: text}`."""
     return {path.name: path.read_text(encoding="utf-8") for path in sorted((Path(data_dir) / "conf").glob("*.conf"))}

@@ -83,7 +83,7 @@ class Extractor(nn.Module):
                  attention_dim: int = 8, train_extractor: str = "all"):
         super().__init__()
         # Backbone.
-        table = BACKBONES[backbone]()
+        table = BACKBONES[backbone](dimension)
         self.layers = nn.ModuleDict({name: layer for name, (layer, _) in table.items()})
         channels = {name: count for name, (_, count) in table.items()}
         self.last_layer = list(table)[-1]

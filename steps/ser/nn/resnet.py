@@ -34,14 +34,15 @@ class Stage(nn.Module):
         return self.block2(x, lengths)
 
 
-def resnet18() -> dict[str, tuple[nn.Module, int]]:
-    """Layers of Table 1 by name, and the channels after each.
+def resnet18(dimension: int) -> dict[str, tuple[nn.Module, int]]:
+    """Layers of Table 1 by name, and the channels after each; they take features of any dimension.
 
     Returns
     -------
     dict of str to (torch.nn.Module, int)
         conv1 7x7; stage1 to stage4 with 16, 32, 64, 128 channels; each followed by a 3x3 transition of stride 2 to 32,
-        64, 128, 128. A map `[B, 1, T, 41]` leaves as `[B, 128, ceil(T / 16), 3]`.
+        64, 128, 128. A map `[B, 1, T, F]` leaves as `[B, 128, ceil(T / 16), ceil(F / 16)]`; of the paper's 41 filters 3
+        are left.
     """
     layers: dict[str, tuple[nn.Module, int]] = {"conv1": (ConvBnRelu(1, 16, kernel=7), 16)}
     for number, (channels, following) in enumerate(((16, 32), (32, 64), (64, 128), (128, 128)), 1):

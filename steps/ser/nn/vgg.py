@@ -26,8 +26,10 @@ class ConvPool(nn.Module):
         return self.pool(x), lengths_after(lengths, stride=2)
 
 
-def vgg5() -> dict[str, tuple[nn.Module, int]]:
-    """Layers by name, and the channels after each; `[B, 1, T, 41]` leaves as `[B, 80, ceil(T / 16), 3]`.
+def vgg5(dimension: int) -> dict[str, tuple[nn.Module, int]]:
+    """Layers by name, and the channels after each; they take features of any dimension.
+
+    `[B, 1, T, F]` leaves as `[B, 80, ceil(T / 16), ceil(F / 16)]`, of the paper's 41 filters 3 are left.
 
     Returns
     -------

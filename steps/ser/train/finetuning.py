@@ -12,7 +12,9 @@ from ser.base.device import place
 from ser.base.errors import UserError
 from ser.data.data_dir import read_dataset
 from ser.data.feature_bank import FeatureBank, load_bank
-from ser.data.fold_data import FINAL, FoldData
+from ser.data.feature_conf import OTHER_FEATURES
+from ser.data.fold_data import FoldData
+from ser.data.folds import FINAL
 from ser.data.normalization import corpus_statistics
 from ser.infer.choices import FINETUNING, options_digest
 from ser.infer.cross_validation import CrossValidation, read_cross_validation
@@ -101,11 +103,11 @@ class Task:
             if pretrained["options"][key] != value:
                 raise UserError(f"{self.pretrained_dir}: pre-trained with {key}={pretrained['options'][key]}, "
                                 f"fine-tuning asks for {value}; pre-train again or give --{key.replace('_', '-')}")
-        ours, theirs = (without_comments(features.get("fbank.conf", ""))
-                        for features in (feature_configuration(self.data_dir), pretrained["features"]))
-        if ours != theirs:
-            raise UserError(f"{self.pretrained_dir}: pre-trained on features of another conf/fbank.conf than "
-                            f"{self.data_dir}; extract both with the same one (run.sh: --stage 2)")
+        own = feature_configuration(self.data_dir)
+        for name in ("fbank.conf", *OTHER_FEATURES):
+            if without_comments(pretrained["features"].get(name, "")) != without_comments(own.get(name, "")):
+                raise UserError(f"{self.pretrained_dir}: pre-trained on features of another conf/{name} than "
+                                f"{self.data_dir}; extract both with the same one (run.sh: --stage 2)")
 
     def cross_validation(self) -> CrossValidation:
         """What the folds say of a final model; raises UserError."""

@@ -1,7 +1,7 @@
 """Speaker pre-training (section 2): an extractor that tells the speakers of a corpus apart."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +30,7 @@ from ser.nn.backbones import BACKBONES
 from ser.nn.margin_softmax import angular_margin_loss
 from ser.nn.models import SpeakerModel
 from ser.nn.pooling import POOLINGS
-from ser.train.augmentation import augmented, check_augment
+from ser.train.augmentation import augmented, check_augment, suited_augment
 from ser.train.distributed import broadcast, total
 from ser.train.schedules import warmup_cosine
 from ser.train.trainer import Plan, Trainer
@@ -117,6 +117,7 @@ def pretrain(model_dir: str | Path, data_dir: str | Path, config: PretrainConfig
         Data, options or what the directory holds do not fit together.
     """
     # Options, and whether they are done.
+    config = replace(config, augment=suited_augment(config.augment, data_dir))
     made_from = MadeFrom(options={**asdict(config), "seed": seed}, pretraining=None, paths={"data_dir": str(data_dir)},
                          data=stamp_data(data_dir, "identification", config.feature_norm, np.float16))
     require_own(model_dir)

@@ -145,11 +145,13 @@ def test_predict_export_and_python_take_it_and_a_system_is_still_its_folds(place
         None, {"features": features[None], "lengths": np.array([len(features)])})
     np.testing.assert_allclose(found[0], expected, atol=1e-4)
     soundfile.write(tmp_path / "x.wav", sound.astype(np.int16), 16000)
-    row = run("steps/predict.py", final, tmp_path / "x.wav").stdout.splitlines()[1].split("\t")
-    np.testing.assert_allclose(list(map(float, row[2:])), expected, atol=1e-3)  # of samples cut to whole numbers
+    heading, row = (line.split("\t") for line in run("steps/predict.py", final, tmp_path / "x.wav").stdout.splitlines())
+    said = dict(zip(heading, row, strict=True))
+    # Of samples cut to whole numbers.
+    np.testing.assert_allclose([float(said[label]) for label in model.classes], expected, atol=1e-3)
     of_folds = [list(load_model(fold).predict(sound).probabilities.values()) for fold in folds_of(place)]
     system = load_model(final.parent)
-    assert len(system.networks) == 4
+    assert len(system.network.networks) == 4
     np.testing.assert_allclose(list(system.predict(sound).probabilities.values()), np.mean(of_folds, axis=0), atol=1e-6)
 
 

@@ -54,7 +54,7 @@ def exp(tiny, tmp_path_factory):
 def test_every_system_is_a_network(name):
     system, task = TABLE[name], task_of(name)
     assert system.backbone.lower() == task.model.backbone and name.startswith(task.model.backbone)
-    assert system.pretrained == ("pretrain_resnet18" if task.pretrained_dir else None)
+    assert system.pretrained == (f"pretrain_{task.model.backbone}" if task.pretrained_dir else None)
     logits, dual, adversary = EmotionModel(task.model, 41, 4, 8).eval()(torch.zeros(2, 33, 41))
     modules = 0 if task.model.ad_after == "none" else len(task.model.ad_after.split(","))
     assert logits.shape == (2, 4) and len(dual) == modules

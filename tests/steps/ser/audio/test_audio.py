@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from ser.audio.any_format import load_sound_file
+from ser.audio.any_format import sound_blocks
 from ser.audio.waveform import audio_problem, load_audio
 from ser.base.errors import UserError
 
@@ -274,5 +274,5 @@ def test_ffmpeg_is_not_asked_for_an_empty_file(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", "")  # without ffmpeg, whose installation would be no help
     (tmp_path / "a.m4a").touch()
     with pytest.raises(UserError) as error:
-        load_sound_file(tmp_path / "a.m4a")
+        list(sound_blocks(tmp_path / "a.m4a"))
     assert str(error.value) == f"{tmp_path}/a.m4a: cannot be read: it is empty"

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from ser.audio.wav_scp import entry_in
-from ser.audio.waveform import audio_problem, load_audio, load_audio_file
+from ser.audio.waveform import audio_blocks, audio_problem, joined, load_audio
 from ser.base.errors import UserError
 from ser.data.data_dir import read_table
 
@@ -33,7 +33,7 @@ def test_places_in_an_archive(tmp_path, options):
     for utt, place in archive(tmp_path, **options).items():
         assert place.startswith(f"{tmp_path}/wavs.ark:")
         assert audio_problem(place) is None
-        for load in (load_audio, load_audio_file):
+        for load in (load_audio, lambda place: joined(audio_blocks(place))):
             assert np.array_equal(load(place), SOUNDS[utt])
 
 
@@ -117,7 +117,7 @@ def test_what_another_program_decodes(tmp_path):
     pointer = tmp_path / "x.wav"
     pointer.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n")
     for file, way_out in ((path, "compressed with shorten; convert it with sph2pipe"), (pointer, "git lfs pull")):
-        for load in (load_audio, load_audio_file):
+        for load in (load_audio, lambda place: joined(audio_blocks(place))):
             with pytest.raises(UserError, match=f"{file}: cannot be read: .*{way_out}"):
                 load(file)
         assert way_out in audio_problem(file)

@@ -20,6 +20,8 @@ from ser.base.errors import UserError
 from ser.data.data_dir import read_table
 from ser.model_dir.checkpoint import load_tensors, save_tensors
 
+WINDOW = "--segment", "window", "--window-seconds"
+
 
 @pytest.fixture
 def model(trained):
@@ -41,7 +43,7 @@ def predict(*words, code=0, text=None):
 
 
 def probabilities(row):
-    return [float(word) for word in row[-2:]]
+    return [float(word) for word in row[-3:-1]]
 
 
 @pytest.mark.parametrize("name", ["vgg5_ad/fold_s1", "vgg5_ad/fold_s2", "resnet18_ad/fold_s1"])
@@ -97,7 +99,7 @@ def test_a_piece_is_predicted_as_the_file_that_it_would_be(model, audio, tmp_pat
     samples = np.concatenate([soundfile.read(audio / f"s1-{name}.wav", dtype="int16")[0]
                               for name in ("ang5", "sad5", "ang4", "sad4")])
     soundfile.write(tmp_path / "long.wav", samples, 16000)
-    rows, _ = predict("--segment", "1.5", "--hop", "0.75", model, tmp_path / "long.wav")
+    rows, _ = predict(*WINDOW, "1.5", "--shift-seconds", "0.75", model, tmp_path / "long.wav")
     seconds = len(samples) / 16000
     starts = [float(row[1]) for row in rows]
     assert starts == [0.75 * number for number in range(len(rows))]
@@ -105,7 +107,7 @@ def test_a_piece_is_predicted_as_the_file_that_it_would_be(model, audio, tmp_pat
     for number, row in enumerate(rows):
         soundfile.write(tmp_path / "piece.wav", samples[12000 * number : 12000 * number + 24000], 16000)
         assert row[3:] == predict(model, tmp_path / "piece.wav")[0][0][1:]
-    assert [row[1:3] for row in predict("--segment", "60", model, tmp_path / "long.wav")[0]] == [
+    assert [row[1:3] for row in predict(*WINDOW, "60", model, tmp_path / "long.wav")[0]] == [
         ["0.00", f"{seconds:.2f}"]]
 
 
@@ -113,9 +115,9 @@ def test_json(model, audio):
     path = audio / "s1-ang0.wav"
     (row,), _ = predict(model, path)
     said = json.loads(run("steps/predict.py", "--format", "json", model, path).stdout)
-    assert said == {"file": str(path), "label": row[1],
+    assert said == {"file": str(path), "label": row[1], "reason": None,
                     "probabilities": dict(zip(["ang", "sad"], probabilities(row), strict=True))}
-    pieces = run("steps/predict.py", "--format", "json", "--segment", "0.3", model, path).stdout.splitlines()
+    pieces = run("steps/predict.py", "--format", "json", *WINDOW, "0.3", model, path).stdout.splitlines()
     assert [json.loads(piece)["end"] for piece in pieces] == [0.3, 0.6]
 
 
@@ -159,12 +161,11 @@ def test_bad_sounds_are_named_and_the_others_done(model, audio, tmp_path):
     (tmp_path / "cut" / "segments").write_text("r-1 r 0.1 nan\n")
     whole = (audio / "s1-ang0.wav").read_bytes()
     (tmp_path / "half.wav").write_bytes(whole[: len(whole) // 2])
-    soundfile.write(tmp_path / "short.wav", np.zeros(600, np.int16), 16000)
     soundfile.write(tmp_path / "long.flac", np.zeros(16000 * 601, np.int16), 16000)
     bad = {"nowhere.wav": "cannot be read: No such file", "text.wav": "cannot be read", "half.wav": "is cut short",
            "empty": "a folder without a sound file", "data": "wav.scp:2: expected 'key value'",
-           "cut": "segments: r-1: expected 'recording start end'", "short.wav": "0.037 s are shorter than a window",
-           "long.flac": "601 s are too long for one utterance; take it in segments"}
+           "cut": "segments: r-1: expected 'recording start end'",
+           "long.flac": "more than 600 s are too long for one utterance; take it in parts"}
     words = [word for name in bad for word in (tmp_path / name, audio / "s1-ang0.wav")]
     rows, complaints = predict(model, *words, code=1)
     assert len(rows) == len(complaints) == len(bad) and all(row == rows[0] for row in rows)
@@ -223,7 +224,7 @@ CONFIG_FAULTS = {
     "dimension huge": (lambda config: config.update(dimension=10**30), "dimension must lie between 1 and 65535"),
     "attention_dim huge": (set_option("attention_dim", 2**40), "attention_dim must lie between"),
     "weight endless": (set_option("ad_weight", math.inf), "ad_weight must be a number, not inf"),
-    "backbone unknown": (set_option("backbone", "../vgg5"), "backbone is one of resnet18 vgg5, not '../vgg5'"),
+    "backbone unknown": (set_option("backbone", "../vgg5"), "backbone is one of resnet18 vgg5 conv1d, not '../vgg5'"),
     "select a path": (set_option("select", "../../x"), "select is one of best last, not '../../x'"),
     "norm unknown": (set_option("feature_norm", "os.system"), "feature_norm is one of"),
     "norm a list": (set_option("feature_norm", ["none"]), r"feature_norm must be text, not \['none'\]"),
@@ -291,9 +292,20 @@ def test_a_model_that_is_not_whole_is_refused(trained, model, audio, tmp_path):
 
 
 @pytest.mark.parametrize("words, message", [
-    (["--hop", "1"], "--hop goes with --segment"), (["--segment", "0"], "segments of 0 s every 0 s cannot be"),
-    (["--segment", "nan"], "segments of nan s"), (["--segment", "1", "--hop", "-1"], "every -1 s cannot be"),
-    (["--segment", "1", "--hop", "inf"], "every inf s cannot be"), (["--format", "xml"], "invalid choice: 'xml'")])
+    (["--shift-seconds", "1"], "--shift-seconds goes with --segment window"),
+    (["--segment", "vad", "--window-seconds", "1"], "--window-seconds goes with --segment window"),
+    (["--segment", "window", "--pause-seconds", "1"], "--pause-seconds goes with --segment vad"),
+    (["--segment", "4"], "invalid choice: '4'"),
+    ([*WINDOW, "0"], "windows of 0 s cannot be; give 0.2 to 600"), ([*WINDOW, "nan"], "windows of nan s"),
+    ([*WINDOW, "1", "--shift-seconds", "-1"], "every -1 s cannot be"),
+    ([*WINDOW, "1", "--shift-seconds", "inf"], "every inf s cannot be"),
+    (["--segment", "vad", "--pause-seconds", "0"], "a pause of 0 s cannot be"),
+    (["--segment", "vad", "--max-seconds", "1e9"], r"segments of 1e\+09 s cannot be; give 0.2 to 600"),
+    (["--format", "xml"], "invalid choice: 'xml'"), (["--format", "textgrid"], "--out-dir goes with --format textgrid"),
+    (["--out-dir", "x"], "--out-dir goes with --format textgrid or audacity"),
+    ([*WINDOW, "1", "--shift-seconds", "0.5", "--format", "textgrid", "--out-dir", "x"], "textgrid has no overlap"),
+    (["--min-probability", "1.5"], "min-probability must lie between 0 and 1, not be 1.5"),
+    (["--min-probability", "nan"], "min-probability must lie between 0 and 1, not be nan")])
 def test_options_are_one_clear_line(words, message, model, audio):
     rows, complaints = predict(*words, model, audio, code=1)
     assert not rows and len(complaints) == 1 and re.search(message, complaints[0])

@@ -1,7 +1,6 @@
 """What predict.py takes of folders, of formats that libsndfile does not read, and what it says of the rest."""
 
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -12,8 +11,8 @@ import soundfile
 from scipy.signal import correlate
 
 from conftest import run, tone
-from ser.audio.any_format import load_sound_file
-from ser.audio.waveform import load_audio_file
+from ser.audio.any_format import sound_blocks
+from ser.audio.waveform import audio_blocks, joined
 from ser.base.errors import UserError
 
 STUB = """#!{python}
@@ -118,12 +117,12 @@ def test_a_file_by_its_name_and_in_a_wav_scp(has_ffmpeg, model, sound, tmp_path,
 def test_what_ffmpeg_decodes_is_the_sound(tmp_path):
     samples = np.stack([tone(np.random.default_rng(1), 120), np.zeros(12800, np.int16)], axis=1)
     soundfile.write(tmp_path / "x.wav", samples, 16000)
-    expected = load_audio_file(tmp_path / "x.wav")
+    expected = joined(audio_blocks(tmp_path / "x.wav"))
     for name in ("x.m4a", "it's 1:2.wma"):
         subprocess.run(["ffmpeg", "-v", "error", "-i", tmp_path / "x.wav", f"file:{tmp_path}/{name}"], check=True)
         with pytest.raises(UserError):
-            load_audio_file(tmp_path / name)
-        found = load_sound_file(tmp_path / name)
+            joined(audio_blocks(tmp_path / name))
+        found = joined(sound_blocks(tmp_path / name))
         assert abs(len(found) - len(expected)) < 2100  # codecs fill their last block, and wma begins late
         similarity = correlate(found, expected, method="fft").max() / np.linalg.norm(found) / np.linalg.norm(expected)
         assert similarity > 0.95
@@ -133,7 +132,7 @@ def test_what_ffmpeg_decodes_is_the_sound(tmp_path):
                                          "#EXT-X-ENDLIST\n")  # else ffmpeg waits for what is still to come
     for name in ("cut.m4a", "list.m3u8"):
         with pytest.raises(UserError, match=f"{name}: cannot be read: .*, and ffmpeg says: [^\n]+$"):
-            load_sound_file(tmp_path / name)
+            joined(sound_blocks(tmp_path / name))
 
 
 def test_linked_folders_are_read_once_and_loops_end(model, sound, tmp_path, outcome):
@@ -153,17 +152,3 @@ def test_linked_folders_are_read_once_and_loops_end(model, sound, tmp_path, outc
     assert list(rows) == [f"{top}/{name}" for name in ("a.wav", "day1/x.wav", "disk/other/x.wav", "own/x.wav")]
     assert not said
     outcome("links to folders, two of them in a loop", "predict", 0, f"{len(rows)} sounds, each once")
-
-
-def test_nothing_voiced_is_said(model, sound, tmp_path, outcome):
-    rng = np.random.default_rng(0)
-    soundfile.write(tmp_path / "noise.wav", rng.normal(0, 3, 32000).astype(np.int16), 16000)
-    rows, said = predict(model, tmp_path / "noise.wav", sound, code=0)
-    line = f"predict.py: {tmp_path}/noise.wav: nothing voiced was found, so all of it was used"
-    assert len(rows) == 2 and said == [line]
-    outcome("a sound without speech", "predict", 0, line.replace(f"{tmp_path}/", ""))
-    speech, _ = soundfile.read(sound, dtype="int16")
-    soundfile.write(tmp_path / "half.wav", np.concatenate([speech[:8000], np.zeros(8000, np.int16)]), 16000)
-    result = run("steps/predict.py", "--segment", "0.5", model, tmp_path / "half.wav")
-    assert re.fullmatch(rf"predict.py: {tmp_path}/half.wav: nothing voiced was found in 1 of 2 pieces, .*\n",
-                        result.stderr)

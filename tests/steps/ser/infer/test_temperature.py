@@ -78,7 +78,7 @@ def test_prediction_and_export_take_it_and_say_the_same_emotion(model):
     plain = load_model(model)
     set_temperature(model, 2.5)
     warm = load_model(model)
-    session = onnxruntime.InferenceSession(as_onnx(warm), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(as_onnx(warm.network, warm.input_format), providers=["CPUExecutionProvider"])
     for each in samples:
         before, after = plain.predict(each), warm.predict(each)
         assert after.label == before.label

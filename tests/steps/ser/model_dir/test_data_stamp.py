@@ -67,9 +67,9 @@ CHANGES = {
     "a speaker": (edit("utt2spk", "s1-ang0 s1", "s1-ang0 s9"), "speakers (utt2spk)"),
     "the data set": (edit("dataset", "source-2", "source-3"), "name of the data set"),
     "fbank.conf": (edit("conf/fbank.conf", "--frame-shift=10", "--frame-shift=9"),
-                   "configuration of the features (conf/fbank.conf, conf/vad.conf)"),
+                   "configuration of the features (in its folder conf)"),
     "vad.conf": (edit("conf/vad.conf", "--aggressiveness=2", "--aggressiveness=3"),
-                 "configuration of the features (conf/fbank.conf, conf/vad.conf)"),
+                 "configuration of the features (in its folder conf)"),
     "a list of the fold": (edit(f"{FOLD}/train", "s3-ang0\n", ""), "lists of utterances"),
     "the protocol": (edit("folds/protocol", "loso", "kfold"), "lists of utterances"),
 }

@@ -133,9 +133,9 @@ def test_utterances_score_in_a_batch_as_alone(name, backbone, ad_after):
 
 @pytest.mark.parametrize("name", POOLINGS)
 @pytest.mark.parametrize("backbone", BACKBONES)
-@pytest.mark.parametrize("dimension", [13, 41])
+@pytest.mark.parametrize("dimension", [1, 13, 41, 768])
 def test_heads_take_what_the_backbone_leaves_of_the_features(name, backbone, dimension):
-    config = EmotionModelConfig(backbone=backbone, ad_after=f"{'stage3' if backbone == 'resnet18' else 'conv3'},last",
+    config = EmotionModelConfig(backbone=backbone, ad_after=f"{list(BACKBONES[backbone](dimension))[-2]},last",
                                 pooling=name, adversary_weight=0.1)
     logits, dual, adversary = EmotionModel(config, dimension, 4, 8)(torch.randn(3, 40, dimension))
     assert logits.shape == (3, 4) and adversary.shape == (3, 8)

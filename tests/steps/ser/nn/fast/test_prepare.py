@@ -15,7 +15,8 @@ from ser.nn.fast.convolution import ConvInBlocks
 from ser.nn.losses import overall_loss
 from ser.nn.models import EmotionModel, EmotionModelConfig
 
-SYSTEMS = [{"backbone": "resnet18"}, {"backbone": "vgg5"}, {"backbone": "resnet18", "train_extractor": "adapters"}]
+SYSTEMS = [{"backbone": "resnet18"}, {"backbone": "vgg5"}, {"backbone": "resnet18", "train_extractor": "adapters"},
+           {"backbone": "conv1d"}]
 
 
 def steps(network, frames):
@@ -44,7 +45,8 @@ def test_a_prepared_network_computes_and_learns_the_same(options, frames, monkey
             if "adapter" in name:
                 torch.nn.init.normal_(parameter, std=0.1)
     network = prepare(copy.deepcopy(plain), torch.device("cuda")).double()
-    assert any(isinstance(module, ConvInBlocks) for module in network.modules())
+    has_blocks = any(isinstance(module, ConvInBlocks) for module in network.modules())
+    assert has_blocks == (options["backbone"] != "conv1d")  # which has no 2-D convolution
     assert list(network.state_dict()) == list(plain.state_dict())
     for ours, theirs in zip(steps(network, frames), steps(plain, frames), strict=True):
         assert torch.allclose(ours, theirs, rtol=1e-7, atol=1e-10)

@@ -1,0 +1,232 @@
+"""steps/make_ssl.sh on small models with random weights, which the tests make; nothing is downloaded."""
+
+import json
+import shutil
+
+import kaldi_native_io as kio
+import numpy as np
+import pytest
+import soundfile
+
+from conftest import SHORT, run
+from ser.audio.ssl import HiddenStates, describe_model
+from ser.audio.waveform import load_audio
+from ser.base.errors import UserError
+from ser.data.data_dir import read_table
+
+transformers = pytest.importorskip("transformers", reason="transformers is not installed (requirements-dev.txt)")
+torch = pytest.importorskip("torch")
+
+KINDS = {"wav2vec2": "Wav2Vec2", "hubert": "Hubert", "wavlm": "WavLM"}
+SIZES = {"hidden_size": 24, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 32,
+         "conv_dim": (16,) * 7, "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 2,
+         "mask_time_prob": 0.0, "vocab_size": 8}
+
+
+def make_model(folder, kind="wav2vec2", **changes):
+    """Save a model of random weights as save_pretrained() does; its convolutions are those of the published ones."""
+    torch.manual_seed(0)
+    config = getattr(transformers, f"{KINDS[kind]}Config")(**{**SIZES, **changes})
+    model = getattr(transformers, f"{KINDS[kind]}Model")(config).eval()
+    model.save_pretrained(folder)
+    transformers.Wav2Vec2FeatureExtractor(do_normalize=True, sampling_rate=16000).save_pretrained(folder)
+    return model
+
+
+@pytest.fixture(scope="module")
+def model_dir(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models") / "tiny wav2vec2"
+    make_model(folder)
+    return folder
+
+
+def features(data):
+    with kio.RandomAccessFloatMatrixReader(f"scp:{data}/feats.scp") as reader:
+        return {utt: np.array(reader[utt]) for utt in read_table(data / "feats.scp")}
+
+
+def copy_of(tiny, place, keep=4):
+    """The audio of some utterances of `tiny` as a data directory without features."""
+    source = place / "source"
+    source.mkdir(parents=True)
+    for name in ("wav.scp", "utt2spk", "utt2emo"):
+        lines = (tiny / name).read_text().splitlines()[:keep]
+        (source / name).write_text("\n".join(lines) + "\n")
+    run("local/kaldi_data_prep.py", "--emotion", "true", source, place / "data")
+    return place / "data"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_features_are_the_hidden_states(kind, tmp_path):
+    model = make_model(tmp_path, kind)
+    samples = 3000 * np.random.default_rng(0).standard_normal(20000).astype(np.float32) + 100
+    normalized = (samples - samples.mean()) / samples.std()
+    with torch.no_grad():
+        states = model(torch.from_numpy(normalized)[None], output_hidden_states=True).hidden_states
+    assert len(states) == 4
+    expected = {str(number): state for number, state in enumerate(states)} | {"mean": sum(states) / 4}
+    for layer, state in expected.items():
+        found = HiddenStates(tmp_path, layer)(samples)
+        assert found.shape == (62, 24) and np.allclose(found, state[0].numpy(), atol=1e-4)
+
+
+def test_files_are_those_of_make_fbank(tiny, tmp_path, model_dir):
+    data, of_fbank = copy_of(tiny, tmp_path / "a"), copy_of(tiny, tmp_path / "b")
+    run("steps/make_fbank.sh", "--nj", "2", of_fbank)
+    run("steps/make_ssl.sh", "--nj", "2", "--ssl-model", model_dir, data)
+    for place in (data, of_fbank):
+        run("steps/compute_vad.sh", "--nj", "2", place)
+        run("steps/validate_data_dir.py", place)
+
+    def names(folder):
+        return {str(path.relative_to(folder)).replace("ssl", "fbank") for path in folder.rglob("*") if path.is_file()}
+
+    assert names(data) == names(of_fbank) and (data / "data" / "raw_ssl_data.2.ark").exists()
+    for table in ("utt2dur", "utt2audio_digest", "duplicates"):
+        assert (data / table).read_text() == (of_fbank / table).read_text()
+    assert (data / "frame_shift").read_text() == "0.020\n"
+    lengths = {utt: len(matrix) for utt, matrix in features(data).items()}
+    assert {utt: str(length) for utt, length in lengths.items()} == read_table(data / "utt2num_frames")
+    with kio.RandomAccessFloatVectorReader(f"scp:{data}/vad.scp") as reader:
+        assert {utt: len(reader[utt]) for utt in lengths} == lengths
+    # Of features there is one configuration at a time.
+    assert {path.name for path in (data / "conf").iterdir()} == {"ssl.conf", "vad.conf"}
+    run("steps/make_fbank.sh", data)
+    assert {path.name for path in (data / "conf").iterdir()} == {"fbank.conf", "vad.conf"}
+
+
+def test_jobs_and_a_second_run_give_the_same_bits(tiny, tmp_path, model_dir):
+    data = copy_of(tiny, tmp_path)
+    found = []
+    for nj in (1, 3):
+        run("steps/make_ssl.sh", "--nj", nj, "--ssl-model", model_dir, "--ssl-layer", "1", data)
+        found.append(features(data))
+    assert all(found[0][utt].tobytes() == found[1][utt].tobytes() for utt in found[0])
+
+
+def test_configuration_tells_the_model_by_content(tmp_path, model_dir):
+    described = describe_model(model_dir, "2")
+    assert (described.model, described.layer, described.frame_length, described.frame_shift) == (
+        "tiny_wav2vec2", "2", 25.0, 20.0)
+    elsewhere = shutil.copytree(model_dir, tmp_path / "elsewhere" / "tiny wav2vec2")
+    assert describe_model(elsewhere, "2") == described
+    make_model(elsewhere, intermediate_size=40)
+    assert describe_model(elsewhere, "2").weights != described.weights
+
+
+@pytest.mark.parametrize("kernels, strides", [((10, 3, 3, 3, 3, 2, 2), (5, 2, 2, 2, 2, 2, 2)), ((8, 5), (4, 3)),
+                                              ((7,), (7,))])
+def test_frames_are_those_of_its_convolutions(kernels, strides, tmp_path):
+    model = make_model(tmp_path, conv_kernel=kernels, conv_stride=strides, conv_dim=(16,) * len(kernels),
+                       num_feat_extract_layers=len(kernels))
+    grid = describe_model(tmp_path, "mean")
+    for samples in (*range(grid.window_samples, grid.window_samples + 3 * grid.shift_samples), 16000, 16001, 77777):
+        assert grid.num_frames(samples) == model._get_feat_extract_output_lengths(samples)
+    assert grid.num_frames(grid.window_samples - 1) == 0
+
+
+def test_an_utterance_shorter_than_a_frame_is_named_and_left_out(tiny, tmp_path, model_dir):
+    data = copy_of(tiny, tmp_path, keep=40)
+    short = sorted(read_table(data / "wav.scp"))[0]
+    soundfile.write(tmp_path / "short.wav", np.ones(399, np.int16), 16000)
+    table = read_table(data / "wav.scp") | {short: str(tmp_path / "short.wav")}
+    (data / "wav.scp").write_text("".join(f"{utt} {path}\n" for utt, path in table.items()))
+    result = run("steps/make_ssl.sh", "--nj", "1", "--ssl-model", model_dir, data)
+    assert f"skipping {short}: 399 samples are shorter than one window" in result.stderr
+    assert short not in read_table(data / "feats.scp")
+    assert len(load_audio(str(tmp_path / "short.wav"))) == 399
+
+
+def without(name):
+    return lambda folder: (folder / name).unlink()
+
+
+def changed(name, **values):
+    def change(folder):
+        content = {**json.loads((folder / name).read_text()), **values}
+        (folder / name).write_text(json.dumps(content))
+    return change
+
+
+def without_a_weight(folder):
+    from safetensors.torch import load_file, save_file
+    tensors = load_file(folder / "model.safetensors")
+    del tensors["encoder.layers.1.attention.k_proj.weight"]
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+
+
+def cut(folder):
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+FAULTS = {
+    "no config": (without("config.json"), "config.json: no such file; copy the whole folder of the model"),
+    "no preprocessor_config": (without("preprocessor_config.json"), "preprocessor_config.json: no such file"),
+    "no weights": (without("model.safetensors"), "holds no weights, neither *.safetensors nor *.bin"),
+    "not JSON": (lambda folder: (folder / "config.json").write_text("{"), "config.json: is damaged"),
+    "another rate": (changed("preprocessor_config.json", sampling_rate=8000), "has sampling_rate 8000; a model of "),
+    "another kind": (changed("config.json", conv_kernel=None, model_type="bert"), "but of model_type bert"),
+    "weights cut short": (cut, "transformers cannot read it: "),
+    "a weight less": (without_a_weight, "its weights lack encoder.layers.1.attention.k_proj.weight (1 missing)"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_faults_of_a_model(fault, tmp_path, model_dir):
+    change, said = FAULTS[fault]
+    folder = shutil.copytree(model_dir, tmp_path / "model")
+    change(folder)
+    with pytest.raises(UserError) as error:
+        describe_model(folder, "mean")
+        HiddenStates(folder, "mean")
+    assert said in str(error.value) and str(error.value).startswith(str(folder)) and "\n" not in str(error.value)
+
+
+def test_a_fault_leaves_what_was_there(tiny, tmp_path, model_dir, outcome):
+    data = copy_of(tiny, tmp_path, keep=2)
+    run("steps/make_ssl.sh", "--nj", "1", "--ssl-model", model_dir, data)
+    before = {name: (data / name).read_bytes() for name in ("feats.scp", "conf/ssl.conf", "utt2num_frames")}
+    without_a_weight(shutil.copytree(model_dir, tmp_path / "model"))
+    result = run("steps/make_ssl.sh", "--nj", "1", "--ssl-model", tmp_path / "model", data, check=False)
+    line = next(line for line in result.stderr.splitlines() if FAULTS["a weight less"][1] in line)
+    assert result.returncode and "Traceback" not in result.stderr
+    assert before == {name: (data / name).read_bytes() for name in before}
+    outcome("model: a weight less", "make_ssl.sh", result.returncode, line.replace(str(tmp_path), "…"))
+
+
+@pytest.mark.parametrize("words, said", {
+    (): "needs --ssl-model DIR",
+    ("--ssl-model", "nowhere"): "nowhere: no such directory; it is one of config.json and weights",
+    ("--ssl-model", "MODEL", "--ssl-layer", "4"): "has no layer 4; its layers are 0 to 3",
+    ("--ssl-model", "MODEL", "--ssl-layer", "last"): "--ssl-layer must be a number from 0 or mean, not 'last'",
+}.items(), ids=str)
+def test_wrong_calls(words, said, tiny, tmp_path, model_dir):
+    data = copy_of(tiny, tmp_path, keep=2)
+    words = [str(model_dir) if word == "MODEL" else word for word in words]
+    result = run("steps/make_ssl.sh", *words, data, check=False)
+    assert result.returncode == 1 and said in result.stderr and "Traceback" not in result.stderr
+
+
+def test_run_sh_takes_them_and_tells_a_changed_model(tiny, tmp_path, model_dir):
+    copy_of(tiny, tmp_path, keep=48)
+    model = shutil.copytree(model_dir, tmp_path / "model")
+    words = ("./run.sh", "--feats-type", "ssl", "--ssl-model", model, "--ssl-layer", "2", "--stop-stage", "5",
+             "--ser-data", tmp_path / "source", "--systems", "conv1d_ad", "--data-dir", tmp_path / "made",
+             "--exp-dir", tmp_path / "exp", "--finetune-config", tmp_path / "short.conf")
+    (tmp_path / "short.conf").write_text("\n".join(SHORT) + "\n")
+    run(*words)
+    fold = tmp_path / "exp" / "conv1d_ad" / "fold_s1"
+    digest = describe_model(model, "2").weights
+    assert " 24dim feature-norm utterance crop 20 " in (fold / "RESULT").read_text()
+    assert f" model model weights {digest} layer 2" in (fold / "RESULT").read_text()
+    assert "A model\nthat made them has a licence of its own." in (fold / "README.md").read_text()
+    said = run("steps/export.py", fold, tmp_path / "model.onnx").stdout
+    assert f"24 per frame, hidden states of model (files with the digest {digest}), layer 2, " in said
+    assert "windows of 25 ms every 20 ms" in said and "webrtcvad of mode 2" in said and "predict.py" not in said
+    result = run(*words)
+    assert "ssl and VAD of" in result.stdout and "0 trainings to do" in result.stdout
+    make_model(model, intermediate_size=40)
+    result = run(*words)
+    assert "its options have changed" in result.stdout and "4 trainings to do" in result.stdout
+    assert "changed since made: features (" in result.stdout + result.stderr
