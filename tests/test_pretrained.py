@@ -89,7 +89,7 @@ def test_stage_4_copies_it_anew_and_the_same_extractor_makes_nothing_again(place
     (place / "exp" / "pretrain_resnet18" / "RESULT").unlink()  # as after a kill
     run_recipe(place, "--stop-stage", "4")
     before = files_of(place / "exp" / "pretrain_resnet18")
-    assert {"RESULT", "README.md", "best.safetensors", "config.json", "results.json"} == set(before)
+    assert {"RESULT", "README.md", "best.safetensors", "config.json", "log/epochs.tsv", "results.json"} == set(before)
     said = run_recipe(place, "--stage", "4", "--stop-stage", "4", "--dry-run").stdout
     assert "nothing to pre-train: to be copied, since --stage 4 asks for it" in said
     run_recipe(place, "--stage", "4", "--stop-stage", "4")

@@ -29,6 +29,7 @@ from ser.model_dir.checkpoint import load_config, load_tensors
 from ser.model_dir.record import clear_model_dir, is_finished, require_own
 
 OTHERWISE = "name a corpus to pre-train on (--pretrain-data DIR and others, see ./run.sh --help) or other --systems"
+_FILES = ("best.safetensors", "log/epochs.tsv", NAME)
 _SOURCE = "copied_from"  # the key of config.json that tells a copy from a pre-training
 
 
@@ -37,7 +38,7 @@ def read_extractor(source: Path) -> dict[str, Any]:
     config = load_config(source)
     if "num_speakers" not in config:
         raise UserError(f"{source}: is no pre-trained extractor; name a model directory of steps/pretrain.py")
-    for name in ("RESULT", NAME, "best.safetensors"):
+    for name in ("RESULT", *_FILES):
         if not (source / name).is_file():
             raise UserError(f"{source}: has no {name}, so its pre-training is not finished; name one that is")
     return config
@@ -83,8 +84,8 @@ def copy(source: Path, config: Mapping[str, Any], target: Path) -> None:
     if target.exists():
         clear_model_dir(target)
     write_text(target / "config.json", json.dumps({**config, _SOURCE: str(source)}, indent=2, sort_keys=True) + "\n")
-    for name in ("best.safetensors", "README.md", NAME):
-        if (source / name).is_file():
+    for name in (*_FILES, "README.md"):
+        if (source / name).is_file():  # not each has a card
             with atomic_path(target / name) as temporary:
                 shutil.copyfile(source / name, temporary)
     write_text(target / "RESULT", pretraining_line(results, target))
