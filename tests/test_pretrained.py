@@ -126,7 +126,7 @@ def test_a_pretraining_is_not_replaced(place, tmp_path, outcome):
     result = run_recipe(place, check=False)
     outcome("a pre-training where the copy would be", "4 pre-training", result.returncode, spoken(result, "there, on",
                                                                                                   place))
-    assert result.returncode == 1 and "pretrain_resnet18: was pre-trained there, on voices; take" in result.stderr
+    assert result.returncode == 1 and "pretrain_resnet18: was pre-trained there, on " in result.stderr
     assert files_of(model) == before
     result = run_recipe(place, "--pretrained", model, "--stage", "4", check=False)
     assert result.returncode == 1 and "pretrain_resnet18: is where its copy would be; give another" in result.stderr
