@@ -23,6 +23,7 @@ corpus=                             # NAME: mini or one of those below (default:
 ser_data=                           # DIR: Kaldi data directory with utt2emo, instead of --corpus
 allow_unlabelled=false              # BOOL: --ser-data: leave out what has no label, even more than 5 %
 pretrain_data=                      # DIR: Kaldi data directory with speakers, instead of a corpus to pre-train on
+pretrained=                         # DIR: extractor, instead of a corpus to pre-train on (default: the recipe's own)
 scope=improvised                    # WORD: IEMOCAP: improvised or all
 merge_excited=false                 # BOOL: IEMOCAP: count excited as happy
 labels=four                         # WORD: EmoDB, RAVDESS, CREMA-D: the paper's four, or all that it has
@@ -60,7 +61,7 @@ help_message="Usage: ./run.sh [options]
   ./run.sh                                                 synthetic mini corpora, seven systems, on the CPU
   ./run.sh --corpus iemocap --iemocap DIR --voxceleb1 DIR  the paper's corpora
   ./run.sh --corpus cremad --cremad DIR --librispeech DIR  open ones
-  ./run.sh --ser-data DIR --pretrain-data DIR              Kaldi data directories of your own
+  ./run.sh --ser-data DIR                                  a Kaldi data directory of your own
   ./run.sh --ser-data DIR --pretrain-data DIR --feats-type extracted  the features in these, of any dimension
   ./run.sh --cross \"cremad mine\"                            models of exp/cremad on the data of exp/mine, and back
 Stages: 0 mini corpora, 1 data directories, 2 features and VAD, 3 folds, 4 speaker pre-training, 5 fine-tuning and
@@ -141,6 +142,10 @@ record_corpus
 
 if [ "$models_to_pretrain" ] && begin 4 "speaker pre-training"; then
   pretrain
+fi
+if [ "$pretrained" ] && begin 4 "extractor of $pretrained, nothing to pre-train"; then
+  clock_jobs=0
+  "${use_pretrained[@]}" copy
 fi
 
 if begin 5 "fine-tuning and scoring"; then

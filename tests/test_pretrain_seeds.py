@@ -79,7 +79,7 @@ def test_each_seed_starts_from_its_own_pretraining_after_a_kill(place, outcome):
     starts, digests = zip(*(re.search(r" pretrain source 4 spk (.*), \w+ cpu, options (\w+) \]", line).groups()
                             for line in lines), strict=True)
     assert starts[1] == f"{starts[0]} seed 3" and digests[0] == digests[1]
-    assert ", seeds 0 3, a pre-trained extractor per seed\n" in (exp / "RESULTS").read_text()
+    assert ", seeds 0 3, a pre-trained extractor per seed (source, 4 speakers)\n" in (exp / "RESULTS").read_text()
     assert result.stdout.count("%IDACC ") == 2
 
 
@@ -95,7 +95,7 @@ def test_other_pretrain_seeds_make_just_what_starts_from_another_model_again(pla
     kept = ("pretrain_", "resnet18_frozen/fold_")
     assert all(after[name] == content for name, content in before.items() if name.startswith(kept))
     assert starts_from(exp / "resnet18_frozen_seed3" / "fold_s1", exp / "pretrain_resnet18")
-    assert ", seeds 0 3, one pre-trained extractor\n" in (exp / "RESULTS").read_text()
+    assert ", seeds 0 3, one pre-trained extractor (source, 4 speakers)\n" in (exp / "RESULTS").read_text()
     assert "0 trainings to do" in run_recipe(place, "--pretrain-seeds", "0 0").stdout
 
 

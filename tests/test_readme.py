@@ -80,7 +80,7 @@ def recipe(tmp_path_factory):
     for name in ("run.sh", "path.sh", "cmd.sh", "requirements.txt"):
         shutil.copy(ROOT / name, place)
     (place / ".venv").symlink_to(ROOT / ".venv")
-    for name in ("pretrain.conf", "finetune.conf", "mini/pretrain.conf", "mini/finetune.conf"):
+    for name in ("pretrain.conf", "finetune.conf", "strong.conf", "mini/pretrain.conf", "mini/finetune.conf"):
         (place / "conf" / name).write_text("\n".join(SHORT) + "\n")
     make_cremad(place / "corpora/CREMA-D")
     make_librispeech(place / "corpora/LibriSpeech")
@@ -179,16 +179,18 @@ def test_a_corpus_of_ones_own_with_six_classes(recipe):
     exp = recipe / "exp" / "mine"
     table = (exp / "RESULTS").read_text()
     assert table.startswith("mine-6, loso, 3 folds, seed 0") and said.count(table) == 1
-    assert re.findall(r"^(\w+) +VGG5", table, re.MULTILINE) == ["vgg5_baseline", "vgg5_ad"]
-    assert re.search(r"^vgg5_ad is .* vgg5_baseline on mine-6 \(seed 0, 51 utterances of 3 s", said, re.MULTILINE)
-    model = exp / "vgg5_ad" / "fold_1001"
+    assert re.findall(r"^(\w+) +(?:ResNet18|SVM) ", table, re.MULTILINE) == ["resnet18_strong", "svm_functionals"]
+    assert ", one pre-trained extractor (speech_commands, 449 speakers)\n" in table
+    assert re.search(r"^resnet18_strong is .* svm_functionals on mine-6 \(seed 0, 51 utterances of 3 s", said,
+                     re.MULTILINE)
+    model = exp / "resnet18_strong" / "fold_1001"
     assert (model / "score/classes").read_text().split() == sorted(EMOTIONS)
     assert {len(line.split()) for line in (model / "score/per_utt").read_text().splitlines()} == {3 + len(EMOTIONS)}
 
     type_in(recipe, "steps/analyse.py --device cpu --num-threads 1 "
-            + " ".join(f"--dir=exp/mine/vgg5_baseline/fold_{actor}" for actor in ACTORS))
+            + " ".join(f"--dir=exp/mine/resnet18_strong/fold_{actor}" for actor in ACTORS))
     for script in ("make_probes", "make_confusions", "make_curves", "make_report"):
-        type_in(recipe, f"local/results/{script}.py --systems vgg5_baseline data/{data.name} exp/mine")
+        type_in(recipe, f"local/results/{script}.py --systems resnet18_strong data/{data.name} exp/mine")
     assert re.search(rf"^chance +{100 / 6:.2f} ", (exp / "analysis/PROBES").read_text(), re.MULTILINE)
     confusions = [line.split("\t") for line in (exp / "analysis/confusions.tsv").read_text().splitlines()[1:]]
     assert len(confusions) == 36 and sum(int(row[-1]) for row in confusions) == 51

@@ -26,6 +26,8 @@ class Setting:
     extractors : dict of str to int
         From how many pre-trained models the seeds of a system start, by system; of those alone that start from any,
         and empty where nobody has asked the models.
+    pretrained_on : list of str
+        Data set and number of speakers of these, in words.
     """
 
     dataset: str
@@ -33,19 +35,22 @@ class Setting:
     folds: list[str]
     seeds: list[str]
     extractors: dict[str, int] = field(default_factory=dict, kw_only=True)
+    pretrained_on: list[str] = field(default_factory=list, kw_only=True)
 
     @property
     def heading(self) -> str:
-        """What was run, in a line. With several seeds it says whether their spread is that of the extractors, too."""
-        counts = sorted(set(self.extractors.values())) if len(self.seeds) > 1 else []
+        """What was run, in a line: also on what extractors were pre-trained, and whether each seed has its own."""
+        counts = sorted(set(self.extractors.values()))
         if not counts:
             extractors = ""
-        elif counts == [len(self.seeds)]:
-            extractors = ", a pre-trained extractor per seed"
         elif counts == [1]:
             extractors = ", one pre-trained extractor"
+        elif counts == [len(self.seeds)]:
+            extractors = ", a pre-trained extractor per seed"
         else:
             extractors = f", {' or '.join(map(str, counts))} pre-trained extractors"
+        if self.pretrained_on:
+            extractors += f" ({' or '.join(self.pretrained_on)})"
         folds = counted(len(self.folds), "fold")
         return f"{self.dataset}, {self.protocol}, {folds}, {seed_words(self.seeds)}{extractors}"
 

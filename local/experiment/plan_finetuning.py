@@ -90,6 +90,8 @@ def main() -> None:
             if changes:
                 changed.setdefault(changes, []).append(directory)
             if changes or not is_finished(directory):
+                if system.pretrained:
+                    task.require_fitting_start()
                 tasks[system.script].append(words)
     if not args.dry_run:
         write_tasks(args.tasks, tasks)

@@ -7,6 +7,7 @@ from typing import Any
 
 from local.experiment.experiment import Experiment, Setting
 from ser.base.errors import UserError
+from ser.base.log import counted
 from ser.data.data_dir import read_dataset, read_text
 from ser.infer.results_file import FoldResults, read_fold_results
 
@@ -55,10 +56,13 @@ def checked_setting(experiment: Experiment) -> Setting:
     """The setting of an experiment with the number of extractors, once all is of one origin; raises UserError."""
     models_of = _models_of(experiment)
     require_same_origin(models_of.values(), experiment.data)
-    starts = {system: {results.trained.pretraining["identity"] for results in models.values()
-                       if results.trained.pretraining} for system, models in models_of.items()}
+    starts = {system: [results.trained.pretraining for results in models.values() if results.trained.pretraining]
+              for system, models in models_of.items()}
     return Setting(experiment.dataset, experiment.protocol, experiment.folds, experiment.seeds,
-                   extractors={system: len(identities) for system, identities in starts.items() if identities})
+                   extractors={system: len({start["identity"] for start in each}) for system, each in starts.items()
+                               if each},
+                   pretrained_on=sorted({f"{start['dataset']}, {counted(start['num_speakers'], 'speaker')}"
+                                         for each in starts.values() for start in each}))
 
 
 def _models_of(experiment: Experiment) -> dict[str, Models]:

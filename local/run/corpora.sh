@@ -69,7 +69,7 @@ infer_corpus() {
     die "--corpus $corpus: expected one of mini ${emotion_corpora[*]}"
 
   # The corpus to pre-train on
-  pretrain_corpus=$(option_with_value "${speaker_corpora[@]}" pretrain_data)
+  pretrain_corpus=$(option_with_value "${speaker_corpora[@]}" pretrain_data pretrained)
   [ "$corpus" != mini ] || [ -z "$pretrain_corpus" ] ||
     die "the default makes its own corpora; name an emotion corpus, too (see ./run.sh --help)"
 
@@ -195,16 +195,13 @@ set_emotion_data() {
   data_dirs=("$emotion_data")
 }
 
-# set_speaker_data: the same for the corpus to pre-train on, when a system needs one.
+# set_speaker_data: the same for the corpus to pre-train on, when it is one that systems start from.
 set_speaker_data() {
   local prepare options shape
   shape=$(shaping_options)
   if [ "$corpus" = mini ]; then
     speaker_data=$data_dir/mini_voxceleb1$shape
     set_prepare voxceleb1 "$mini_root/VoxCeleb1" "$speaker_data"
-  elif [ -z "$pretrain_corpus" ]; then
-    die "pre-trained systems need one of$(printf -- ' --%s DIR,' "${speaker_corpora[@]}") --pretrain-data DIR;" \
-      "or name others with --systems"
   elif [ "$pretrain_corpus" = pretrain_data ]; then
     require_directory pretrain-data "$pretrain_data"
     speaker_data=$(data_dir_of "$(basename "$(realpath "$pretrain_data")")" "$pretrain_data" "$shape")
@@ -219,4 +216,22 @@ set_speaker_data() {
   prepare_speaker_data=("${prepare[@]}")
   source_of[$speaker_data]=${prepare[-2]}
   data_dirs+=("$speaker_data")
+}
+
+# set_extractor: an extractor that is trained already, in place of a corpus to pre-train on; it is one for all seeds.
+set_extractor() {
+  local name hint words
+  [ -n "$pretrained" ] || hint=" (--pretrain-data DIR or --pretrained DIR names another start)"
+  pretrained=${pretrained:-local/pretrained/speech_commands_resnet18}
+  require_directory pretrained "$pretrained"
+  for name in pretrain_seeds pretrain_config; do
+    [ -z "${!name}" ] || die "--${name//_/-} ${!name}: nothing is pre-trained, as $pretrained is one extractor for all" \
+      "seeds; leave it out or name a corpus to pre-train on"
+  done
+  use_pretrained=(local/experiment/use_pretrained.py --systems "$systems" --fbank-config "$fbank_config" "$pretrained"
+    "$exp_dir")
+  words=$("${use_pretrained[@]}" check)
+  log "pre-trained systems start from $words${hint-}"
+  models_to_pretrain=
+  pretrain_seeds=0
 }

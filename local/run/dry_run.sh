@@ -11,7 +11,7 @@ trainings_left=  # of stage 5, once that is known
 begin() {
   is_in_run "$1" || return 1
   case $1 in
-    4) say_pretraining "$2" ;;
+    4) if [ "$pretrained" ]; then say_extractor "$2"; else say_pretraining "$2"; fi ;;
     5)
       if [ "$2" = "final models" ]; then say_final_models "$2"; else say_trainings "$1" "$2" "$systems"; fi ;;
     8) say_trainings "$1" "$2" "$ablations" ;;
@@ -61,6 +61,14 @@ say_pretraining() {
   done <<< "$models_to_pretrain"
   pretrainings_left=${#left[@]}
   echo "stage 4: $1: ${#left[@]} of $(counted "${#all[@]}" model) to make${left[*]:+: ${left[*]}}$(last_time 4 "$1")"
+}
+
+# say_extractor WHAT
+say_extractor() {
+  local state="to be copied, since --stage $stage asks for it"
+  is_asked_for 4 || state=$("${use_pretrained[@]}" state) || exit 1
+  [ "$state" = "already there" ] || pretrainings_left=1
+  echo "stage 4: $1: $state"
 }
 
 # say_trainings N WHAT SYSTEMS: how many trainings are to do, or at most so many where what they learn from is made again.

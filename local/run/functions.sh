@@ -88,10 +88,13 @@ check_options() {
   fi
   models_to_pretrain=$(local/experiment/list_systems.py --systems "$systems" --seeds "$seeds" \
     --pretrain-seeds "$pretrain_seeds" pretraining)
-  if [ "$models_to_pretrain" ]; then
+  if [ -z "$models_to_pretrain" ]; then
+    pretrained=
+    [ -z "$pretrain_seeds" ] || die "--pretrain-seeds $pretrain_seeds: none of --systems starts from a pre-training"
+  elif [ "$corpus" = mini ] || [[ ! $pretrain_corpus =~ ^(|pretrained)$ ]]; then
     set_speaker_data
   else
-    [ -z "$pretrain_seeds" ] || die "--pretrain-seeds $pretrain_seeds: none of --systems starts from a pre-training"
+    set_extractor
   fi
   with_functionals=$(local/experiment/list_systems.py --systems "$systems" functionals)
   [ -z "$with_functionals" ] || [ "$feats_type" = fbank ] ||
@@ -169,7 +172,7 @@ TXT
 Next:
   ./run.sh --corpus iemocap --iemocap DIR --voxceleb1 DIR --exp-dir exp/iemocap
   ./run.sh --corpus cremad --cremad DIR --librispeech DIR --exp-dir exp/cremad   (corpora that are free to have)
-  ./run.sh --ser-data DIR --pretrain-data DIR --exp-dir exp/mine   (Kaldi data directories of your own)
+  ./run.sh --ser-data DIR --exp-dir exp/mine   (a Kaldi data directory of your own)
 TXT
   elif [ "$(wc -w <<< "$seeds")" -eq 1 ]; then
     echo "Next, the spread over seeds; what is done is kept: ./run.sh$(without_stage "${arguments[@]}") --seeds \"0 1 2\""

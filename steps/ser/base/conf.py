@@ -48,6 +48,11 @@ def conf_words(text: str, name: str | Path) -> list[str]:
     return words
 
 
+def without_comments(text: str) -> list[str]:
+    """The lines of a configuration file that are not empty, without comments."""
+    return [line for line in (COMMENT.sub("", line).strip() for line in text.splitlines()) if line]
+
+
 def _parsed(field: Field, text: str) -> Any:
     """The value of an option; raises ValueError with what is wrong."""
     if field.type is bool and text not in ("true", "false"):

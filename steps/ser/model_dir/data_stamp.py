@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from ser.base.conf import COMMENT
+from ser.base.conf import without_comments
 from ser.data.bank_cache import content_checksums
 from ser.data.data_dir import read_list
 from ser.data.feature_conf import OTHER_FEATURES
@@ -118,8 +118,8 @@ def _stamp_without_lists(data_dir: Path, feature_norm: str, dtype: np.dtype, sta
     contents: dict[str, int] = {}
     if (data_dir / "feats.scp").is_file() and (data_dir / "vad.scp").is_file():
         contents = content_checksums(VoicedFeatures(data_dir, feature_norm, dtype))
-    configuration = [_without_comments(data_dir / name) for name in _CONFIGURATION]
-    configuration += filter(None, (_without_comments(data_dir / name) for name in _OF_OTHER_FEATURES))
+    configuration = [_lines_of(data_dir / name) for name in _CONFIGURATION]
+    configuration += filter(None, (_lines_of(data_dir / name) for name in _OF_OTHER_FEATURES))
     return {"utterances": len(contents), "features": digest(contents) if contents else "",
             "labels": _checksum([data_dir / "utt2emo"]), "speakers": _checksum([data_dir / "utt2spk"]),
             "dataset_name": _checksum([data_dir / "dataset"]),
@@ -136,8 +136,5 @@ def _checksum(paths: Iterable[Path]) -> str:
     return digest(content) if content else ""
 
 
-def _without_comments(path: Path) -> list[str]:
-    if not path.is_file():
-        return []
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    return [line for line in (COMMENT.sub("", line).strip() for line in lines) if line]
+def _lines_of(path: Path) -> list[str]:
+    return without_comments(path.read_text(encoding="utf-8", errors="replace")) if path.is_file() else []

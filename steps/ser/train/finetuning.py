@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ser.base.conf import from_options
+from ser.base.conf import from_options, without_comments
 from ser.base.device import place
 from ser.base.errors import UserError
 from ser.data.data_dir import read_dataset
@@ -93,6 +93,21 @@ class Task:
         stamp = stamp_all_folds(self.data_dir, self.config.feature_norm)
         return MadeFrom({**options, "select": "last"}, stamp, pretraining, {**paths, "folds_dir": self.folds_dir},
                         folds=self.cross_validation().identity)
+
+    def require_fitting_start(self) -> None:
+        """Raise UserError unless the pre-trained model is of such a network and was trained on such features."""
+        if not self.pretrained_dir:
+            return
+        pretrained = load_config(self.pretrained_dir)
+        for key, value in (("backbone", self.model.backbone), ("feature_norm", self.config.feature_norm)):
+            if pretrained["options"][key] != value:
+                raise UserError(f"{self.pretrained_dir}: pre-trained with {key}={pretrained['options'][key]}, "
+                                f"fine-tuning asks for {value}; pre-train again or give --{key.replace('_', '-')}")
+        own = feature_configuration(self.data_dir)
+        for name in ("fbank.conf", *OTHER_FEATURES):
+            if without_comments(pretrained["features"].get(name, "")) != without_comments(own.get(name, "")):
+                raise UserError(f"{self.pretrained_dir}: pre-trained on features of another conf/{name} than "
+                                f"{self.data_dir}; extract both with the same one (run.sh: --stage 2)")
 
     def cross_validation(self) -> CrossValidation:
         """What the folds say of a final model; raises UserError."""
@@ -258,18 +273,10 @@ def _balanced_weights(emotions: torch.Tensor, num_classes: int) -> torch.Tensor:
 
 def _load_extractor(model: EmotionModel, task: Task, pretrained_dir: str) -> dict[str, Any]:
     """Copy a speaker model's extractor into an emotion model; return what initial_model() says of it."""
-    # It must have been trained on such features.
+    task.require_fitting_start()
     pretrained = load_config(pretrained_dir)
-    for key, value in (("backbone", task.model.backbone), ("feature_norm", task.config.feature_norm)):
-        if pretrained["options"][key] != value:
-            raise UserError(f"{pretrained_dir}: pre-trained with {key}={pretrained['options'][key]}, "
-                            f"fine-tuning asks for {value}; pre-train again or give --{key.replace('_', '-')}")
-    own = feature_configuration(task.data_dir)
-    for name in ("fbank.conf", *OTHER_FEATURES):
-        if pretrained["features"].get(name) != own.get(name):
-            raise UserError(f"{pretrained_dir}: pre-trained on features of another conf/{name} than {task.data_dir}; "
-                            "extract both with the same one (run.sh: --stage 2)")
     # Its weights: all of an extractor but AD modules, their poolings and adapters. Another kind of pooling starts anew.
+    # Weights in float16, as they are passed on, become float32 where load_state_dict() copies them.
     tensors, _ = load_tensors(f"{pretrained_dir}/best.safetensors")
     extractor = {name.removeprefix("extractor."): tensor for name, tensor in tensors.items()
                  if name.startswith("extractor.")}

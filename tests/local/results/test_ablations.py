@@ -62,6 +62,7 @@ def test_the_data_say_what_the_text_says_and_are_the_same_again(exp):
     first = (exp / "ablations.json").read_bytes()
     data = json.loads(first)
     assert data["setting"] == {"dataset": "tests-4", "protocol": "loso", "seeds": ["0", "1"], "extractors": {},
+                               "pretrained_on": [],
                                "folds": [f"fold_s{number}" for number in range(6)]}
     rows = {line.split()[0]: re.split(" {2,}", line) for line in (exp / "ABLATIONS").read_text().splitlines()
             if line.startswith(names)}

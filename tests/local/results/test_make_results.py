@@ -127,6 +127,7 @@ def test_the_table_says_what_its_data_say(made):
     exp, table, said = made("nemo-4")
     data = json.loads((exp / "results.json").read_text())
     assert data["setting"] == {"dataset": "nemo-4", "protocol": "loso", "seeds": ["0", "1"], "extractors": {},
+                               "pretrained_on": [],
                                "folds": [f"fold_s{number}" for number in range(6)]}
     assert data["utterances"] == dict.fromkeys(CLASSES, 45)
     assert [each["system"] for each in data["systems"]] == list(SYSTEMS)

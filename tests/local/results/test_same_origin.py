@@ -72,9 +72,10 @@ def test_the_folds_of_a_seed_start_from_one_model(place, first, exp, outcome):
 
 
 @pytest.mark.parametrize("of_seeds, said", [
-    ({"vgg5_ad": ("a", "b")}, ", a pre-trained extractor per seed"),
-    ({"vgg5_ad": ("a", "a")}, ", one pre-trained extractor"),
-    ({"vgg5_ad": ("a", "a"), "vgg5_baseline": ("a", "b")}, ", 1 or 2 pre-trained extractors"), ({}, ""),
+    ({"vgg5_ad": ("a", "b")}, ", a pre-trained extractor per seed (voices-9, 9 speakers)"),
+    ({"vgg5_ad": ("a", "a")}, ", one pre-trained extractor (voices-9, 9 speakers)"),
+    ({"vgg5_ad": ("a", "a"), "vgg5_baseline": ("a", "b")}, ", 1 or 2 pre-trained extractors (voices-9, 9 speakers)"),
+    ({}, ""),
 ])
 def test_the_heading_says_from_how_many_extractors_the_seeds_start(of_seeds, said, exp):
     for system, identities in of_seeds.items():
@@ -87,7 +88,8 @@ def test_the_heading_says_from_how_many_extractors_the_seeds_start(of_seeds, sai
     counts = {system: len(set(identities)) for system, identities in of_seeds.items()}
     assert json.loads((exp / "results.json").read_text())["setting"]["extractors"] == counts
     run("local/results/make_results.py", "--systems", " ".join(SYSTEMS), exp.parent / "data", exp)
-    assert (exp / "RESULTS").read_text().startswith("tests-4, loso, 3 folds, seed 0\n")  # nothing to tell apart
+    one = ", one pre-trained extractor (voices-9, 9 speakers)" if said else ""
+    assert (exp / "RESULTS").read_text().startswith(f"tests-4, loso, 3 folds, seed 0{one}\n")
 
 
 def test_a_whole_system_of_other_options_is_what_tables_are_for(exp):
