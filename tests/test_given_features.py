@@ -108,7 +108,7 @@ def test_copies_are_found_by_their_features(tiny, tmp_path):
         write_table(source / name, table | {"s2-ang1": table["s1-ang0"]})
     result = taken(source, tmp_path / "taken")
     assert (tmp_path / "taken" / "duplicates").read_text() == "s1-ang0 s2-ang1\n"
-    assert ("1 utterances are copies of others, frame by frame; recordings with more than one speaker: 1"
+    assert ("1 utterance is a copy of another, frame by frame; recordings with more than one speaker: 1"
             in result.stderr)
 
 

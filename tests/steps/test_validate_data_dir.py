@@ -98,7 +98,7 @@ def test_segments_key_the_recordings(data):
     assert validate(data).returncode == 0
     (data / "segments").write_text("".join(f"{utt} rec {at} {at}\n" for at, utt in enumerate(UTTS)))
     result = validate(data)
-    assert result.returncode == 1 and "a later end" in result.stderr and "3 lines more" in result.stderr
+    assert result.returncode == 1 and "a later end" in result.stderr and "and 3 more lines" in result.stderr
 
 
 def test_files_that_may_lack(data):
