@@ -1,5 +1,7 @@
 """Silent, constant and clipped sounds by their samples, and sounds that are the same."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import soundfile
@@ -47,3 +49,12 @@ def test_digests_are_of_the_samples(tmp_path):
         changed[-1][place] += 1
     digests = [audio_digest(each) for each in [sound, *changed]]
     assert len(set(digests)) == len(digests) and all(len(digest) == 16 for digest in digests)
+
+
+def test_long_sounds_are_not_copied():
+    samples = np.random.default_rng(2).normal(0, 1000, 10**6).astype(np.float32)
+    tracemalloc.start()
+    assert sound_problem(samples) is None and len(audio_digest(samples)) == 16
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 0.5 * samples.nbytes
