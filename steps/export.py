@@ -13,6 +13,7 @@ from pathlib import Path
 
 from options import OptionParser, run
 from ser.base.files import atomic_path
+from ser.base.log import counted
 
 # How each format is run in Python, and what makes its features of sound.
 USAGE = {
@@ -42,7 +43,7 @@ def main():
     content = FORMATS[kind](network, input_format)
     with atomic_path(args.out) as temporary:
         temporary.write_bytes(content)
-    print(f"{args.out}: {len(content) / 1e6:.1f} MB, the mean of {len(network.networks)} network(s) for "
+    print(f"{args.out}: {len(content) / 1e6:.1f} MB, the mean of {counted(len(network.networks), 'network')} for "
           f"{', '.join(input_format.classes)}\n\n"
           f"It takes features (float32 [batch, frames, {input_format.dimension}]) and lengths (int64 [batch]), and "
           "gives probabilities ([batch, classes]).\n"

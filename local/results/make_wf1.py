@@ -74,8 +74,9 @@ def draw(table: ResultsTable) -> Figure:
         axis.spines[side].set_visible(False)
 
     # What the lines are
+    over_speakers = Line2D([], [], color="0.2", linewidth=1, label="95 %, speakers")
     handles = [Line2D([], [], color="0.2", linewidth=3, label="95 %, utterances"),
-               Line2D([], [], color="0.2", linewidth=1, label="95 %, speakers"),
+               *([over_speakers] if any(each.interval_speakers for each in systems) else []),
                Line2D([], [], label=f"chance {chance:.1f}", **lines[0]),
                Line2D([], [], label=f"most frequent class {majority:.1f}", **lines[1])]
     figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=8.5, frameon=False,

@@ -27,7 +27,7 @@ score_across() {
   while read -r data; do
     share_lock "$data"
   done <<< "${planned#*$'\n'}"
-  log "$num_tasks jobs with models to score, what is done is kept; logs in $exp_dir/log/score_cross.*.log"
+  log "$(counted "$num_tasks" job) with models to score, what is done is kept; logs in $exp_dir/log/score_cross.*.log"
 
   # Scores, and their table
   # shellcheck disable=SC2086 # a command and its options

@@ -5,11 +5,19 @@
 log() { echo "$(date '+%Y-%m-%d %H:%M:%S') (run.sh) $*"; }
 die() { echo "run.sh: $*" >&2; exit 1; }
 
+# as_typed WORDS...: the words as one would type them, a blank before each: lists in double quotes.
+as_typed() {
+  local word
+  for word; do
+    if [[ $word == *\ * && $word =~ ^[[:alnum:]\ _./,=+-]*$ ]]; then printf ' "%s"' "$word"; else printf ' %q' "$word"; fi
+  done
+}
+
 # log_and_run COMMAND...
 log_and_run() {
-  local quoted
-  printf -v quoted ' %q' "$@"
-  log "${quoted# }"
+  local typed
+  typed=$(as_typed "$@")
+  log "${typed# }"
   "$@"
 }
 

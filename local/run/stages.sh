@@ -32,9 +32,7 @@ record_corpus() {
 
 # record_command: add this call to the directory's list.
 record_command() {
-  local words=
-  [ ${#arguments[@]} -eq 0 ] || printf -v words ' %q' "${arguments[@]}"
-  echo "$(date --iso-8601=seconds)	./run.sh$words" >> "$exp_dir/commands"
+  echo "$(date --iso-8601=seconds)	./run.sh$(as_typed "${arguments[@]}")" >> "$exp_dir/commands"
 }
 
 # undo_stages: with --stage N take back stages N to --stop-stage, of the systems and seeds that are named. From here no

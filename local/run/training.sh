@@ -179,7 +179,7 @@ report_failed_tasks() {
 # without_stage ARGUMENTS...: the options of this run, quoted, but for --stage, which would redo what is done.
 without_stage() {
   while [ $# -gt 0 ]; do
-    [ "$1" = --stage ] || printf ' %q' "${@:1:2}"
+    [ "$1" = --stage ] || as_typed "${@:1:2}"
     shift 2
   done
 }

@@ -109,7 +109,8 @@ def _order_problem(path: Path, keys: list[str]) -> list[str]:
     """One line on the first key that is a duplicate or not in the order of LC_ALL=C, or nothing."""
     for number, (previous, key) in enumerate(zip(keys, keys[1:], strict=False), 2):
         if key == previous:
-            return [f"{path}:{number}: duplicate key {key}; keep one of its lines"]
+            return [f"{path}:{number}: duplicate key {key}; keep one of its lines, or swap the columns if "
+                    "the keys are in another"]
         if key < previous:
             return [f"{path}:{number}: {key} comes after {previous}; sort with LC_ALL=C"]
     return []

@@ -79,7 +79,8 @@ def read_table(path: str | Path, columns: int | None = None, key_alone: bool = F
                             "cannot be seen; take it out")
         value = " ".join(values)
         if key in table:
-            raise UserError(f"{path}:{number}: duplicate key {key}; keep one of its lines")
+            raise UserError(f"{path}:{number}: duplicate key {key}; keep one of its lines, or swap the columns if "
+                            "the keys are in another")
         table[key] = value
     return table
 

@@ -57,6 +57,8 @@ def test_rows_intervals_and_lines():
     assert dict(vertical) == {make_wf1.chance_wf1(COUNTS): ":", make_wf1.majority_wf1(COUNTS): "--"}
     words = {text.get_text() for text in figure.axes[0].texts}
     assert words == {"vgg5_ad", "62.0", "svm", "55.0"}
+    without = make_wf1.draw(table(row("svm", "", [55.0])))
+    assert "95 %, speakers" not in {text.get_text() for text in without.legends[0].get_texts()}
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert f"chance {make_wf1.chance_wf1(COUNTS):.1f}" in labels and figure.get_size_inches()[0] < 4.5
     assert all(text.get_fontsize() >= 8.5 for text in (*figure.axes[0].texts, *figure.legends[0].get_texts()))
