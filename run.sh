@@ -11,7 +11,7 @@ cd "$(dirname "$0")"
 [ -f path.sh ] || { echo "run.sh: $PWD is not the recipe's folder; start or submit ./run.sh there" >&2; exit 1; }
 
 # Begin configuration section.
-stage=                              # N: redo from this stage (default: continue)
+stage=                              # N: do this stage and the later ones again (default: continue)
 stop_stage=7                        # N: end after this stage
 cmd_backend=                        # WORD: where jobs run: local, slurm or sge (default: what cmd.sh says)
 nj=$(env -u OMP_NUM_THREADS nproc)  # N: parallel jobs on the CPU
@@ -19,34 +19,34 @@ num_threads=                        # N: threads of pre-training on the CPU (def
 ngpu=0                              # N: GPUs of a node; a lone pre-training takes all, other jobs one each; 0: the CPU
 num_nodes=1                         # N: nodes that pre-training spans, each with --ngpu GPUs; Slurm only
 jobs_per_gpu=1                      # N: training jobs that share a GPU; local only
-corpus=                             # NAME: mini or one of those below (default: that whose folder is given, else mini)
+corpus=                             # NAME: mini or a corpus below (default: the one whose folder is given, else mini)
 ser_data=                           # DIR: Kaldi data directory with utt2emo, instead of --corpus
-allow_unlabelled=false              # BOOL: --ser-data: leave out what has no label, even more than 5 %
+allow_unlabelled=false              # BOOL: leave out utterances of --ser-data without a label, even more than 5 %
 pretrain_data=                      # DIR: Kaldi data directory with speakers, instead of a corpus to pre-train on
-pretrained=                         # DIR: extractor, instead of a corpus to pre-train on (default: the recipe's own)
+pretrained=                         # DIR: finished extractor, instead of a corpus to pre-train on (default: the recipe's)
 scope=improvised                    # WORD: IEMOCAP: improvised or all
 merge_excited=false                 # BOOL: IEMOCAP: count excited as happy
-labels=four                         # WORD: EmoDB, RAVDESS, CREMA-D: the paper's four, or all that it has
-subsets=train-clean-100             # NAMES: LibriSpeech: its folders
+labels=four                         # WORD: EmoDB, RAVDESS, CREMA-D: four, the paper's classes, or all
+subsets=train-clean-100             # NAMES: folders of LibriSpeech
 protocol=                           # WORD: 10fold, 5fold, loso, kfold, auto (default: 10fold for IEMOCAP, else auto)
-num_folds=5                         # N: of kfold
+num_folds=5                         # N: folds of --protocol kfold
 duplicates=drop                     # WORD: copies of a recording: drop, or keep (never in two parts of a fold)
-systems=                            # NAMES: of conf/systems.conf (default: the tables; mini: without strong)
+systems=                            # NAMES: of conf/systems.conf (default: the whole table; mini: no strong family)
 ablations=                          # NAMES: of conf/ablations.conf, for stage 8 (default: all of --systems)
-seeds=0                             # NUMBERS: one complete table row is made of each
-pretrain_seeds=                     # NUMBERS: of the pre-training, one for each of --seeds, or one (default: --seeds)
-final=false                         # BOOL: after the folds train each system on all speakers, too: EXP/SYSTEM/final
+seeds=0                             # NUMBERS: each trains all systems; the table has mean and deviation over seeds
+pretrain_seeds=                     # NUMBERS: of the pre-training, one for each of --seeds or one for all (default: --seeds)
+final=false                         # BOOL: after the folds, also train each system on all speakers: EXP/SYSTEM/final
 data_dir=data                       # DIR: data directories
 exp_dir=exp                         # DIR: models and results
 cross=                              # NAMES: finished experiments in --exp-dir: score the models of each on the others
 feats_type=fbank                    # WORD: fbank; ssl: of --ssl-model; extracted: feats.scp of --ser-data, --pretrain-data
-ssl_model=                          # DIR: wav2vec 2.0, HuBERT or WavLM on the disk, read by the package transformers
-ssl_layer=mean                      # LAYER: its hidden states of this layer, from 0, or the plain mean of all
+ssl_model=                          # DIR: wav2vec 2.0, HuBERT or WavLM on your disk; needs the package transformers
+ssl_layer=mean                      # LAYER: hidden states of this layer, from 0, or the mean of all layers
 fbank_config=conf/fbank.conf        # FILE: options of steps/compute_fbank.py
 vad_config=conf/vad.conf            # FILE: options of steps/compute_vad.py
 pretrain_config=                    # FILE: options of steps/pretrain.py (default: conf/pretrain.conf, mini: conf/mini)
 finetune_config=                    # FILE: options of steps/finetune.py (default: conf/finetune.conf, mini: conf/mini)
-dry_run=false                       # BOOL: say what would be done, and how long it took last time; change nothing
+dry_run=false                       # BOOL: print what would be done, and how long it took last time; change nothing
 # End configuration section.
 . steps/options_help.sh
 . local/run/functions.sh
