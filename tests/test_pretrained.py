@@ -188,6 +188,7 @@ REFUSED = {
     ("--pretrain-config", "conf/pretrain.conf"): r"--pretrain-config conf/pretrain.conf: nothing is pre-trained, as ",
     ("--pretrained", OWN, "--pretrain-data", "/"): r"--pretrain-data and --pretrained exclude each other",
     ("--fbank-config", "{}/energy.conf"): rf"{OWN}: was trained on filterbanks of other options than --fbank-config ",
+    ("--feats-type", "extracted"): rf"{OWN}: was trained on filterbanks, and --feats-type is extracted; name a corpus",
 }
 
 

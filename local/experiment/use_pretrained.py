@@ -24,6 +24,7 @@ from ser.base.errors import UserError
 from ser.base.files import atomic_path, write_text
 from ser.base.log import log
 from ser.data.data_dir import read_text
+from ser.data.feature_conf import is_filterbank
 from ser.infer.results_file import NAME, PretrainResults, pretraining_line, read_results
 from ser.model_dir.checkpoint import load_config, load_tensors
 from ser.model_dir.record import clear_model_dir, is_finished, require_own
@@ -44,12 +45,15 @@ def read_extractor(source: Path) -> dict[str, Any]:
     return config
 
 
-def require_fit(source: Path, config: Mapping[str, Any], names: str, fbank_config: str) -> None:
+def require_fit(source: Path, config: Mapping[str, Any], names: str, feats_type: str, fbank_config: str) -> None:
     """Raise UserError unless the systems start from such a network, on such features."""
     backbone = config["options"]["backbone"]
     for system in find_systems(names.split()):
         if system.pretrained not in (None, f"pretrain_{backbone}"):
             raise UserError(f"{system.name} starts from {system.pretrained}, and {source} is a {backbone}; {OTHERWISE}")
+    if is_filterbank(config["features"]) != (feats_type == "fbank"):
+        learned_from = "filterbanks" if is_filterbank(config["features"]) else "other features"
+        raise UserError(f"{source}: was trained on {learned_from}, and --feats-type is {feats_type}; {OTHERWISE}")
     of_extractor = config["features"].get("fbank.conf")
     if of_extractor is not None and without_comments(of_extractor) != without_comments(read_text(fbank_config)):
         raise UserError(f"{source}: was trained on filterbanks of other options than --fbank-config {fbank_config}; "
@@ -96,6 +100,8 @@ def main() -> None:
                           "local/pretrained/speech_commands_resnet18 exp/mine copy")
     parser.add_argument("--systems", required=True, metavar="NAMES", help="that start from it, quoted, separated by "
                         "spaces")
+    parser.add_argument("--feats-type", default="fbank", metavar="WORD",
+                        help="what the systems learn from, as for run.sh (default: fbank)")
     parser.add_argument("--fbank-config", default="conf/fbank.conf", metavar="FILE",
                         help="of the features that they learn from (default: conf/fbank.conf)")
     parser.add_argument("pretrained", type=Path, help="model directory of steps/pretrain.py")
@@ -107,7 +113,7 @@ def main() -> None:
     target = args.exp / f"pretrain_{backbone}"
     if target.resolve() == args.pretrained.resolve():
         raise UserError(f"{args.pretrained}: is where its copy would be; give another --exp-dir")
-    require_fit(args.pretrained, config, args.systems, args.fbank_config)
+    require_fit(args.pretrained, config, args.systems, args.feats_type, args.fbank_config)
     if args.what == "check":
         print(f"{args.pretrained}: {backbone} of {config['num_speakers']} speakers of {config['dataset']}")
         return

@@ -228,8 +228,8 @@ set_extractor() {
     [ -z "${!name}" ] || die "--${name//_/-} ${!name}: nothing is pre-trained, as $pretrained is one extractor for all" \
       "seeds; leave it out or name a corpus to pre-train on"
   done
-  use_pretrained=(local/experiment/use_pretrained.py --systems "$systems" --fbank-config "$fbank_config" "$pretrained"
-    "$exp_dir")
+  use_pretrained=(local/experiment/use_pretrained.py --systems "$systems" --feats-type "$feats_type"
+    --fbank-config "$fbank_config" "$pretrained" "$exp_dir")
   words=$("${use_pretrained[@]}" check)
   log "pre-trained systems start from $words${hint-}"
   models_to_pretrain=
