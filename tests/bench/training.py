@@ -3,12 +3,13 @@
 Both train ResNet18+AD or VGG5+AD with batches of 128 crops of 200 frames, with a validation after each epoch that is
 the same for both, and in the precision that the recipe chooses on the processor. Plain torch is the loop that one
 writes first, with what is known to help: the network's own layers with channels last, autocast, a fused Adam, as many
-threads as cores, features in memory, and on a GPU worker processes that cut crops and pinned memory. On a GPU a second
-row compares with the recipe's own --fast false. Scored are batches of whole utterances against one utterance at a time,
-in float32.
+threads as cores, features in memory, and on a GPU worker processes that cut crops and pinned memory. torch.compile
+makes it slower on a CPU (BENCHMARKS.md). On a GPU it has a row, as have the recipe's own --fast false and scoring:
+batches of whole utterances against one utterance at a time, in float32.
 
-Each measurement is a process of its own, they take turns, and the fastest of each side counts. On a GPU that is a whole
-training of 50 epochs with its start; on a CPU, which other work disturbs, an epoch with its validation.
+Each measurement is a process of its own. On a GPU that is a whole training of 50 epochs with its start, where the
+compiler finds in its cache what the first run left; on a CPU, which other work disturbs, the fastest epoch with its
+validation. The limits are those of a step of plain torch without validation.
 """
 
 import itertools
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import kaldiio
@@ -24,6 +26,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from limits import least_seconds, needs
 from ser.base.device import pick_device, pick_precision, place
 from ser.data.archives import write_archive
 from ser.data.data_dir import read_table
@@ -32,14 +35,13 @@ from ser.infer.posteriors import posteriors
 from ser.nn.losses import overall_loss
 from ser.nn.models import EmotionModel, EmotionModelConfig
 from ser.train.trainer import Plan, Trainer
-from table import cpu, gpu, row
+from table import in_turns, row
 
 BATCH, CROP, FRAMES, SPEAKERS, EMOTIONS, DIMENSION = 128, 200, 440, 8, 4, 41
 TRAINING = {"cuda": 1824, "cpu": 128}  # utterances
 VALIDATION = {"cuda": 228, "cpu": 16}
 EPOCHS = {"cuda": 50, "cpu": 4}
-SCORED = {"cuda": 500, "cpu": 30}
-REPEATS = {"cuda": 3, "cpu": 3}
+SCORED = 500
 
 
 def write_features(folder, utts, frames=FRAMES):
@@ -92,13 +94,14 @@ def speed(utterances, marks, device):
     return utterances / min(after - before for before, after in itertools.pairwise(marks))
 
 
-def plain_training(folder, backbone, device):
+def plain_training(folder, backbone, device, compiled=False):
     """Train in plain torch; returns utterances per second."""
     bank, utts, held_out = open_features(folder, device)
     places, precision, on_gpu = read_table(folder / "feats.scp"), pick_precision("auto", device), device.type == "cuda"
     crops = Crops([np.array(kaldiio.load_mat(places[utt])) for utt in utts])
     workers = min(8, len(os.sched_getaffinity(0))) if on_gpu else 0
     network = a_network(backbone, device).train()
+    forward = torch.compile(network) if compiled else network
     marks = [time.perf_counter()]
     loader = DataLoader(crops, BATCH, shuffle=True, num_workers=workers, pin_memory=on_gpu, persistent_workers=on_gpu)
     optimizer = torch.optim.Adam(network.parameters(), lr=0.001, fused=True)
@@ -107,7 +110,7 @@ def plain_training(folder, backbone, device):
         for batch in loader:
             features, emotions, speakers = (tensor.to(device, non_blocking=True) for tensor in batch)
             with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-                loss = loss_of(network, features, emotions, speakers)
+                loss = loss_of(forward, features, emotions, speakers)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -116,6 +119,11 @@ def plain_training(folder, backbone, device):
         posteriors(network, bank, held_out, precision)
         marks.append(time.perf_counter())
     return speed(len(utts), marks, device)
+
+
+def compiled_training(folder, backbone, device):
+    """Train in plain torch with torch.compile."""
+    return plain_training(folder, backbone, device, compiled=True)
 
 
 def our_training(folder, backbone, device, fast=True):
@@ -149,7 +157,7 @@ def slow_training(folder, backbone, device):
 def plain_scoring(folder, backbone, device):
     """Score one utterance at a time; returns utterances per second."""
     network = a_network(backbone, device).eval()
-    places = list(read_table(folder / "feats.scp").values())[: SCORED[device.type]]
+    places = list(read_table(folder / "feats.scp").values())[: SCORED]
     matrices = [np.array(kaldiio.load_mat(place)) for place in places]
     return fastest_of_three(lambda: [network(torch.from_numpy(matrix)[None].to(device))[0].softmax(1).cpu()
                                      for matrix in matrices], len(matrices))
@@ -159,7 +167,7 @@ def our_scoring(folder, backbone, device):
     """Score batches; returns utterances per second."""
     network = a_network(backbone, device).eval()
     bank = load_bank(folder, list(read_table(folder / "feats.scp")), device=device)
-    scored = torch.arange(SCORED[device.type], device=bank.frames.device)
+    scored = torch.arange(SCORED, device=bank.frames.device)
     return fastest_of_three(lambda: posteriors(network, bank, scored), len(scored))
 
 
@@ -173,47 +181,63 @@ def fastest_of_three(function, utterances):
     return utterances / min(seconds)
 
 
-# What is measured, what it is compared with, and what that is called; the second one differs on a GPU alone.
+# What is measured, ours and theirs, and what that is called; on a CPU the first.
 COMPARISONS = [
-    ("training", "our_training", "plain_training", "plain torch"),
-    ("training", "our_training", "slow_training", "--fast false"),
-    ("scoring", "our_scoring", "plain_scoring", "one at a time"),
+    ("training", our_training, plain_training, "plain torch"),
+    ("training", our_training, compiled_training, "plain torch, compiled"),
+    ("training", our_training, slow_training, "--fast false"),
+    ("scoring", our_scoring, plain_scoring, "one at a time"),
 ]
-MEASURES = {each.__name__: each for each in (plain_training, our_training, slow_training, plain_scoring, our_scoring)}
+MEASURES = {function.__name__: function for _, *both, _ in COMPARISONS for function in both}
 
 
 def measure(name, folder, backbone, device):
     """Utterances per second of one measurement, in this process."""
     threads = int(os.environ["OMP_NUM_THREADS"])
-    if name.startswith("plain"):
-        torch.set_num_threads(threads)
-        return MEASURES[name](Path(folder), backbone, torch.device(device))
-    return MEASURES[name](Path(folder), backbone, pick_device(device, threads))
+    if name.startswith("our") or name == "slow_training":
+        return MEASURES[name](Path(folder), backbone, pick_device(device, threads))
+    torch.set_num_threads(threads)
+    return MEASURES[name](Path(folder), backbone, torch.device(device))
 
 
-def in_a_process(*words):
+def in_a_process(function, *words):
     environment = dict(os.environ, OMP_NUM_THREADS=str(len(os.sched_getaffinity(0))))
-    result = subprocess.run([sys.executable, __file__, *words], env=environment, check=True, stdout=subprocess.PIPE,
-                            text=True)
+    result = subprocess.run([sys.executable, __file__, function.__name__, *words], env=environment, check=True,
+                            stdout=subprocess.PIPE, text=True)
     return float(result.stdout)
+
+
+def least_of(what, backbone, device):
+    """Seconds that an utterance takes at least (limits.least_seconds())."""
+    network, numbers = a_network(backbone, torch.device(device)), torch.arange(BATCH, device=device)
+    dtype = {"bf16": torch.bfloat16, "fp32": torch.float32}[pick_precision("auto", torch.device(device))]
+    features = torch.randn(BATCH, CROP, DIMENSION, device=device)
+
+    def step():
+        with torch.autocast(device, torch.bfloat16, enabled=dtype == torch.bfloat16):
+            loss = loss_of(network, features, numbers % EMOTIONS, numbers % SPEAKERS)
+        loss.backward()
+
+    def score():
+        with torch.no_grad():
+            network.eval()(torch.randn(1, FRAMES, DIMENSION, device=device))
+
+    work, utterances = (step, BATCH) if what == "training" else (score, 1)
+    least = least_seconds(**needs(work), dtype=dtype if what == "training" else torch.float32, device=device,
+                          threads=len(os.sched_getaffinity(0)))
+    return {limit: seconds / utterances for limit, seconds in least.items()}
 
 
 def rows():
     """Yield rows (table.row) of the GPU, if there is one, and of the CPU."""
     for device in ("cuda", "cpu") if torch.cuda.is_available() else ("cpu",):
-        machine = {"cuda": gpu, "cpu": cpu}[device]()
-        comparisons = [each for each in COMPARISONS if device == "cuda" or "slow_training" not in each]
-        names = list(dict.fromkeys(name for _, ours, theirs, _ in comparisons for name in (ours, theirs)))
         for backbone in ("resnet18", "vgg5"):
             with tempfile.TemporaryDirectory() as folder:
                 write_features(Path(folder), [f"utt{n:05d}" for n in range(TRAINING[device] + VALIDATION[device])])
-                speeds = {name: [] for name in names}
-                for _ in range(REPEATS[device]):
-                    for name, each in speeds.items():
-                        each.append(in_a_process(name, folder, backbone, device))
-                for what, ours, theirs, called in comparisons:
-                    yield row(f"{what} {backbone}+AD on {device}; {called}", max(speeds[ours]), max(speeds[theirs]),
-                              "utt/s", machine)
+                for what, ours, theirs, called in COMPARISONS if device == "cuda" else COMPARISONS[:1]:
+                    both = (partial(in_a_process, side, folder, backbone, device) for side in (ours, theirs))
+                    yield row(f"{what} {backbone}+AD on {device}; {called}", in_turns(*both), "utt/s",
+                              least_of(what, backbone, device))
 
 
 if __name__ == "__main__":
