@@ -121,11 +121,6 @@ def plain_training(folder, backbone, device, compiled=False):
     return speed(len(utts), marks, device)
 
 
-def compiled_training(folder, backbone, device):
-    """Train in plain torch with torch.compile."""
-    return plain_training(folder, backbone, device, compiled=True)
-
-
 def our_training(folder, backbone, device, fast=True):
     """Train with the recipe's trainer; returns utterances per second."""
     bank, utts, held_out = open_features(folder, device)
@@ -149,15 +144,10 @@ def our_training(folder, backbone, device, fast=True):
     return speed(len(utts), marks, device)
 
 
-def slow_training(folder, backbone, device):
-    """Train with --fast false."""
-    return our_training(folder, backbone, device, fast=False)
-
-
 def plain_scoring(folder, backbone, device):
     """Score one utterance at a time; returns utterances per second."""
     network = a_network(backbone, device).eval()
-    places = list(read_table(folder / "feats.scp").values())[: SCORED]
+    places = list(read_table(folder / "feats.scp").values())[:SCORED]
     matrices = [np.array(kaldiio.load_mat(place)) for place in places]
     return fastest_of_three(lambda: [network(torch.from_numpy(matrix)[None].to(device))[0].softmax(1).cpu()
                                      for matrix in matrices], len(matrices))
@@ -181,29 +171,26 @@ def fastest_of_three(function, utterances):
     return utterances / min(seconds)
 
 
-# What is measured, ours and theirs, and what that is called; on a CPU the first.
-COMPARISONS = [
-    ("training", our_training, plain_training, "plain torch"),
-    ("training", our_training, compiled_training, "plain torch, compiled"),
-    ("training", our_training, slow_training, "--fast false"),
-    ("scoring", our_scoring, plain_scoring, "one at a time"),
-]
-MEASURES = {function.__name__: function for _, *both, _ in COMPARISONS for function in both}
+# What is measured, by which name of MEASURES, and what that is compared with; on a CPU the first.
+COMPARISONS = [("training", "plain torch"), ("training", "plain torch, compiled"), ("training", "--fast false"),
+               ("scoring", "one at a time")]
+MEASURES = {"training": our_training, "--fast false": partial(our_training, fast=False), "scoring": our_scoring,
+            "plain torch": plain_training, "plain torch, compiled": partial(plain_training, compiled=True),
+            "one at a time": plain_scoring}
 
 
 def measure(name, folder, backbone, device):
     """Utterances per second of one measurement, in this process."""
     threads = int(os.environ["OMP_NUM_THREADS"])
-    if name.startswith("our") or name == "slow_training":
-        return MEASURES[name](Path(folder), backbone, pick_device(device, threads))
     torch.set_num_threads(threads)
-    return MEASURES[name](Path(folder), backbone, torch.device(device))
+    is_plain = name in ("plain torch", "plain torch, compiled", "one at a time")
+    return MEASURES[name](Path(folder), backbone, torch.device(device) if is_plain else pick_device(device))
 
 
-def in_a_process(function, *words):
+def in_a_process(*words):
     environment = dict(os.environ, OMP_NUM_THREADS=str(len(os.sched_getaffinity(0))))
-    result = subprocess.run([sys.executable, __file__, function.__name__, *words], env=environment, check=True,
-                            stdout=subprocess.PIPE, text=True)
+    result = subprocess.run([sys.executable, __file__, *words], env=environment, check=True, stdout=subprocess.PIPE,
+                            text=True)
     return float(result.stdout)
 
 
@@ -234,10 +221,10 @@ def rows():
         for backbone in ("resnet18", "vgg5"):
             with tempfile.TemporaryDirectory() as folder:
                 write_features(Path(folder), [f"utt{n:05d}" for n in range(TRAINING[device] + VALIDATION[device])])
-                for what, ours, theirs, called in COMPARISONS if device == "cuda" else COMPARISONS[:1]:
+                for ours, theirs in COMPARISONS if device == "cuda" else COMPARISONS[:1]:
                     both = (partial(in_a_process, side, folder, backbone, device) for side in (ours, theirs))
-                    yield row(f"{what} {backbone}+AD on {device}; {called}", in_turns(*both), "utt/s",
-                              least_of(what, backbone, device))
+                    yield row(f"{ours} {backbone}+AD on {device}; {theirs}", in_turns(*both), "utt/s",
+                              least_of(ours, backbone, device))
 
 
 if __name__ == "__main__":
