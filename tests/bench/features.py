@@ -131,6 +131,7 @@ def rows(data=None):
         work_of = partial(speed, sum(map(len, sounds)) / SAMPLE_RATE, time.process_time)
         fbank, kaldi, of_librosa = (partial(work_of, features_of, sounds, extractor)
                                     for extractor in (FbankExtractor(CONFIG), kaldi_fbank, librosa_fbank))
+        librosa_fbank(sounds[0])  # which imports much when it is first called
         stage = partial(work_of, whole_stage, once, folder / "archives")
         run_scripts(long, 2)
         duration = sum(map(float, read_table(long / "utt2dur").values()))

@@ -40,7 +40,7 @@ from table import in_turns, row
 BATCH, CROP, FRAMES, SPEAKERS, EMOTIONS, DIMENSION = 128, 200, 440, 8, 4, 41
 TRAINING = {"cuda": 1824, "cpu": 128}  # utterances
 VALIDATION = {"cuda": 228, "cpu": 16}
-EPOCHS = {"cuda": 50, "cpu": 4}
+EPOCHS = {"cuda": 50, "cpu": 12}
 SCORED = 500
 
 
