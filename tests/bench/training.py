@@ -2,14 +2,15 @@
 
 Both train ResNet18+AD or VGG5+AD with batches of 128 crops of 200 frames, with a validation after each epoch that is
 the same for both, and in the precision that the recipe chooses on the processor. Plain torch is the loop that one
-writes first, with what is known to help: the network's own layers with channels last, autocast, a fused Adam, as many
-threads as cores, features in memory, and on a GPU worker processes that cut crops and pinned memory. torch.compile
-makes it slower on a CPU (BENCHMARKS.md). On a GPU it has a row, as have the recipe's own --fast false and scoring:
-batches of whole utterances against one utterance at a time, in float32.
+writes first, with what is known to help: the network's own layers with channels last, autocast, a fused Adam, features
+in memory, and on a GPU worker processes that cut crops and pinned memory. torch.compile makes it slower on a CPU
+(BENCHMARKS.md). On a GPU it has a row, as have the recipe's own --fast false and scoring: batches of whole utterances
+against one utterance at a time, in float32.
 
 Each measurement is a process of its own. On a GPU that is a whole training of 50 epochs with its start, where the
 compiler finds in its cache what the first run left; on a CPU, which other work disturbs, the fastest epoch with its
-validation. The limits are those of a step of plain torch without validation.
+validation, in processor time of one thread, as folds are trained side by side on cores. The limits are those of a step
+of plain torch without validation.
 """
 
 import itertools
@@ -40,7 +41,8 @@ from table import in_turns, row
 BATCH, CROP, FRAMES, SPEAKERS, EMOTIONS, DIMENSION = 128, 200, 440, 8, 4, 41
 TRAINING = {"cuda": 1824, "cpu": 128}  # utterances
 VALIDATION = {"cuda": 228, "cpu": 16}
-EPOCHS = {"cuda": 50, "cpu": 12}
+CLOCK = {"cuda": time.perf_counter, "cpu": time.process_time}
+EPOCHS = {"cuda": 50, "cpu": 3}
 SCORED = 500
 
 
@@ -102,7 +104,7 @@ def plain_training(folder, backbone, device, compiled=False):
     workers = min(8, len(os.sched_getaffinity(0))) if on_gpu else 0
     network = a_network(backbone, device).train()
     forward = torch.compile(network) if compiled else network
-    marks = [time.perf_counter()]
+    marks = [CLOCK[device.type]()]
     loader = DataLoader(crops, BATCH, shuffle=True, num_workers=workers, pin_memory=on_gpu, persistent_workers=on_gpu)
     optimizer = torch.optim.Adam(network.parameters(), lr=0.001, fused=True)
     for _ in range(EPOCHS[device.type]):
@@ -117,7 +119,7 @@ def plain_training(folder, backbone, device, compiled=False):
             total += loss.detach()
         assert total.isfinite()
         posteriors(network, bank, held_out, precision)
-        marks.append(time.perf_counter())
+        marks.append(CLOCK[device.type]())
     return speed(len(utts), marks, device)
 
 
@@ -135,10 +137,10 @@ def our_training(folder, backbone, device, fast=True):
 
     def validate():
         posteriors(network, bank, held_out, precision)
-        marks.append(time.perf_counter())
+        marks.append(CLOCK[device.type]())
         return 0.0
 
-    marks = [time.perf_counter()]
+    marks = [CLOCK[device.type]()]
     Trainer(network, bank, bank.indices(utts), loss=loss, validate=validate, plan=plan, model_dir=folder / "model",
             identity="bench").run()
     return speed(len(utts), marks, device)
@@ -187,8 +189,12 @@ def measure(name, folder, backbone, device):
     return MEASURES[name](Path(folder), backbone, torch.device(device) if is_plain else pick_device(device))
 
 
-def in_a_process(*words):
-    environment = dict(os.environ, OMP_NUM_THREADS=str(len(os.sched_getaffinity(0))))
+def threads_of(device):
+    return 1 if device == "cpu" else len(os.sched_getaffinity(0))
+
+
+def in_a_process(name, folder, backbone, device):
+    words, environment = (name, folder, backbone, device), dict(os.environ, OMP_NUM_THREADS=str(threads_of(device)))
     result = subprocess.run([sys.executable, __file__, *words], env=environment, check=True, stdout=subprocess.PIPE,
                             text=True)
     return float(result.stdout)
@@ -211,7 +217,7 @@ def least_of(what, backbone, device):
 
     work, utterances = (step, BATCH) if what == "training" else (score, 1)
     least = least_seconds(**needs(work), dtype=dtype if what == "training" else torch.float32, device=device,
-                          threads=len(os.sched_getaffinity(0)))
+                          threads=threads_of(device))
     return {limit: seconds / utterances for limit, seconds in least.items()}
 
 
