@@ -80,7 +80,7 @@ def test_analysis_and_report(analysed):
     line, = (line for line in result.stdout.splitlines() if line.startswith("Report:"))
     assert shlex.split(line)[1] == f"{exp}/report.html"  # as a shell takes it
     command, = (exp / "commands").read_text().splitlines()
-    assert f"--exp-dir {str(exp).replace(' ', chr(92) + ' ')} --stop-stage 8 " in command
+    assert f'--exp-dir "{exp}" --stop-stage 8 ' in command
 
 
 def test_ablations_stand_in_the_same_table(analysed):
@@ -95,7 +95,7 @@ def test_ablations_stand_in_the_same_table(analysed):
 
 @pytest.mark.parametrize("words", [[], ["--exp-dir", "my exp", "--systems", ""], ["--data-dir", "a'b$c"]])
 def test_a_recorded_command_can_be_pasted(words, tmp_path):
-    code = '. local/run/stages.sh; exp_dir=$1; arguments=("${@:2}"); record_command'
+    code = '. local/run/functions.sh; . local/run/stages.sh; exp_dir=$1; arguments=("${@:2}"); record_command'
     run("bash", "-euo", "pipefail", "-c", code, "run.sh", tmp_path, *words)
     time, command = (tmp_path / "commands").read_text().removesuffix("\n").split("\t")
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:+]+", time) and command.startswith("./run.sh")

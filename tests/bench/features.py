@@ -1,8 +1,9 @@
 """How fast the feature stage is, in seconds of audio a second (x), and how much memory it takes.
 
 Processor time of one thread, so that other work on the machine does not count; of the scripts the time on the clock,
-start included. Best of repeats that take turns. The whole stage reads every file twice, as its two scripts do, and
-writes both archives; kaldi-native-fbank has the samples in memory and makes filterbanks alone.
+start included. The whole stage reads every file twice, as its two scripts do, and writes both archives;
+kaldi-native-fbank has the samples in memory and makes filterbanks alone. Memory, which hardly varies, is measured once.
+Counted of the limits are filterbanks' operations, and a sound of 16 bits that is read once or twice.
 """
 
 import contextlib
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import kaldi_native_fbank as knf
@@ -18,19 +20,20 @@ import librosa
 import numpy as np
 import soundfile
 
+from limits import least_seconds
 from ser.audio.extraction import Recordings, extract
-from ser.audio.fbank import FbankConfig, FbankExtractor
+from ser.audio.fbank import FbankConfig, FbankExtractor, mel_filters
 from ser.audio.vad import VadConfig, voiced_frames
 from ser.audio.waveform import SAMPLE_RATE
 from ser.data.data_dir import read_table, write_data_dir
-from table import ROOT, cpu, row
+from table import ROOT, in_turns, row
 
 sys.path.insert(0, str(ROOT))
 from local.mini.voxceleb1 import plan_voxceleb1  # noqa: E402
 
 CONFIG, VAD_CONFIG = FbankConfig(), VadConfig()
 SCRIPTS = "steps/make_fbank.sh", "steps/compute_vad.sh"
-COPIES = 60  # of the synthetic speech are six hours, beside which the start of scripts is short
+COPIES = 20  # of the synthetic speech are two hours, beside which the start of scripts is short
 HOUR_MB = 3600 * SAMPLE_RATE * 4 / 2**20
 PEAK = ("import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, stdout=2); "
         "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)")
@@ -95,20 +98,25 @@ def peak_mb(data):
                                   capture_output=True).stdout) for script in SCRIPTS) / 1024
 
 
-def speeds(duration, repeats, clock, works):
-    """Best `{name: duration / seconds}` of `{name: function}`, by a function that tells the time."""
-    best = dict.fromkeys(works, 0.0)
-    for _ in range(repeats):
-        for name, work in works.items():
-            start = clock()
-            work()
-            best[name] = max(best[name], duration / (clock() - start))
-    return best
+def operations_of_a_second(fft_size=1024):
+    """Multiplications and additions of the Fourier transforms, powers and filters of a second of sound."""
+    filters = mel_filters(CONFIG, fft_size)
+    return 100 * (2.5 * fft_size * np.log2(fft_size) + 3 * len(filters) + 2 * np.count_nonzero(filters))
 
 
-def rows(data=None, repeats=5):
+def speed(duration, clock, work, *words):
+    """Seconds of sound a second, by a function that tells the time."""
+    start = clock()
+    work(*words)
+    return duration / (clock() - start)
+
+
+def features_of(sounds, extractor):
+    return [extractor(samples) for samples in sounds]
+
+
+def rows(data=None):
     """Yield rows (table.row); of a Kaldi data directory `data` when there is one."""
-    memory = "MB", cpu(), 0, True
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if data:
@@ -118,23 +126,29 @@ def rows(data=None, repeats=5):
             wav = synthetic_speech(folder)
             once = data_dir(folder / "once", wav)
             long = data_dir(folder / "long", {f"{utt}-{n}": path for utt, path in wav.items() for n in range(COPIES)})
-        recordings, extractor = Recordings(once), FbankExtractor(CONFIG)
+        recordings = Recordings(once)
         sounds = [recordings[utt] for utt in recordings.utts]
-        x = speeds(sum(map(len, sounds)) / SAMPLE_RATE, repeats, time.process_time, {
-            "kaldi": lambda: [kaldi_fbank(samples) for samples in sounds],
-            "fbank": lambda: [extractor(samples) for samples in sounds],
-            "stage": lambda: whole_stage(once, folder / "archives"),
-            "librosa": lambda: [librosa_fbank(samples) for samples in sounds]})
-        yield row("fbank; kaldi-native-fbank", x["fbank"], x["kaldi"], "x", cpu())
-        yield row("fbank; librosa melspectrogram", x["fbank"], x["librosa"], "x", cpu())
-        yield row("whole stage; kaldi-native-fbank", x["stage"], x["kaldi"], "x", cpu())
+        work_of = partial(speed, sum(map(len, sounds)) / SAMPLE_RATE, time.process_time)
+        fbank, kaldi, of_librosa = (partial(work_of, features_of, sounds, extractor)
+                                    for extractor in (FbankExtractor(CONFIG), kaldi_fbank, librosa_fbank))
+        librosa_fbank(sounds[0])  # which imports much when it is first called
+        stage = partial(work_of, whole_stage, once, folder / "archives")
         run_scripts(long, 2)
         duration = sum(map(float, read_table(long / "utt2dur").values()))
-        x |= speeds(duration, repeats, time.perf_counter, {nj: lambda nj=nj: run_scripts(long, nj) for nj in (1, 2)})
-        yield row(f"scripts on {duration / 3600:.1f} h, --nj 1; kaldi-native-fbank", x[1], x["kaldi"], "x", cpu())
-        yield row("scripts, --nj 2; --nj 1", x[2], x[1], "x", cpu())
+        one_job, two_jobs = (partial(speed, duration, time.perf_counter, run_scripts, long, nj) for nj in (1, 2))
+        operations, read = operations_of_a_second(), 2 * 2 * SAMPLE_RATE
+        in_memory = least_seconds(operations, moved=4 * (SAMPLE_RATE + 100 * CONFIG.dimension))
+        from_files = least_seconds(operations, read=read)
+        for work, ours, theirs, least in (
+                ("fbank; kaldi-native-fbank", fbank, kaldi, in_memory),
+                ("fbank; librosa melspectrogram", fbank, of_librosa, in_memory),
+                ("whole stage; kaldi-native-fbank", stage, kaldi, from_files),
+                (f"scripts on {duration / 3600:.1f} h, --nj 1; kaldi-native-fbank", one_job, kaldi, from_files),
+                ("scripts, --nj 2; --nj 1", two_jobs, one_job, least_seconds(operations, read=read, threads=2))):
+            yield row(work, in_turns(ours, theirs), "x", least)
         if not data:
-            yield row(f"memory, {COPIES} x the corpus; the corpus", peak_mb(long), peak_mb(once), *memory)
+            yield row(f"memory, {COPIES} x the corpus; the corpus", [(peak_mb(long), peak_mb(once))], "MB",
+                      smaller_is_better=True)
         for rate, channels in ((16000, 1), (44100, 2)):
-            peak = peak_mb(hour_of_noise(folder, rate, channels))
-            yield row(f"memory, {channels} x {rate} Hz, 1 hour; float32 at 16 kHz", peak, HOUR_MB, *memory)
+            yield row(f"memory, {channels} x {rate} Hz, 1 hour; float32 at 16 kHz",
+                      [(peak_mb(hour_of_noise(folder, rate, channels)), HOUR_MB)], "MB", smaller_is_better=True)

@@ -2,7 +2,7 @@
 
 ResNet18 with the options of conf/pretrain.conf: 11068 utterances of 1.6 s and 699 speakers, which are short epochs, and
 148642 of 8.5 s and 1251 speakers, VoxCeleb1's size. The time is that of whole epochs with their validation, after
-those in which the steps become graphs. Each measurement is a process, or as many as there are GPUs.
+those in which the steps become graphs. Each measurement is one run of a process, or of as many as there are GPUs.
 """
 
 import recipe_environment
@@ -26,7 +26,7 @@ from ser.train import distributed
 from ser.train.augmentation import augmented
 from ser.train.schedules import warmup_cosine
 from ser.train.trainer import Plan, Trainer
-from table import ROOT, alone, gpu, row
+from table import ROOT, alone, row
 
 DIMENSION = 41
 SMALL = {"utterances": 11068, "frames": 160, "speakers": 699, "held_out": 699}
@@ -92,23 +92,22 @@ def rows():
         return
     training = {name: sizes["utterances"] - sizes["held_out"] for name, sizes in SIZES.items()}
     if gpus > 1:
-        machine = f"{gpus} x {gpu()}"
         for batch in (64, 128, 256, 512, 1024):
             one, _ = seconds(1, "small", batch)
             for what, is_global in (("each", False), ("of all", True)):
                 several, _ = seconds(gpus, "small", batch, is_global)
-                yield row(f"pre-training, {gpus} GPUs, batch {batch} {what}; one GPU", training["small"] / several,
-                          training["small"] / one, "utt/s", machine)
+                speeds = training["small"] / several, training["small"] / one
+                yield row(f"pre-training, {gpus} GPUs, batch {batch} {what}; one GPU", [speeds], "utt/s")
     batch, epochs = (int(options(ROOT / "conf" / "pretrain.conf")[name]) for name in ("batch-size", "epochs"))
     one, memory = seconds(1, "voxceleb1", batch, epochs=3, warm_up=1)
-    yield alone(f"VoxCeleb1's size, an epoch in batches of {batch}", one, "s", gpu())
-    yield alone("its memory on the GPU", memory, "MiB", gpu())
-    yield alone(f"{epochs} epochs of it, from 2", one * epochs, "s", gpu())
+    yield alone(f"VoxCeleb1's size, an epoch in batches of {batch}", one, "s")
+    yield alone("its memory on the GPU", memory, "MiB")
+    yield alone(f"{epochs} epochs of it, from 2", one * epochs, "s")
     slow, _ = seconds(1, "voxceleb1", batch, epochs=3, warm_up=1, resident=False)
-    yield row("an epoch of it; features in the host's memory", one, slow, "s", gpu(), 1, smaller_is_better=True)
+    yield row("an epoch of it; features in the host's memory", [(one, slow)], "s", digits=1, smaller_is_better=True)
     if gpus > 1:
         several, _ = seconds(gpus, "voxceleb1", batch, epochs=3, warm_up=1)
-        yield row(f"an epoch of it on {gpus} GPUs; one GPU", several, one, "s", machine, 1, smaller_is_better=True)
+        yield row(f"an epoch of it on {gpus} GPUs; one GPU", [(several, one)], "s", digits=1, smaller_is_better=True)
 
 
 if __name__ == "__main__":

@@ -2,13 +2,14 @@
 """Measure the recipe against the usual ways to do the same work, and print one table.
 
     . ./path.sh
-    tests/bench/run.py                       # everything; half an hour on two cores
+    tests/bench/run.py                       # everything; ten minutes on two cores
     tests/bench/run.py features loading      # some of it
     tests/bench/run.py features --data data/iemocap
 
 What is measured, and how, is told at the top of features.py, loading.py, training.py, prediction.py, pretraining.py and
-table2.py. The last two, and half of training.py, need a GPU and are left out where there is none. Both sides of a
-row are of one run.
+table2.py. The last two, and most of training.py, need a GPU and are left out where there is none. Both sides of a
+row are of one run, and take turns five times: figures are medians, "of five" is the smallest and the largest ratio. The
+limit is the one that ours is nearest to and how much of it is reached (limits.py).
 """
 
 import recipe_environment

@@ -1,7 +1,8 @@
-"""What the benchmarks print: rows of work, our figure, theirs, the ratio, and the machine."""
+"""What the benchmarks print: rows of work, our figure, theirs, the ratio with its spread, and what limits ours."""
 
 import os
 import re
+import statistics
 from pathlib import Path
 
 import torch
@@ -19,19 +20,46 @@ def gpu():
     return torch.cuda.get_device_name()
 
 
-def row(work, ours, theirs, unit, machine, digits=0, smaller_is_better=False):
-    """A row of text; `work` says what theirs is, after a semicolon."""
-    ratio = theirs / ours if smaller_is_better else ours / theirs
-    return work, f"{ours:.{digits}f} {unit}", f"{theirs:.{digits}f} {unit}", f"{ratio:.2f}", machine
+def in_turns(ours, theirs):
+    """Five pairs of figures, measured in turns by two functions without parameters."""
+    return [(ours(), theirs()) for _ in range(5)]
 
 
-def alone(work, ours, unit, machine):
-    """A row of something that nobody else does."""
-    return work, f"{ours:.0f} {unit}", "", "", machine
+def row(work, pairs, unit, least=None, digits=0, smaller_is_better=False):
+    """A row of text.
+
+    Parameters
+    ----------
+    work : str
+        What is done and, after a semicolon, what theirs is.
+    pairs : list of tuple
+        Figures of ours and theirs: speeds, or seconds or memory if `smaller_is_better`.
+    least : dict, optional
+        From limits.least_seconds(): of what ours does once, or of all that it does if `smaller_is_better`.
+
+    Returns
+    -------
+    tuple of str
+        Work, the median of ours and of theirs, of their ratio the median and the smallest and largest, and the limit
+        that ours is nearest to, with how much of it is reached.
+    """
+    ratios = [theirs / ours if smaller_is_better else ours / theirs for ours, theirs in pairs]
+    medians = [statistics.median(side) for side in zip(*pairs, strict=True)]
+    spread = f"{min(ratios):.2f} to {max(ratios):.2f}" if len(pairs) > 1 else ""
+    limit = ""
+    if least:
+        name, seconds = max(least.items(), key=lambda item: item[1])
+        limit = f"{name}, {100 * (seconds / medians[0] if smaller_is_better else seconds * medians[0]):.0f} %"
+    return work, *(f"{each:.{digits}f} {unit}" for each in medians), f"{statistics.median(ratios):.2f}", spread, limit
+
+
+def alone(work, ours, unit):
+    """A row of something that nobody else does, measured once."""
+    return work, f"{ours:.0f} {unit}", "", "", "", ""
 
 
 def print_table(rows):
-    """Print rows as they come."""
-    print(f"{'work; theirs':66}{'ours':>12}{'theirs':>12}{'ratio':>8}  machine")
-    for work, ours, theirs, ratio, machine in rows:
-        print(f"{work:66}{ours:>12}{theirs:>12}{ratio:>8}  {machine}", flush=True)
+    """Print rows as they come, in Markdown."""
+    print("| work; theirs | ours | theirs | ratio | of five | limit |\n|---|---|---|---|---|---|")
+    for row in rows:
+        print(f"| {' | '.join(row)} |", flush=True)

@@ -13,7 +13,7 @@ import torch
 
 from ser.base.files import write_text
 from ser.data.data_dir import write_list, write_table
-from table import ROOT, alone, gpu
+from table import ROOT, alone
 from training import write_features
 
 SYSTEMS = "resnet18_baseline resnet18_pretrain resnet18_pretrain_ad vgg5_baseline vgg5_ad"
@@ -61,5 +61,5 @@ def rows():
     with tempfile.TemporaryDirectory() as folder:
         for system, seconds in rotations(Path(folder)):
             total += seconds
-            yield alone(f"ten rotations of {system}", seconds, "s", gpu())
-    yield alone("fifty trainings", total, "s", gpu())
+            yield alone(f"ten rotations of {system}", seconds, "s")
+    yield alone("fifty trainings", total, "s")

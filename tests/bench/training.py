@@ -2,13 +2,15 @@
 
 Both train ResNet18+AD or VGG5+AD with batches of 128 crops of 200 frames, with a validation after each epoch that is
 the same for both, and in the precision that the recipe chooses on the processor. Plain torch is the loop that one
-writes first, with what is known to help: the network's own layers with channels last, autocast, a fused Adam, as many
-threads as cores, features in memory, and on a GPU worker processes that cut crops and pinned memory. On a GPU a second
-row compares with the recipe's own --fast false. Scored are batches of whole utterances against one utterance at a time,
-in float32.
+writes first, with what is known to help: the network's own layers with channels last, autocast, a fused Adam, features
+in memory, and on a GPU worker processes that cut crops and pinned memory. torch.compile makes it slower on a CPU
+(BENCHMARKS.md). On a GPU it has a row, as have the recipe's own --fast false and scoring: batches of whole utterances
+against one utterance at a time, in float32.
 
-Each measurement is a process of its own, they take turns, and the fastest of each side counts. On a GPU that is a whole
-training of 50 epochs with its start; on a CPU, which other work disturbs, an epoch with its validation.
+Each measurement is a process of its own. On a GPU that is a whole training of 50 epochs with its start, where the
+compiler finds in its cache what the first run left; on a CPU, which other work disturbs, the fastest epoch with its
+validation, in processor time of one thread, as folds are trained side by side on cores. The limits are those of a step
+of plain torch without validation.
 """
 
 import itertools
@@ -17,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import kaldiio
@@ -24,6 +27,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from limits import least_seconds, needs
 from ser.base.device import pick_device, pick_precision, place
 from ser.data.archives import write_archive
 from ser.data.data_dir import read_table
@@ -32,14 +36,14 @@ from ser.infer.posteriors import posteriors
 from ser.nn.losses import overall_loss
 from ser.nn.models import EmotionModel, EmotionModelConfig
 from ser.train.trainer import Plan, Trainer
-from table import cpu, gpu, row
+from table import in_turns, row
 
 BATCH, CROP, FRAMES, SPEAKERS, EMOTIONS, DIMENSION = 128, 200, 440, 8, 4, 41
 TRAINING = {"cuda": 1824, "cpu": 128}  # utterances
 VALIDATION = {"cuda": 228, "cpu": 16}
-EPOCHS = {"cuda": 50, "cpu": 4}
-SCORED = {"cuda": 500, "cpu": 30}
-REPEATS = {"cuda": 3, "cpu": 3}
+CLOCK = {"cuda": time.perf_counter, "cpu": time.process_time}
+EPOCHS = {"cuda": 50, "cpu": 3}
+SCORED = 500
 
 
 def write_features(folder, utts, frames=FRAMES):
@@ -92,14 +96,15 @@ def speed(utterances, marks, device):
     return utterances / min(after - before for before, after in itertools.pairwise(marks))
 
 
-def plain_training(folder, backbone, device):
+def plain_training(folder, backbone, device, compiled=False):
     """Train in plain torch; returns utterances per second."""
     bank, utts, held_out = open_features(folder, device)
     places, precision, on_gpu = read_table(folder / "feats.scp"), pick_precision("auto", device), device.type == "cuda"
     crops = Crops([np.array(kaldiio.load_mat(places[utt])) for utt in utts])
     workers = min(8, len(os.sched_getaffinity(0))) if on_gpu else 0
     network = a_network(backbone, device).train()
-    marks = [time.perf_counter()]
+    forward = torch.compile(network) if compiled else network
+    marks = [CLOCK[device.type]()]
     loader = DataLoader(crops, BATCH, shuffle=True, num_workers=workers, pin_memory=on_gpu, persistent_workers=on_gpu)
     optimizer = torch.optim.Adam(network.parameters(), lr=0.001, fused=True)
     for _ in range(EPOCHS[device.type]):
@@ -107,14 +112,14 @@ def plain_training(folder, backbone, device):
         for batch in loader:
             features, emotions, speakers = (tensor.to(device, non_blocking=True) for tensor in batch)
             with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-                loss = loss_of(network, features, emotions, speakers)
+                loss = loss_of(forward, features, emotions, speakers)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             total += loss.detach()
         assert total.isfinite()
         posteriors(network, bank, held_out, precision)
-        marks.append(time.perf_counter())
+        marks.append(CLOCK[device.type]())
     return speed(len(utts), marks, device)
 
 
@@ -132,24 +137,19 @@ def our_training(folder, backbone, device, fast=True):
 
     def validate():
         posteriors(network, bank, held_out, precision)
-        marks.append(time.perf_counter())
+        marks.append(CLOCK[device.type]())
         return 0.0
 
-    marks = [time.perf_counter()]
+    marks = [CLOCK[device.type]()]
     Trainer(network, bank, bank.indices(utts), loss=loss, validate=validate, plan=plan, model_dir=folder / "model",
             identity="bench").run()
     return speed(len(utts), marks, device)
 
 
-def slow_training(folder, backbone, device):
-    """Train with --fast false."""
-    return our_training(folder, backbone, device, fast=False)
-
-
 def plain_scoring(folder, backbone, device):
     """Score one utterance at a time; returns utterances per second."""
     network = a_network(backbone, device).eval()
-    places = list(read_table(folder / "feats.scp").values())[: SCORED[device.type]]
+    places = list(read_table(folder / "feats.scp").values())[:SCORED]
     matrices = [np.array(kaldiio.load_mat(place)) for place in places]
     return fastest_of_three(lambda: [network(torch.from_numpy(matrix)[None].to(device))[0].softmax(1).cpu()
                                      for matrix in matrices], len(matrices))
@@ -159,7 +159,7 @@ def our_scoring(folder, backbone, device):
     """Score batches; returns utterances per second."""
     network = a_network(backbone, device).eval()
     bank = load_bank(folder, list(read_table(folder / "feats.scp")), device=device)
-    scored = torch.arange(SCORED[device.type], device=bank.frames.device)
+    scored = torch.arange(SCORED, device=bank.frames.device)
     return fastest_of_three(lambda: posteriors(network, bank, scored), len(scored))
 
 
@@ -173,47 +173,64 @@ def fastest_of_three(function, utterances):
     return utterances / min(seconds)
 
 
-# What is measured, what it is compared with, and what that is called; the second one differs on a GPU alone.
-COMPARISONS = [
-    ("training", "our_training", "plain_training", "plain torch"),
-    ("training", "our_training", "slow_training", "--fast false"),
-    ("scoring", "our_scoring", "plain_scoring", "one at a time"),
-]
-MEASURES = {each.__name__: each for each in (plain_training, our_training, slow_training, plain_scoring, our_scoring)}
+# What is measured, by which name of MEASURES, and what that is compared with; on a CPU the first.
+COMPARISONS = [("training", "plain torch"), ("training", "plain torch, compiled"), ("training", "--fast false"),
+               ("scoring", "one at a time")]
+MEASURES = {"training": our_training, "--fast false": partial(our_training, fast=False), "scoring": our_scoring,
+            "plain torch": plain_training, "plain torch, compiled": partial(plain_training, compiled=True),
+            "one at a time": plain_scoring}
 
 
 def measure(name, folder, backbone, device):
     """Utterances per second of one measurement, in this process."""
     threads = int(os.environ["OMP_NUM_THREADS"])
-    if name.startswith("plain"):
-        torch.set_num_threads(threads)
-        return MEASURES[name](Path(folder), backbone, torch.device(device))
-    return MEASURES[name](Path(folder), backbone, pick_device(device, threads))
+    torch.set_num_threads(threads)
+    is_plain = name in ("plain torch", "plain torch, compiled", "one at a time")
+    return MEASURES[name](Path(folder), backbone, torch.device(device) if is_plain else pick_device(device))
 
 
-def in_a_process(*words):
-    environment = dict(os.environ, OMP_NUM_THREADS=str(len(os.sched_getaffinity(0))))
+def threads_of(device):
+    return 1 if device == "cpu" else len(os.sched_getaffinity(0))
+
+
+def in_a_process(name, folder, backbone, device):
+    words, environment = (name, folder, backbone, device), dict(os.environ, OMP_NUM_THREADS=str(threads_of(device)))
     result = subprocess.run([sys.executable, __file__, *words], env=environment, check=True, stdout=subprocess.PIPE,
                             text=True)
     return float(result.stdout)
 
 
+def least_of(what, backbone, device):
+    """Seconds that an utterance takes at least (limits.least_seconds())."""
+    network, numbers = a_network(backbone, torch.device(device)), torch.arange(BATCH, device=device)
+    dtype = {"bf16": torch.bfloat16, "fp32": torch.float32}[pick_precision("auto", torch.device(device))]
+    features = torch.randn(BATCH, CROP, DIMENSION, device=device)
+
+    def step():
+        with torch.autocast(device, torch.bfloat16, enabled=dtype == torch.bfloat16):
+            loss = loss_of(network, features, numbers % EMOTIONS, numbers % SPEAKERS)
+        loss.backward()
+
+    def score():
+        with torch.no_grad():
+            network.eval()(torch.randn(1, FRAMES, DIMENSION, device=device))
+
+    work, utterances = (step, BATCH) if what == "training" else (score, 1)
+    least = least_seconds(**needs(work), dtype=dtype if what == "training" else torch.float32, device=device,
+                          threads=threads_of(device))
+    return {limit: seconds / utterances for limit, seconds in least.items()}
+
+
 def rows():
     """Yield rows (table.row) of the GPU, if there is one, and of the CPU."""
     for device in ("cuda", "cpu") if torch.cuda.is_available() else ("cpu",):
-        machine = {"cuda": gpu, "cpu": cpu}[device]()
-        comparisons = [each for each in COMPARISONS if device == "cuda" or "slow_training" not in each]
-        names = list(dict.fromkeys(name for _, ours, theirs, _ in comparisons for name in (ours, theirs)))
         for backbone in ("resnet18", "vgg5"):
             with tempfile.TemporaryDirectory() as folder:
                 write_features(Path(folder), [f"utt{n:05d}" for n in range(TRAINING[device] + VALIDATION[device])])
-                speeds = {name: [] for name in names}
-                for _ in range(REPEATS[device]):
-                    for name, each in speeds.items():
-                        each.append(in_a_process(name, folder, backbone, device))
-                for what, ours, theirs, called in comparisons:
-                    yield row(f"{what} {backbone}+AD on {device}; {called}", max(speeds[ours]), max(speeds[theirs]),
-                              "utt/s", machine)
+                for ours, theirs in COMPARISONS if device == "cuda" else COMPARISONS[:1]:
+                    both = (partial(in_a_process, side, folder, backbone, device) for side in (ours, theirs))
+                    yield row(f"{ours} {backbone}+AD on {device}; {theirs}", in_turns(*both), "utt/s",
+                              least_of(ours, backbone, device))
 
 
 if __name__ == "__main__":
