@@ -2,11 +2,14 @@
 
 ResNet18 with the options of conf/pretrain.conf: 11068 utterances of 1.6 s and 699 speakers, which are short epochs, and
 148642 of 8.5 s and 1251 speakers, VoxCeleb1's size. The time is that of whole epochs with their validation, after
-those in which the steps become graphs. Each measurement is one run of a process, or of as many as there are GPUs.
+those in which the steps become graphs. Each measurement is a process, or as many as there are GPUs; the spread is that
+of its epochs.
 """
 
 import recipe_environment
 
+import itertools
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -51,7 +54,7 @@ def random_bank(sizes, device, resident):
 
 
 def train(sizes, batch, is_global, epochs, warm_up, resident):
-    """Train; return the mean seconds of an epoch after `warm_up` of them."""
+    """Train; return the seconds of each epoch after `warm_up` of them."""
     distributed.begin()
     device, conf = pick_device("cuda"), options(ROOT / "conf" / "pretrain.conf")
     with distributed.group(device), tempfile.TemporaryDirectory() as folder:
@@ -73,16 +76,16 @@ def train(sizes, batch, is_global, epochs, warm_up, resident):
         Trainer(model, augmented(bank, conf["augment"], {}), positions[sizes["held_out"] :],
                 loss=lambda network, features, of: cross_entropy(network(features).float(), speakers[of]),
                 validate=validate, plan=plan, model_dir=folder, identity="bench").run()
-    return (marks[-1] - marks[warm_up - 1]) / (epochs - warm_up)
+    return [after - before for before, after in itertools.pairwise(marks[warm_up - 1 :])]
 
 
 def seconds(gpus, name, batch, is_global=False, epochs=18, warm_up=13, resident=True):
-    """Mean seconds of an epoch on some GPUs, and MiB that a GPU's memory needed."""
+    """Seconds of each epoch on some GPUs, and MiB that a GPU's memory needed."""
     launch = ["steps/launch_distributed.py", "--nproc-per-node", gpus] if gpus > 1 else []
     words = [*launch, "tests/bench/pretraining.py", name, batch, int(is_global), epochs, warm_up, int(resident)]
     result = subprocess.run([sys.executable, *map(str, words)], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
-    each, memory = result.stdout.split()
-    return float(each), float(memory)
+    *each, memory = map(float, result.stdout.split())
+    return each, memory
 
 
 def rows():
@@ -96,23 +99,25 @@ def rows():
             one, _ = seconds(1, "small", batch)
             for what, is_global in (("each", False), ("of all", True)):
                 several, _ = seconds(gpus, "small", batch, is_global)
-                speeds = training["small"] / several, training["small"] / one
-                yield row(f"pre-training, {gpus} GPUs, batch {batch} {what}; one GPU", [speeds], "utt/s")
+                speeds = [(training["small"] / ours, training["small"] / theirs)
+                          for ours, theirs in zip(several, one, strict=True)]
+                yield row(f"pre-training, {gpus} GPUs, batch {batch} {what}; one GPU", speeds, "utt/s")
     batch, epochs = (int(options(ROOT / "conf" / "pretrain.conf")[name]) for name in ("batch-size", "epochs"))
-    one, memory = seconds(1, "voxceleb1", batch, epochs=3, warm_up=1)
-    yield alone(f"VoxCeleb1's size, an epoch in batches of {batch}", one, "s")
-    yield alone("its memory on the GPU", memory, "MiB")
-    yield alone(f"{epochs} epochs of it, from 2", one * epochs, "s")
-    slow, _ = seconds(1, "voxceleb1", batch, epochs=3, warm_up=1, resident=False)
-    yield row("an epoch of it; features in the host's memory", [(one, slow)], "s", digits=1, smaller_is_better=True)
+    one, memory = seconds(1, "voxceleb1", batch, epochs=4, warm_up=1)
+    yield alone("VoxCeleb1's size, its memory on the GPU", memory, "MiB")
+    yield alone(f"{epochs} epochs of it, from {len(one)}", statistics.mean(one) * epochs, "s")
+    slow, _ = seconds(1, "voxceleb1", batch, epochs=4, warm_up=1, resident=False)
+    of_epochs = {"digits": 1, "smaller_is_better": True}
+    yield row(f"an epoch of it in batches of {batch}; features in the host's memory",
+              list(zip(one, slow, strict=True)), "s", **of_epochs)
     if gpus > 1:
-        several, _ = seconds(gpus, "voxceleb1", batch, epochs=3, warm_up=1)
-        yield row(f"an epoch of it on {gpus} GPUs; one GPU", [(several, one)], "s", digits=1, smaller_is_better=True)
+        several, _ = seconds(gpus, "voxceleb1", batch, epochs=4, warm_up=1)
+        yield row(f"an epoch of it on {gpus} GPUs; one GPU", list(zip(several, one, strict=True)), "s", **of_epochs)
 
 
 if __name__ == "__main__":
     name, *numbers = sys.argv[1:]
     batch, is_global, epochs, warm_up, resident = map(int, numbers)
-    mean = train(SIZES[name], batch, bool(is_global), epochs, warm_up, bool(resident))
+    epochs_seconds = train(SIZES[name], batch, bool(is_global), epochs, warm_up, bool(resident))
     if is_main():
-        print(mean, torch.cuda.max_memory_allocated() / 2**20)
+        print(*epochs_seconds, torch.cuda.max_memory_allocated() / 2**20)

@@ -20,9 +20,9 @@ def gpu():
     return torch.cuda.get_device_name()
 
 
-def in_turns(ours, theirs):
-    """Five pairs of figures, measured in turns by two functions without parameters."""
-    return [(ours(), theirs()) for _ in range(5)]
+def in_turns(*sides):
+    """Five tuples of figures, measured in turns by functions without parameters, ours the first."""
+    return [tuple(side() for side in sides) for _ in range(5)]
 
 
 def row(work, pairs, unit, least=None, digits=0, smaller_is_better=False):

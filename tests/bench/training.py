@@ -173,9 +173,10 @@ def fastest_of_three(function, utterances):
     return utterances / min(seconds)
 
 
-# What is measured, by which name of MEASURES, and what that is compared with; on a CPU the first.
-COMPARISONS = [("training", "plain torch"), ("training", "plain torch, compiled"), ("training", "--fast false"),
-               ("scoring", "one at a time")]
+# What is measured, by which name of MEASURES, and what that is compared with.
+COMPARISONS = {"cuda": {"training": ("plain torch", "plain torch, compiled", "--fast false"),
+                        "scoring": ("one at a time",)},
+               "cpu": {"training": ("plain torch",)}}
 MEASURES = {"training": our_training, "--fast false": partial(our_training, fast=False), "scoring": our_scoring,
             "plain torch": plain_training, "plain torch, compiled": partial(plain_training, compiled=True),
             "one at a time": plain_scoring}
@@ -227,10 +228,13 @@ def rows():
         for backbone in ("resnet18", "vgg5"):
             with tempfile.TemporaryDirectory() as folder:
                 write_features(Path(folder), [f"utt{n:05d}" for n in range(TRAINING[device] + VALIDATION[device])])
-                for ours, theirs in COMPARISONS if device == "cuda" else COMPARISONS[:1]:
-                    both = (partial(in_a_process, side, folder, backbone, device) for side in (ours, theirs))
-                    yield row(f"{ours} {backbone}+AD on {device}; {theirs}", in_turns(*both), "utt/s",
-                              least_of(ours, backbone, device))
+                for ours, others in COMPARISONS[device].items():
+                    sides = [partial(in_a_process, side, folder, backbone, device) for side in (ours, *others)]
+                    speeds = list(zip(*in_turns(*sides), strict=True))
+                    for theirs, of_theirs in zip(others, speeds[1:], strict=True):
+                        yield row(f"{ours} {backbone}+AD on {device}; {theirs}",
+                                  list(zip(speeds[0], of_theirs, strict=True)), "utt/s",
+                                  least_of(ours, backbone, device))
 
 
 if __name__ == "__main__":
