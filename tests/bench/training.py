@@ -158,6 +158,7 @@ def plain_scoring(folder, backbone, device):
 def our_scoring(folder, backbone, device):
     """Score batches; returns utterances per second."""
     network = a_network(backbone, device).eval()
+    place(network, device, to_score=True)
     bank = load_bank(folder, list(read_table(folder / "feats.scp")), device=device)
     scored = torch.arange(SCORED, device=bank.frames.device)
     return fastest_of_three(lambda: posteriors(network, bank, scored), len(scored))

@@ -131,9 +131,15 @@ def pick_precision(name: str, device: torch.device) -> str:
     return "bf16" if has_bfloat16(device) else "fp32"
 
 
-def place(network: torch.nn.Module, device: str | torch.device) -> None:
-    """Bring a network to a device, in place, in the layout in which convolutions are fastest: channels last."""
-    network.to(torch.device(device), memory_format=torch.channels_last)  # type: ignore[call-overload]
+def place(network: torch.nn.Module, device: str | torch.device, to_score: bool = False) -> None:
+    """Bring a network to a device, in place, in the layout in which convolutions are fastest.
+
+    That is channels last; but channels first to score in float32 on a GPU, where cuDNN has no fast float32 of the other
+    (BENCHMARKS.md).
+    """
+    device = torch.device(device)
+    layout = torch.contiguous_format if to_score and device.type == "cuda" else torch.channels_last
+    network.to(device, memory_format=layout)  # type: ignore[call-overload]
 
 
 @functools.cache

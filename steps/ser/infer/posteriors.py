@@ -8,9 +8,9 @@ import torch
 
 from ser.data.feature_bank import FeatureBank
 
-# Of a batch: as many as keep the processor busy, and no more than leave a place in its memory or caches. With 200000 on
-# a GPU, each of sixteen jobs that shared it and scored a whole corpus took up to 15 GB, more than there was.
-_BATCH_FRAMES = {"cpu": 6000, "cuda": 50000}
+# Of a batch, by device and precision: as many as keep the processor busy, and no more than leave a place in its memory or
+# caches. In float32 cuDNN takes gigabytes, and is slower, from 50000 on (BENCHMARKS.md).
+_BATCH_FRAMES = {("cpu", "fp32"): 6000, ("cpu", "bf16"): 6000, ("cuda", "fp32"): 25000, ("cuda", "bf16"): 100000}
 
 
 def logits_of(model: torch.nn.Module, bank: FeatureBank, positions: torch.Tensor,
@@ -36,7 +36,7 @@ def logits_of(model: torch.nn.Module, bank: FeatureBank, positions: torch.Tensor
     was_training = model.training
     model.eval()
     order = torch.argsort(bank.lengths[positions], stable=True)
-    rows, start, limit = [], 0, _BATCH_FRAMES[bank.device.type]
+    rows, start, limit = [], 0, _BATCH_FRAMES[bank.device.type, precision]
     autocast = torch.autocast(bank.device.type, torch.bfloat16, enabled=precision == "bf16")
     with torch.inference_mode(), autocast, without_tf32() if precision == "fp32" else contextlib.nullcontext():
         while start < len(order):

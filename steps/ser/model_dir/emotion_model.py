@@ -48,7 +48,7 @@ def load_emotion_model(model_dir: str | Path, device: str | torch.device = "cpu"
         raise UserError(f"{path}: holds a value that is not finite; train again")
     if calibrated:
         divide_logits(model, read_temperature(model_dir))
-    place(model, device)
+    place(model, device, to_score=True)
     return model.eval(), config
 
 
