@@ -8,8 +8,8 @@ import torch
 
 from ser.data.feature_bank import FeatureBank
 
-# Of a batch, by device and precision: as many as keep the processor busy, and no more than leave a place in its memory or
-# caches. In float32 cuDNN takes gigabytes, and is slower, from 50000 on (BENCHMARKS.md).
+# Of a batch, by device and precision: as many as keep the processor busy, and no more than leave a place in its memory
+# or caches. In float32 cuDNN takes gigabytes, and is slower, from 50000 on (BENCHMARKS.md).
 _BATCH_FRAMES = {("cpu", "fp32"): 6000, ("cpu", "bf16"): 6000, ("cuda", "fp32"): 25000, ("cuda", "bf16"): 100000}
 
 
