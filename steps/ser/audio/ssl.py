@@ -5,20 +5,24 @@ weights. It is read by the package transformers, which is not in requirements.tx
 trained elsewhere has a licence of its own, which its user is to know.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 import math
 import os
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from ser.audio.frames import SslConfig
 from ser.audio.waveform import SAMPLE_RATE
 from ser.base.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
 
 _FULL_SCALE = 32768  # of samples at int16 scale; such models take -1 to 1
 _PARTS = ("config.json", "preprocessor_config.json", "*.safetensors", "*.bin")
@@ -129,6 +133,8 @@ class HiddenStates:
     """
 
     def __init__(self, model_dir: str | Path, layer: str, device: str | torch.device = "cpu"):
+        import torch  # takes a second, and describe_model() does without
+
         transformers = import_transformers()
         self.layer = layer
         self.device = torch.device(device)
@@ -158,6 +164,8 @@ class HiddenStates:
         numpy.ndarray
             float32 `[frames, dimension]`.
         """
+        import torch
+
         inputs = self._normalize(samples / _FULL_SCALE, sampling_rate=SAMPLE_RATE, return_tensors="pt").input_values
         with torch.inference_mode():
             states = self.model(inputs.to(self.device), output_hidden_states=True).hidden_states  # each [1, T, D]
