@@ -8,6 +8,7 @@ trained elsewhere has a licence of its own, which its user is to know.
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import math
 import os
@@ -104,14 +105,19 @@ def _digest(folder: Path) -> str:
     return digest.hexdigest()[:12]
 
 
-def import_transformers() -> ModuleType:
-    """The package transformers, set to download nothing; raises UserError where it is not installed."""
+def require_transformers() -> None:
+    """Raise UserError where the package transformers is not installed."""
+    if importlib.util.find_spec("transformers") is None:
+        raise UserError("the package transformers, which reads such models, is not installed; it is not in "
+                        "requirements.txt: .venv/bin/python -m pip install transformers")
+
+
+def _import_transformers() -> ModuleType:
+    """The package transformers, set to download nothing."""
+    require_transformers()
     os.environ["HF_HUB_OFFLINE"] = "1"
-    try:
-        import transformers
-    except ImportError as error:
-        raise UserError(f"the package transformers, which reads such models, cannot be imported ({error}); it is not "
-                        "in requirements.txt: .venv/bin/python -m pip install transformers") from None
+    import transformers
+
     transformers.logging.set_verbosity_error()
     return transformers
 
@@ -135,7 +141,7 @@ class HiddenStates:
     def __init__(self, model_dir: str | Path, layer: str, device: str | torch.device = "cpu"):
         import torch  # takes a second, and describe_model() does without
 
-        transformers = import_transformers()
+        transformers = _import_transformers()
         self.layer = layer
         self.device = torch.device(device)
         try:
