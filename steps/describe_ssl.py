@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from options import OptionParser, run, write_conf
-from ser.audio.ssl import describe_model, import_transformers
+from ser.audio.ssl import describe_model, require_transformers
 
 
 def main() -> None:
@@ -19,7 +19,7 @@ def main() -> None:
     parser.add_argument("model", type=Path, help="folder of config.json, preprocessor_config.json and weights")
     parser.add_argument("conf", help="file to write")
     args = parser.parse_args()
-    import_transformers()
+    require_transformers()
     try:
         described = describe_model(args.model, args.ssl_layer)
     except ValueError as error:

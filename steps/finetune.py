@@ -11,30 +11,33 @@ an epoch or to test it: it stops at the one that the folds chose on average, has
 says what they scored. TRAINED is then there instead of RESULT.
 """
 
+from __future__ import annotations
+
 import recipe_environment
 
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import replace
-
-import torch
+from typing import TYPE_CHECKING
 
 from options import OptionParser, run
 from ser.base.device import explain_out_of_memory
 from ser.base.log import log
 from ser.data.folds import FINAL
 from ser.infer.cross_validation import conclude_final
-from ser.infer.evaluation import score
 from ser.model_dir.finetune_config import FinetuneConfig
-from ser.nn.models import EmotionModelConfig
-from ser.train.augmentation import suited_augment
-from ser.train.finetuning import Task, finetune
+from ser.nn.options import EmotionModelConfig
+from ser.train.augment_option import suited_augment
+from ser.train.task import Task
 from training_options import (
     add_training_options,
     log_device_and_precision,
     pick_device_and_precision,
     require_one_process,
 )
+
+if TYPE_CHECKING:
+    import torch
 
 
 def build_parser() -> OptionParser:
@@ -78,6 +81,9 @@ def prepare(args: Namespace) -> tuple[torch.device, str]:
 @explain_out_of_memory()
 def train_and_score(args: Namespace, task: Task, device: torch.device, precision: str) -> None:
     """Do what is not done of a task; raises UserError."""
+    from ser.infer.evaluation import score  # torch takes a second to import, and who plans trainings does without
+    from ser.train.finetuning import finetune
+
     trainer = finetune(task, device=device, precision=precision, restart=args.restart, fast=args.fast,
                        save_every=args.save_every)
     if trainer is None:

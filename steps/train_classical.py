@@ -7,16 +7,20 @@ the training part is learned from: it standardizes the functionals, and a cross-
 chooses C. Nothing is random. Run again when done, it does nothing.
 """
 
+from __future__ import annotations
+
 import recipe_environment
 
 from argparse import Namespace
 from collections.abc import Sequence
-
-import torch
+from typing import TYPE_CHECKING
 
 from options import OptionParser, natural, run, str2bool
 from ser.base.log import log
 from ser.train.classical import ClassicalConfig, ClassicalTask, train_classical
+
+if TYPE_CHECKING:
+    import torch
 
 
 def parse(argv: Sequence[str] | None = None) -> tuple[Namespace, ClassicalTask]:
@@ -39,6 +43,8 @@ def parse(argv: Sequence[str] | None = None) -> tuple[Namespace, ClassicalTask]:
 
 def prepare(args: Namespace) -> tuple[torch.device, str]:
     """Device and precision, which no option changes."""
+    import torch
+
     return torch.device("cpu"), "fp64"
 
 

@@ -1,15 +1,18 @@
 """Options that say where and how to run, shared by pretrain.py and finetune.py."""
 
-from argparse import Namespace
+from __future__ import annotations
 
-import torch
+from argparse import Namespace
+from typing import TYPE_CHECKING
 
 from options import OptionParser, natural, str2bool
 from ser.base.device import DEVICES, PRECISIONS, pick_device, pick_precision
 from ser.base.errors import UserError
 from ser.base.log import log
 from ser.base.processes import world_size
-from ser.train import distributed
+
+if TYPE_CHECKING:
+    import torch
 
 
 def add_training_options(parser: OptionParser) -> None:
@@ -34,6 +37,8 @@ def require_one_process() -> None:
     """Raise UserError when launch_distributed.py has started several."""
     processes = world_size()
     if processes > 1:
+        from ser.train import distributed
+
         distributed.begin()
         raise UserError(f"trains in one process, not in {processes}; start it without launch_distributed.py "
                         "(run.sh --ngpu trains several folds at a time)")

@@ -139,12 +139,11 @@ def make_once(tmp_path_factory):
 def finished(make_once):
     """Where the whole mini recipe was run on one epoch, in a folder with a blank in its name, and its stdout.
 
-    Of the corpus to pre-train on it has a tenth, of the emotion corpus a half; stage 0 takes what is there for its own.
+    Of the corpus to pre-train on it has a tenth; stage 0 takes what is there for its own.
     """
     def make(place):
         mini = place / "data" / "local" / "mini"
-        run("local/mini/make_mini_corpora.py", "--speakers", "16", "--utterances-per-speaker", "3",
-            "--utterances-per-class", "2", mini)
+        run("local/mini/make_mini_corpora.py", "--speakers", "16", "--utterances-per-speaker", "3", mini)
         key = re.search(r'"synthetic mini corpora" "\$mini_root/\.done" (\S+);', (ROOT / "run.sh").read_text())[1]
         (mini / ".done").write_text(f"{key}\n")
         (place / "stdout").write_text(recipe(short_schedule(place)).stdout)

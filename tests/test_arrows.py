@@ -28,7 +28,8 @@ def copy(tmp_path):
 
 
 WITHOUT_TENSORS = ("experiment/plan_finetuning", "experiment/plan_analysis", "experiment/undo_stages",
-                   "results/make_claims", "results/make_ablations", "results/make_probes", "results/make_report")
+                   "results/make_claims", "results/make_ablations", "results/make_probes", "results/make_report",
+                   "experiment/use_pretrained")
 
 
 def test_scripts_without_tensors_start_without_torch():
@@ -37,6 +38,14 @@ def test_scripts_without_tensors_start_without_torch():
 for script in {WITHOUT_TENSORS}:
     runpy.run_path(f'local/{{script}}.py')
     assert 'torch' not in sys.modules, script"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_trainings_are_planned_without_what_trains_them():
+    """For which plan_finetuning.py imports the scripts of the trainings."""
+    code = ("import sys, finetune, train_classical; assert finetune.Task and train_classical.ClassicalTask; "
+            "assert not {'torch', 'scipy.optimize', 'sklearn'} & sys.modules.keys()")
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 

@@ -8,7 +8,7 @@ import pytest
 
 from conftest import ROOT
 from ser.model_dir.finetune_config import FinetuneConfig
-from ser.nn.models import EmotionModelConfig
+from ser.nn.options import EmotionModelConfig
 
 PAGES = sorted(str(path.relative_to(ROOT)) for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 WRITTEN = [page for page in PAGES if page == "README.md" or page.startswith("docs/")]

@@ -18,7 +18,8 @@ from ser.base.device import place
 from ser.infer.input_format import InputFormat
 from ser.infer.prediction import EmotionRecognizer
 from ser.infer.probability_network import ProbabilityNetwork
-from ser.nn.models import EmotionModel, EmotionModelConfig
+from ser.nn.models import EmotionModel
+from ser.nn.options import EmotionModelConfig
 from table import ROOT, in_turns, row
 
 CONFIGURATION = {name: (ROOT / "conf" / name).read_text() for name in ("fbank.conf", "vad.conf")}

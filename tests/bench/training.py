@@ -34,7 +34,8 @@ from ser.data.data_dir import read_table
 from ser.data.feature_bank import load_bank
 from ser.infer.posteriors import posteriors
 from ser.nn.losses import overall_loss
-from ser.nn.models import EmotionModel, EmotionModelConfig
+from ser.nn.models import EmotionModel
+from ser.nn.options import EmotionModelConfig
 from ser.train.trainer import Plan, Trainer
 from table import in_turns, row
 

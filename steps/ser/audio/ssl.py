@@ -5,20 +5,25 @@ weights. It is read by the package transformers, which is not in requirements.tx
 trained elsewhere has a licence of its own, which its user is to know.
 """
 
+from __future__ import annotations
+
 import hashlib
+import importlib.util
 import json
 import math
 import os
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from ser.audio.frames import SslConfig
 from ser.audio.waveform import SAMPLE_RATE
 from ser.base.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
 
 _FULL_SCALE = 32768  # of samples at int16 scale; such models take -1 to 1
 _PARTS = ("config.json", "preprocessor_config.json", "*.safetensors", "*.bin")
@@ -100,14 +105,19 @@ def _digest(folder: Path) -> str:
     return digest.hexdigest()[:12]
 
 
-def import_transformers() -> ModuleType:
-    """The package transformers, set to download nothing; raises UserError where it is not installed."""
+def require_transformers() -> None:
+    """Raise UserError where the package transformers is not installed."""
+    if importlib.util.find_spec("transformers") is None:
+        raise UserError("the package transformers, which reads such models, is not installed; it is not in "
+                        "requirements.txt: .venv/bin/python -m pip install transformers")
+
+
+def _import_transformers() -> ModuleType:
+    """The package transformers, set to download nothing."""
+    require_transformers()
     os.environ["HF_HUB_OFFLINE"] = "1"
-    try:
-        import transformers
-    except ImportError as error:
-        raise UserError(f"the package transformers, which reads such models, cannot be imported ({error}); it is not "
-                        "in requirements.txt: .venv/bin/python -m pip install transformers") from None
+    import transformers
+
     transformers.logging.set_verbosity_error()
     return transformers
 
@@ -129,7 +139,9 @@ class HiddenStates:
     """
 
     def __init__(self, model_dir: str | Path, layer: str, device: str | torch.device = "cpu"):
-        transformers = import_transformers()
+        import torch  # takes a second, and describe_model() does without
+
+        transformers = _import_transformers()
         self.layer = layer
         self.device = torch.device(device)
         try:
@@ -158,6 +170,8 @@ class HiddenStates:
         numpy.ndarray
             float32 `[frames, dimension]`.
         """
+        import torch
+
         inputs = self._normalize(samples / _FULL_SCALE, sampling_rate=SAMPLE_RATE, return_tensors="pt").input_values
         with torch.inference_mode():
             states = self.model(inputs.to(self.device), output_hidden_states=True).hidden_states  # each [1, T, D]

@@ -1,4 +1,6 @@
-"""Where and in which precision to compute, and what makes it repeatable."""
+"""Where and in which precision to compute, and what makes it repeatable; torch is imported where it is needed."""
+
+from __future__ import annotations
 
 import contextlib
 import fcntl
@@ -8,11 +10,13 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from ser.base.errors import UserError
 from ser.base.processes import local_rank, local_world_size
+
+if TYPE_CHECKING:
+    import torch
 
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "bf16", "fp32")
@@ -35,6 +39,8 @@ def pick_device(name: str, num_threads: int = 0) -> torch.device:
     UserError
         A GPU was asked for and there is none, or fewer than this node has processes.
     """
+    import torch
+
     if num_threads:
         torch.set_num_threads(num_threads)
     if name == "cuda" and not torch.cuda.is_available():
@@ -55,6 +61,8 @@ def pick_device(name: str, num_threads: int = 0) -> torch.device:
 
 def make_deterministic() -> None:
     """Let torch compute the same whenever it is run, and raise where it cannot."""
+    import torch
+
     # As use_deterministic_algorithms(), which imports torch's compiler and so takes as long as importing torch.
     torch.set_deterministic_debug_mode("warn")
     # All of torch's warnings of this kind are errors but for one. It warns of max pooling's gradient on a GPU, because
@@ -68,6 +76,8 @@ def make_deterministic() -> None:
 @contextlib.contextmanager
 def explain_out_of_memory() -> Iterator[None]:
     """Say what to lower when a block, or as a decorator a function, finds no memory; raises UserError."""
+    import torch
+
     try:
         yield
     except torch.cuda.OutOfMemoryError as error:
@@ -118,6 +128,8 @@ def _claim(path: Path) -> bool:
 
 def has_bfloat16(device: torch.device) -> bool:
     """Whether the processor multiplies bfloat16 in hardware."""
+    import torch
+
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     capabilities = torch.cpu.get_capabilities()
@@ -137,6 +149,8 @@ def place(network: torch.nn.Module, device: str | torch.device, to_score: bool =
     That is channels last; but channels first to score in float32 on a GPU, where cuDNN has no fast float32 of the other
     (BENCHMARKS.md).
     """
+    import torch
+
     device = torch.device(device)
     layout = torch.contiguous_format if to_score and device.type == "cuda" else torch.channels_last
     network.to(device, memory_format=layout)  # type: ignore[call-overload]
@@ -148,11 +162,15 @@ def side_stream() -> torch.cuda.Stream:
 
     One for all trainings of a process, because torch keeps some memory for each that has multiplied matrices.
     """
+    import torch
+
     return torch.cuda.Stream()
 
 
 def send(tensor: torch.Tensor, device: str | torch.device) -> torch.Tensor:
     """Bring a tensor from the host's memory to a device, without waiting for what a GPU is doing."""
+    import torch
+
     if torch.device(device).type != "cuda":
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)

@@ -3,12 +3,14 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from ser.base.errors import UserError
 from ser.data.data_dir import read_list, read_table
 from ser.data.folds import FINAL, read_fold
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -61,12 +63,16 @@ class FoldData:
         """The one word that names how the folds were made."""
         return (self.data_dir / "folds" / "protocol").read_text(encoding="utf-8").strip()
 
-    def emotions(self, utts: Iterable[str]) -> torch.Tensor:
+    def emotions(self, utts: Iterable[str]) -> "torch.Tensor":
         """Integer emotion targets `[len(utts)]`."""
+        import torch  # takes a second, and who plans trainings does without
+
         return torch.tensor([self.classes.index(self.labels[utt]) for utt in utts])
 
-    def speaker_targets(self, utts: Iterable[str]) -> torch.Tensor:
+    def speaker_targets(self, utts: Iterable[str]) -> "torch.Tensor":
         """Integer speaker targets `[len(utts)]`; -1 for a speaker that does not train."""
+        import torch
+
         target_of = {speaker: target for target, speaker in enumerate(self.training_speakers)}
         return torch.tensor([target_of.get(self.speakers[utt], -1) for utt in utts])
 

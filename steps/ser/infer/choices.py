@@ -14,7 +14,7 @@ from ser.data.feature_conf import is_filterbank
 from ser.infer.results_file import Choices
 from ser.model_dir.data_stamp import digest
 from ser.model_dir.finetune_config import FinetuneConfig
-from ser.nn.models import EmotionModelConfig
+from ser.nn.options import EmotionModelConfig
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

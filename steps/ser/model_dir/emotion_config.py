@@ -12,7 +12,7 @@ from ser.base.errors import UserError
 from ser.data.folds import FINAL
 from ser.model_dir.checkpoint import load_config
 from ser.model_dir.finetune_config import FinetuneConfig
-from ser.nn.models import EmotionModelConfig
+from ser.nn.options import EmotionModelConfig
 
 _LARGEST = 2**16  # of a number that becomes the size of a tensor
 _TYPE_NAMES = {int: "a whole number", float: "a number", str: "text", dict: "a table"}

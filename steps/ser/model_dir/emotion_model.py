@@ -11,7 +11,8 @@ from ser.base.errors import UserError
 from ser.model_dir.calibration import read_temperature
 from ser.model_dir.checkpoint import load_tensors
 from ser.model_dir.emotion_config import load_emotion_config
-from ser.nn.models import EmotionModel, EmotionModelConfig
+from ser.nn.models import EmotionModel
+from ser.nn.options import EmotionModelConfig
 
 
 def load_emotion_model(model_dir: str | Path, device: str | torch.device = "cpu",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ser.base.conf import option
 from ser.data.normalization import PER_UTTERANCE
-from ser.nn.losses import AD_LOSSES
+from ser.nn.options import AD_LOSSES
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,7 @@
 import torch
 from torch.nn.functional import cross_entropy
 
-# Which of L_AD+ and L_AD- count.
-AD_LOSSES = {"both": (1, 1), "plus": (1, 0), "minus": (0, 1), "none": (0, 0)}
+from ser.nn.options import AD_LOSSES
 
 
 def overall_loss(logits: torch.Tensor, dual: list[tuple[torch.Tensor, torch.Tensor]], emotions: torch.Tensor,

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax
 
 NUM_BINS = 15  # of confidence, as in the paper; of equal width, each with its upper edge
 TEMPERATURES = 0.1, 10.0  # between which one is sought: a part that is all correct, or at chance, would have none
@@ -85,6 +83,9 @@ def fit_temperature(logits: ArrayLike, references: ArrayLike) -> float:
     -------
     float
     """
+    from scipy.optimize import minimize_scalar  # takes a quarter of a second; most importers do without
+    from scipy.special import log_softmax
+
     scores = np.asarray(logits, dtype=float)
     references = np.asarray(references)
 

@@ -1,6 +1,7 @@
 """Classifiers without a network, which a network must beat: from a data directory to the scores of a fold.
 
 They see what the weights of a network see, the training part of the fold; its validation speakers are not used.
+scikit-learn and torch, which take a second to import, are imported where something is trained.
 """
 
 import functools
@@ -8,16 +9,9 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from scipy.special import softmax
-from sklearn.metrics import f1_score
-from sklearn.model_selection import GroupKFold, cross_val_predict
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC
 
 from ser.base.conf import option
 from ser.base.errors import UserError
@@ -25,12 +19,15 @@ from ser.base.log import log
 from ser.data.archives import read_vector
 from ser.data.data_dir import read_dataset, read_table
 from ser.data.fold_data import FoldData
-from ser.infer.evaluation import write_scores
 from ser.infer.results_file import Choices
 from ser.model_dir.checkpoint import load_config
 from ser.model_dir.data_stamp import DataStamp, digest, stamp_data
 from ser.model_dir.finetune_config import FinetuneConfig
 from ser.model_dir.record import MadeFrom, begin_model_dir, changes_since, is_done, require_own
+
+if TYPE_CHECKING:
+    import torch
+    from sklearn.pipeline import Pipeline
 
 FUNCTIONALS = "functionals.scp"
 _GRID = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)  # of C
@@ -72,6 +69,8 @@ def svm(train: Examples, vectors: np.ndarray) -> np.ndarray:
     is the largest: in order, but not calibrated. (SVC's own come from a random cross-validation and may contradict its
     decision.) A class that the training part lacks has 0.
     """
+    from scipy.special import softmax
+
     present = np.unique(train.emotions)
     if len(present) < 2:
         return majority(train, vectors)
@@ -84,13 +83,20 @@ def svm(train: Examples, vectors: np.ndarray) -> np.ndarray:
     return probabilities
 
 
-def make_svm(c: float) -> Pipeline:
+def make_svm(c: float) -> "Pipeline":
     """Standardization on the training part, and a machine whose predict() is the largest of its decision values."""
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.svm import SVC
+
     return make_pipeline(StandardScaler(), SVC(C=c, class_weight="balanced", break_ties=True))
 
 
 def choose_c(train: Examples) -> float:
     """The C of best weighted F1 in a cross-validation inside the training part, no speaker on both of its sides."""
+    from sklearn.metrics import f1_score
+    from sklearn.model_selection import GroupKFold, cross_val_predict
+
     num_groups = min(_MOST_GROUPS, len(np.unique(train.speakers)))
     splits = list(GroupKFold(num_groups).split(train.vectors, groups=train.speakers)) if num_groups > 1 else []
     if not splits or any(len(np.unique(train.emotions[learning])) < 2 for learning, _ in splits):
@@ -248,7 +254,7 @@ def _checksum(path: Path, time: int) -> str:
     return digest({utt: zlib.crc32(read_vector(utt, place).data) for utt, place in read_table(path).items()})
 
 
-def train_classical(task: ClassicalTask, *, device: torch.device, precision: str, restart: bool) -> str | None:
+def train_classical(task: ClassicalTask, *, device: "torch.device", precision: str, restart: bool) -> str | None:
     """Train and score one fold.
 
     Parameters
@@ -270,6 +276,8 @@ def train_classical(task: ClassicalTask, *, device: torch.device, precision: str
     UserError
         Data, options or what the directory holds do not fit together.
     """
+    from ser.infer.evaluation import write_scores
+
     # Options, and whether they are done.
     made_from = task.made_from()
     require_own(task.model_dir)

@@ -30,7 +30,8 @@ from ser.nn.backbones import BACKBONES
 from ser.nn.margin_softmax import angular_margin_loss
 from ser.nn.models import SpeakerModel
 from ser.nn.pooling import POOLINGS
-from ser.train.augmentation import augmented, check_augment, suited_augment
+from ser.train.augment_option import check_augment, suited_augment
+from ser.train.augmentation import augmented
 from ser.train.distributed import broadcast, total
 from ser.train.schedules import warmup_cosine
 from ser.train.trainer import Plan, Trainer

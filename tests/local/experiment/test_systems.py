@@ -18,7 +18,8 @@ from ser.model_dir.checkpoint import load_config, load_tensors
 from ser.model_dir.emotion_model import load_emotion_model
 from ser.model_dir.finetune_config import FinetuneConfig
 from ser.nn.losses import overall_loss, speaker_loss
-from ser.nn.models import EmotionModel, EmotionModelConfig
+from ser.nn.models import EmotionModel
+from ser.nn.options import EmotionModelConfig
 from ser.train.copypaste import SHARE, CopyPaste
 from ser.train.finetuning import finetune as train
 from ser.train.pretraining import PretrainConfig, pretrain

@@ -1,6 +1,7 @@
 """Confusion matrices and scores by speaker, beside scikit-learn's, and what their pictures show."""
 
 import csv
+import functools
 import sys
 
 import numpy as np
@@ -114,11 +115,13 @@ def test_pictures_show_the_mean_over_seeds_and_say_when_it_is_no_speech(dataset,
         for position, speaker in enumerate(("s1", "s2", "s3", "s4")):
             (low, place), (high, _) = axis.collections[number].get_paths()[position].vertices
             assert round(place) == position
-            pairs = [[pair for utt, pair in runs[system, seed].items() if utt.startswith(speaker)] for seed in SEEDS]
+            pairs = tuple(tuple(pair for utt, pair in runs[system, seed].items() if utt.startswith(speaker))
+                          for seed in SEEDS)
             assert [low, high] == pytest.approx(drawn_again(pairs), abs=6)
     assert axis.figure.legends[0].get_texts()[-1].get_text() == "95 % interval over utterances"
 
 
+@functools.cache  # for scikit-learn takes seconds
 def drawn_again(of_seeds, times=400):
     """95 % interval of scikit-learn's weighted F1, as the mean over the seeds, over utterances that are drawn again."""
     rng, scores = np.random.default_rng(5), []

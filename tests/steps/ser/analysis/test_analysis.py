@@ -24,7 +24,8 @@ from ser.data.feature_bank import FeatureBank
 from ser.data.fold_data import FoldData
 from ser.infer.posteriors import posteriors
 from ser.model_dir.checkpoint import load_tensors
-from ser.nn.models import EmotionModel, EmotionModelConfig
+from ser.nn.models import EmotionModel
+from ser.nn.options import EmotionModelConfig
 from ser.nn.pooling import POOLINGS
 
 VGG5 = ("--backbone", "vgg5", "--device", "cpu", "--num-threads", "1")

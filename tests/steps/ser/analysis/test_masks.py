@@ -17,7 +17,8 @@ from ser.data.data_dir import read_list, read_table
 from ser.data.feature_bank import FeatureBank, load_bank
 from ser.model_dir.checkpoint import save_tensors
 from ser.model_dir.emotion_model import load_emotion_model
-from ser.nn.models import EmotionModel, EmotionModelConfig
+from ser.nn.models import EmotionModel
+from ser.nn.options import EmotionModelConfig
 
 LENGTHS = [70, 33, 120, 16, 5]
 

@@ -19,7 +19,8 @@ from ser.data.normalization import PER_UTTERANCE
 from ser.infer.export import as_onnx, as_program
 from ser.infer.prediction import load_model
 from ser.infer.probability_network import ProbabilityNetwork
-from ser.nn.models import EmotionModel, EmotionModelConfig
+from ser.nn.models import EmotionModel
+from ser.nn.options import EmotionModelConfig
 from ser.nn.pooling import POOLINGS
 
 SHAPES = ((1, 1), (1, 2), (1, 15), (3, 16), (1, 17), (4, 33), (2, 300), (7, 100))  # batch, frames

@@ -5,7 +5,8 @@ import torch
 
 from ser.nn.backbones import BACKBONES
 from ser.nn.disentanglement import AttributeDisentanglement, InstanceNorm
-from ser.nn.models import EmotionModel, EmotionModelConfig
+from ser.nn.models import EmotionModel
+from ser.nn.options import EmotionModelConfig
 
 DIMENSION = 24
 

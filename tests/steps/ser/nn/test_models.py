@@ -7,12 +7,17 @@ import pytest
 import torch
 
 from ser.base.errors import UserError
+from ser.nn import options
 from ser.nn.attention import ATTENTIONS, SEAttention, TFAttention
 from ser.nn.backbones import BACKBONES
 from ser.nn.disentanglement import AttributeDisentanglement, InstanceNorm
 from ser.nn.losses import overall_loss, speaker_loss
-from ser.nn.models import EmotionModel, EmotionModelConfig, SpeakerModel
+from ser.nn.models import EmotionModel, SpeakerModel
+from ser.nn.options import EmotionModelConfig
 from ser.nn.padding import mask_frames, mean_over_time, mean_over_time_and_frequency
+from ser.nn.pooling import POOLINGS
+from ser.train import augment_option
+from ser.train.augmentation import AUGMENTATIONS
 
 
 def layers_of(module, kind):
@@ -33,6 +38,11 @@ def random_statistics(model):
 def emotion_model(**options):
     torch.manual_seed(0)
     return random_statistics(EmotionModel(EmotionModelConfig(**options), 41, 4, 8))
+
+
+def test_options_name_all_that_there_is():
+    assert [options.BACKBONES, options.ATTENTIONS, options.POOLINGS, augment_option.AUGMENTATIONS] == [
+        tuple(table) for table in (BACKBONES, ATTENTIONS, POOLINGS, AUGMENTATIONS)]
 
 
 def test_resnet_is_table_1():

@@ -9,7 +9,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from ser.nn.backbones import BACKBONES
 from ser.nn.disentanglement import InstanceNorm
-from ser.nn.models import EmotionModel, EmotionModelConfig, SpeakerModel
+from ser.nn.models import EmotionModel, SpeakerModel
+from ser.nn.options import EmotionModelConfig
 from ser.nn.padding import mask_frames
 from ser.nn.pooling import POOLINGS
 

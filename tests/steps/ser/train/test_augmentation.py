@@ -7,7 +7,8 @@ import torch
 
 from conftest import run
 from ser.data.feature_bank import FeatureBank
-from ser.train.augmentation import AUGMENTATIONS, augmented, check_augment
+from ser.train.augment_option import check_augment
+from ser.train.augmentation import AUGMENTATIONS, augmented
 
 DIMENSION = 41
 SIZE = 100

@@ -19,12 +19,13 @@ from ser.model_dir.checkpoint import load_config, load_tensors
 from ser.model_dir.emotion_model import load_emotion_model
 from ser.model_dir.finetune_config import FinetuneConfig
 from ser.nn.margin_softmax import angular_margin_loss
-from ser.nn.models import EmotionModelConfig
+from ser.nn.options import EmotionModelConfig
 from ser.train import finetuning
 from ser.train.augmentation import AUGMENTATIONS
 from ser.train.copypaste import CopyPaste
-from ser.train.finetuning import Task, finetune, finished_task
+from ser.train.finetuning import finetune, finished_task
 from ser.train.pretraining import PretrainConfig, pretrain
+from ser.train.task import Task
 from ser.train.trainer import Trainer
 
 CPU = torch.device("cpu")

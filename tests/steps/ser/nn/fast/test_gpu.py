@@ -7,7 +7,8 @@ from ser.base.device import make_deterministic, place
 from ser.data.feature_bank import FeatureBank
 from ser.nn.fast import prepare
 from ser.nn.losses import overall_loss
-from ser.nn.models import EmotionModel, EmotionModelConfig
+from ser.nn.models import EmotionModel
+from ser.nn.options import EmotionModelConfig
 from ser.nn.pooling import POOLINGS
 from ser.train.augmentation import AUGMENTATIONS, augmented
 from ser.train.step import TrainingStep

@@ -13,7 +13,8 @@ from conftest import ROOT
 from ser.nn.fast import prepare
 from ser.nn.fast.convolution import ConvInBlocks
 from ser.nn.losses import overall_loss
-from ser.nn.models import EmotionModel, EmotionModelConfig
+from ser.nn.models import EmotionModel
+from ser.nn.options import EmotionModelConfig
 
 SYSTEMS = [{"backbone": "resnet18"}, {"backbone": "vgg5"}, {"backbone": "resnet18", "train_extractor": "adapters"},
            {"backbone": "conv1d"}]
