@@ -53,6 +53,12 @@ def test_what_is_done_is_skipped_and_stays(finished):
     assert results(finished) == before
 
 
+def test_the_report_says_that_the_corpora_are_synthetic(finished):
+    run("local/results/make_report.py", "--systems", " ".join(SYSTEMS), finished / "data" / "mini_iemocap_protocol-5fold",
+        finished / "exp")
+    assert "SYNTHETIC" in (finished / "exp" / "report.html").read_text()
+
+
 def test_paths_with_blanks_are_said_as_one_types_them(finished):
     command = (finished / "exp" / "commands").read_text().splitlines()[0]
     assert f'--exp-dir "{finished}/exp" --protocol 5fold ' in command
