@@ -27,12 +27,17 @@ def copy(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize("script", [
-    "experiment/plan_finetuning", "experiment/plan_analysis", "experiment/undo_stages", "results/make_claims",
-    "results/make_ablations", "results/make_probes", "results/make_report", "experiment/use_pretrained"])
-def test_scripts_without_tensors_start_without_torch(script):
+WITHOUT_TENSORS = ("experiment/plan_finetuning", "experiment/plan_analysis", "experiment/undo_stages",
+                   "results/make_claims", "results/make_ablations", "results/make_probes", "results/make_report",
+                   "experiment/use_pretrained", "experiment/plan_cross")
+
+
+def test_scripts_without_tensors_start_without_torch():
     """It takes a second to load, and run.sh starts each of them."""
-    code = f"import runpy, sys; runpy.run_path('local/{script}.py'); assert 'torch' not in sys.modules"
+    code = f"""import runpy, sys
+for script in {WITHOUT_TENSORS}:
+    runpy.run_path(f'local/{{script}}.py')
+    assert 'torch' not in sys.modules, script"""
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 

@@ -12,6 +12,7 @@ import torch
 from conftest import ROOT
 from ser.model_dir.checkpoint import load_config, load_tensors
 from stages import DATA, files_of, spoken
+from test_dry_run import told
 from test_kills import kill_all
 
 FOLDS = 4
@@ -96,7 +97,9 @@ def test_other_pretrain_seeds_make_just_what_starts_from_another_model_again(pla
     assert all(after[name] == content for name, content in before.items() if name.startswith(kept))
     assert starts_from(exp / "resnet18_frozen_seed3" / "fold_s1", exp / "pretrain_resnet18")
     assert ", seeds 0 3, one pre-trained extractor (source, 4 speakers)\n" in (exp / "RESULTS").read_text()
-    assert "0 trainings to do" in run_recipe(place, "--pretrain-seeds", "0 0").stdout
+    said = dict(told(run_recipe(place, "--pretrain-seeds", "0 0", "--dry-run")))
+    assert said["4"].startswith("speaker pre-training: 0 of 1 model to make;")
+    assert said["5"].startswith(f"fine-tuning and scoring: 0 of {2 * FOLDS} trainings to do;")
 
 
 MODELS = "resnet18 0 pretrain_resnet18\nresnet18 3 pretrain_resnet18_seed3"

@@ -1,6 +1,5 @@
 """run.sh as a user types it: the whole default on a short schedule, again, killed, and typed wrongly."""
 
-import fcntl
 import os
 import re
 import shlex
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 from sklearn.metrics import f1_score
 
-from conftest import ROOT, SHORT, recipe, results, run, short_schedule
+from conftest import ROOT, SHORT, recipe, results, run
 from test_dry_run import told
 
 CORPORA = ROOT / "conf" / "corpora.conf"
@@ -47,50 +46,24 @@ def test_pooled_score_is_scikit_learns_over_all_utterances(finished):
 
 
 def test_what_is_done_is_skipped_and_stays(finished):
+    """With --stage 6 the tables are made again, and what is before them is skipped as in a run without --stage."""
     before = results(finished)
-    result = recipe(finished)
+    result = recipe(finished, "--stage", "6")
     assert result.stdout.count("already done") == 8 and "0 trainings to do" in result.stdout
     assert results(finished) == before
-    assert "stage 2" in recipe(finished, "--stage", "6").stdout and results(finished) == before
 
 
-@pytest.fixture(scope="module")
-def analysed(finished, tmp_path_factory):
-    """Stages 7 and 8 after the finished models of two systems, and what run.sh said."""
-    exp = tmp_path_factory.mktemp("my analysis") / "exp"
-    for name in ("vgg5_baseline", "vgg5_ad"):
-        shutil.copytree(finished / "exp" / name, exp / name)
-    return exp, recipe(finished, "--exp-dir", exp, "--stop-stage", "8", "--systems", "vgg5_baseline vgg5_ad",
-                       "--ablations", "vgg5_ad_minus")
+def test_the_report_says_that_the_corpora_are_synthetic(finished):
+    data = finished / "data" / "mini_iemocap_protocol-5fold"
+    run("local/results/make_report.py", "--systems", " ".join(SYSTEMS), data, finished / "exp")
+    assert "SYNTHETIC" in (finished / "exp" / "report.html").read_text()
 
 
-def test_analysis_and_report(analysed):
-    exp, result = analysed
-    assert {path.name for path in (exp / "analysis").iterdir()} >= {
-        "wf1.svg", "PROBES", "probes.tsv", "silhouette.tsv", "figure1.png", "figure1.pdf", "figure1.tsv",
-        "confusions.png", "speakers.png", "curves.png", "tensorboard", "figure1.svg", "confusions.svg", "speakers.svg",
-        "curves.svg", "CALIBRATION", "calibration.json", "reliability.png", "reliability.svg"}
-    for system in ("vgg5_baseline", "vgg5_ad"):
-        assert len(list(exp.glob(f"{system}/fold_*/analysis/probes.tsv"))) == 5
-        assert len(list(exp.glob(f"{system}/fold_*/analysis/masks.png"))) == (system == "vgg5_ad")
-    page = (exp / "report.html").read_text()
-    assert "SYNTHETIC" in page and page.count("data:image/png;base64,") == 6
-    assert page.count("data:image/svg+xml;base64,") == 7  # each is drawn for a telephone, too
-    assert "pretrain_" not in result.stdout.split("Data, logs:")[1]  # neither of them has one
-    line, = (line for line in result.stdout.splitlines() if line.startswith("Report:"))
-    assert shlex.split(line)[1] == f"{exp}/report.html"  # as a shell takes it
-    command, = (exp / "commands").read_text().splitlines()
-    assert f'--exp-dir "{exp}" --stop-stage 8 ' in command
-
-
-def test_ablations_stand_in_the_same_table(analysed):
-    exp, result = analysed
-    names = ["vgg5_baseline", "vgg5_ad", "vgg5_ad_minus"]
-    assert "0 trainings to do" in result.stdout and "5 trainings to do" in result.stdout
-    table = (exp / "RESULTS").read_text()
-    assert re.findall(r"^(\w+) +VGG5", table, re.MULTILINE) == names and table in result.stdout
-    assert re.findall(r"^(vgg5\w+) ", (exp / "ABLATIONS").read_text(), re.MULTILINE) == names[1:]
-    assert "AD(L_AD-)" in (exp / "report.html").read_text()
+def test_paths_with_blanks_are_said_as_one_types_them(finished):
+    command = (finished / "exp" / "commands").read_text().splitlines()[0]
+    assert f'--exp-dir "{finished}/exp" --protocol 5fold ' in command
+    line, = (line for line in (finished / "stdout").read_text().splitlines() if line.startswith("Table:"))
+    assert shlex.split(line)[1] == f"{finished}/exp/RESULTS"
 
 
 @pytest.mark.parametrize("words", [[], ["--exp-dir", "my exp", "--systems", ""], ["--data-dir", "a'b$c"]])
@@ -103,37 +76,48 @@ def test_a_recorded_command_can_be_pasted(words, tmp_path):
     assert pasted.stdout == "".join(f"<{word}>" for word in (len(words), *words))
 
 
-def test_killed_and_continued_gives_the_same_results(finished, tmp_path):
+def test_killed_failed_and_continued_gives_the_same_results(finished, tmp_path):
+    """A fold that fails takes no other down; what is missing is done by the same command once it is mended."""
     words = ["./run.sh", "--stop-stage", "6", "--data-dir", finished / "data", "--exp-dir", tmp_path / "exp",
              "--nj", "1", "--protocol", "5fold", "--pretrain-config", finished / "pretrain.conf",
              "--finetune-config", finished / "finetune.conf", "--systems", "resnet18_pretrain_ad"]
+    victim = finished / "data" / "mini_iemocap_protocol-5fold" / "folds" / "fold_Ses04M" / "test"
+    whole = victim.read_text()
     kills = [("pretrain_resnet18/config.json", os.kill, signal.SIGTERM),
              ("resnet18_pretrain_ad/fold_Ses01M/config.json", os.kill, signal.SIGKILL),
              ("resnet18_pretrain_ad/fold_Ses03M/RESULT", os.killpg, signal.SIGKILL)]
-    for marker, kill, number in kills:
-        process = subprocess.Popen([str(word) for word in words], cwd=ROOT, start_new_session=True,
-                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        while not (tmp_path / "exp" / marker).exists():
-            assert process.poll() is None
-            time.sleep(0.05)
-        kill(process.pid, number)
-        process.wait()
-    run(*words)
+    victim.write_text("nobody\n")  # before the last kill, after which its turn comes
+    try:
+        for marker, kill, number in kills:
+            process = subprocess.Popen([str(word) for word in words], cwd=ROOT, start_new_session=True,
+                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            while not (tmp_path / "exp" / marker).exists():
+                assert process.poll() is None
+                time.sleep(0.05)
+            kill(process.pid, number)
+            process.wait()
+        result = run(*words, check=False)
+    finally:
+        victim.write_text(whole)
+    assert result.returncode == 1
+    assert re.search(r"run.sh: failed: .*resnet18_pretrain_ad/fold_Ses04M: finetune.py: .*nobody.* \(code 1\); "
+                     r"log .*/finetune.1.log; alone, once that is corrected: steps/finetune.py --config "
+                     r".*/finetune.1.conf\n",
+                     result.stderr)
+    assert result.stderr.count("run.sh: failed:") == 1
+    assert re.search(r"just what is missing with: ./run.sh --stop-stage 6 .* --systems resnet18_pretrain_ad\n",
+                     result.stderr)
+    assert len(results(tmp_path)) == 4
+    said = dict(told(run(*words, "--dry-run")))
+    assert said["5"].startswith("fine-tuning and scoring: 1 of 5 trainings to do")
+    assert "1 training to do" in run(*words).stdout
     assert len(results(tmp_path)) == 5 and results(tmp_path) == results(finished, "resnet18_pretrain_ad")
-
-
-def test_a_second_run_into_the_same_directory_is_refused(finished):
-    with open(finished / "exp" / ".lock") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        result = recipe(finished, check=False)
-    assert result.returncode == 1 and "another run.sh is working in" in result.stderr
-    assert recipe(finished, "--stop-stage", "0").returncode == 0
 
 
 def test_other_options_into_the_same_directory_are_refused(finished):
     before = results(finished)
     (finished / "other.conf").write_text("\n".join(SHORT) + "\n--ad-weight=0.1\n")
-    result = recipe(finished, "--finetune-config", finished / "other.conf", check=False)
+    result = recipe(finished, "--finetune-config", finished / "other.conf", "--systems", "vgg5_ad", check=False)
     assert result.returncode == 1 and "was made with ad_weight 0.5, asked for is 0.1" in result.stderr
     assert results(finished) == before
 
@@ -154,16 +138,17 @@ def state(*folders):
 def test_a_dry_run_says_what_is_left_and_how_long_it_took_and_changes_nothing(finished):
     folders = finished / "data", finished / "exp"
     before = state(*folders), set(ROOT.iterdir())
-    stages = told(recipe(finished, "--dry-run"))
+    stages = told(recipe(finished, "--dry-run", "--final", "true"))
     times = [line.split("\t") for line in (finished / "exp" / "log" / "times").read_text().splitlines()]
     jobs = {line[1]: int(line[2]) for line in times}  # the corpora of stage 0 are made by conftest.py
     assert set(jobs) == set("123456") and jobs["4"] == 1 and ("5", "35") in {(line[1], line[2]) for line in times}
     assert {what for number, what in stages if number in "123"} == {
         f"{line[4]}: already done" for line in times if line[1] < "4"}
-    said = dict(stages)
-    assert re.fullmatch(r"speaker pre-training: 0 of 1 model to make; last time it took [\d minsh]+", said["4"])
+    assert re.fullmatch(r"speaker pre-training: 0 of 1 model to make; last time it took [\d minsh]+", dict(stages)["4"])
+    of_folds, final = (what for number, what in stages if number == "5")
     assert re.fullmatch(r"fine-tuning and scoring: 0 of 35 trainings to do; last time it took [\d minsh]+( for \d+ of "
-                        r"them)?", said["5"])
+                        r"them)?", of_folds)
+    assert final == "final models: 5 trainings to do"  # of the systems with a network
     again = dict(told(recipe(finished, "--dry-run", "--stage", "5")))
     assert again["5"].startswith("fine-tuning and scoring: 35 of 35 trainings to do; last")
     of_data = told(recipe(finished, "--dry-run", "--stage", "2"))
@@ -172,41 +157,12 @@ def test_a_dry_run_says_what_is_left_and_how_long_it_took_and_changes_nothing(fi
     assert dict(of_data)["5"].startswith("fine-tuning and scoring: 35 of 35 trainings")
     other = dict(told(recipe(finished, "--dry-run", "--seeds", "0 1")))
     assert other["4"].startswith("speaker pre-training: 1 of 2 models to make: ") and "up to 70 of 70" in other["5"]
-    final = [what for number, what in told(recipe(finished, "--dry-run", "--final", "true")) if number == "5"]
-    assert final[1:] == ["final models: 5 trainings to do"]  # of the systems with a network
     assert (state(*folders), set(ROOT.iterdir())) == before
-
-
-def test_a_dry_run_counts_a_fold_that_is_not_done(finished, tmp_path):
-    exp = finished / "exp" / "vgg5_ad" / "fold_Ses02M"
-    (exp / "RESULT").rename(tmp_path / "RESULT")
-    said = dict(told(recipe(finished, "--dry-run")))
-    (tmp_path / "RESULT").rename(exp / "RESULT")
-    assert said["5"].startswith("fine-tuning and scoring: 1 of 35 trainings")
 
 
 def test_a_dry_run_refuses_what_a_run_refuses(finished):
     result = run("./run.sh", "--data-dir", finished / "data", "--exp-dir", finished / "exp", "--dry-run", check=False)
     assert result.returncode == 1 and "exp holds results of mini 5fold, these would be of mini 10fold" in result.stderr
-
-
-def test_a_failed_fold_takes_no_other_down(finished, tmp_path):
-    words = ("--exp-dir", tmp_path / "exp", "--systems", "vgg5_ad")
-    victim = finished / "data" / "mini_iemocap_protocol-5fold" / "folds" / "fold_Ses02M" / "test"
-    whole = victim.read_text()
-    victim.write_text("nobody\n")
-    result = recipe(finished, *words, check=False)
-    victim.write_text(whole)
-    assert result.returncode == 1
-    assert re.search(r"run.sh: failed: .*vgg5_ad/fold_Ses02M: finetune.py: .*nobody.* \(code 1\); "
-                     r"log .*/finetune.2.log; alone, once that is corrected: steps/finetune.py --config "
-                     r".*/finetune.2.conf\n",
-                     result.stderr)
-    assert result.stderr.count("run.sh: failed:") == 1
-    assert re.search(r"just what is missing with: ./run.sh --stop-stage 6 .* --systems vgg5_ad\n", result.stderr)
-    assert len(results(tmp_path)) == 4
-    assert "1 training to do" in recipe(finished, *words).stdout
-    assert results(tmp_path) == results(finished, "vgg5_ad")
 
 
 KALDI_LOGS = {
@@ -324,24 +280,3 @@ def test_a_new_corpus_is_one_script_and_one_line(tmp_path):
     assert re.search(rf"\(run.sh\) {re.escape(command)}[0-9a-f]{{6}}\n", result.stdout)
     assert f"{tmp_path}/corpus/wav.scp: no such file" in result.stderr
     assert result.stderr.splitlines()[-1].startswith("run.sh: data/new_")
-
-
-def test_emodb_from_files_to_table(tmp_path):
-    """EmoDB's layout made small: three speakers, the four classes, without a system that needs pre-training."""
-    import numpy as np
-    import soundfile
-    rng = np.random.default_rng(0)
-    (tmp_path / "emodb" / "wav").mkdir(parents=True)
-    for number, speaker in enumerate(("03", "08", "09")):
-        for letter, pitch in (("W", 220), ("F", 260), ("T", 120), ("N", 150)):
-            for text in ("a01", "a02", "b01"):
-                time_axis = np.arange(12800) / 16000
-                wave = 3000 * np.sin(2 * np.pi * (pitch + 10 * number) * time_axis) + rng.normal(0, 100, 12800)
-                name = tmp_path / "emodb" / "wav" / f"{speaker}{text}{letter}a.wav"
-                soundfile.write(name, wave.astype(np.int16), 16000)
-    short_schedule(tmp_path)
-    result = run("./run.sh", "--stop-stage", "6", "--corpus", "emodb", "--emodb", tmp_path / "emodb", "--systems",
-                 "vgg5_ad", "--data-dir", tmp_path / "data", "--exp-dir", tmp_path / "exp", "--finetune-config",
-                 tmp_path / "finetune.conf")
-    table = (tmp_path / "exp" / "RESULTS").read_text()
-    assert table.startswith("emodb-4, loso, 3 folds") and table in result.stdout and "SYNTHETIC" not in table

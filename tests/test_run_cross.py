@@ -66,9 +66,15 @@ def place(experiments, tmp_path):
     return moved(experiments, tmp_path / "place")
 
 
-def cross(place, *words, names="one two", **kwargs):
-    return run("./run.sh", "--cross", names, "--exp-dir", place / "exp", "--data-dir", place / "data", "--nj", "2",
+def cross(place, *words, **kwargs):
+    return run("./run.sh", "--cross", "one two", "--exp-dir", place / "exp", "--data-dir", place / "data", "--nj", "2",
                *words, **kwargs)
+
+
+def plan_cross(place, **kwargs):
+    """What run.sh --cross starts with."""
+    return run("local/experiment/plan_cross.py", "--cross", "one two", "--exp", place / "exp", "--data-dir",
+               place / "data", place / "exp" / "cross", **kwargs)
 
 
 def scores(place):
@@ -111,14 +117,28 @@ def test_both_ways_again_and_after_a_kill(place):
     assert scores(place) == made
 
 
-def test_data_that_moved_is_found_below_the_folder_of_data(place):
+def test_data_that_moved_is_found_below_the_folder_of_data_and_a_failed_job_takes_no_other_down(place):
     (place / "data").rename(place / "elsewhere")
     result = cross(place, check=False)
     assert result.returncode == 1
     assert re.search(r"data/one: no such directory, and .*config.json names it", result.stderr)
     for path in (place / "elsewhere").rglob("*.scp"):
         path.write_text(path.read_text().replace(f"{place}/data/", f"{place}/elsewhere/"))
-    assert "made" in cross(place, "--data-dir", place / "elsewhere").stdout
+
+    # Found there, but one model is damaged
+    words = "--data-dir", place / "elsewhere"
+    weights = place / "exp" / "two" / "vgg5_baseline" / "fold_t2" / "best.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-9])
+    result = cross(place, *words, check=False)
+    assert result.returncode == 1 and "best.safetensors: cut short or damaged" in result.stdout + result.stderr
+    assert result.stderr.splitlines()[-1].startswith("run.sh: not all is scored, see above; do just what is missing "
+                                                     'with: ./run.sh --cross "one two" --exp-dir ')
+    assert len(list(place.glob("exp/cross/*/*/*/RESULT"))) == 7
+    weights.write_bytes(whole)
+    assert " 1 job with models to score" in cross(place, *words).stdout
+    plan = json.loads((place / "exp" / "cross" / "plan.json").read_text())
+    assert plan["systems"] == ["vgg5_baseline"] and [corpus["name"] for corpus in plan["corpora"]] == ["one", "two"]
 
 
 def test_wrong_calls_are_said_in_one_line(place, outcome):
@@ -139,38 +159,22 @@ def test_wrong_calls_are_said_in_one_line(place, outcome):
         emotions.write_text(emotions.read_text().replace("t1-ang0 angry", "t1-ang0 sad"))
 
     nothing = int
-    for fault, words, names, prepare, said in (
-            ("--corpus beside --cross", ("--corpus", "mini"), "one two", nothing,
+    for fault, start, words, prepare, said in (
+            ("--corpus beside --cross", cross, ("--corpus", "mini"), nothing,
              "run.sh: --corpus is not for --cross, which takes --cross --systems --seeds"),
-            ("no such experiment", (), "one three", nothing, "exp/three nor three is there; it names a finished"),
-            ("no such system", ("--systems", "vgg"), "one two", nothing, "no system 'vgg'; similar: vgg5_baseline"),
-            ("a seed that is not trained", ("--seeds", "3"), "one two", nothing,
+            ("no such system", cross, ("--systems", "vgg"), nothing, "no system 'vgg'; similar: vgg5_baseline"),
+            ("a seed that is not trained", cross, ("--seeds", "3"), nothing,
              "vgg5_baseline_seed3: holds no trained fold; train it with ./run.sh … --exp-dir .*exp/one --systems"),
-            ("--nj without a number", ("--nj", "x"), "one two", nothing, "run.sh: --nj 'x' is not a number"),
-            ("the same recordings in both", (), "one two", same_recordings,
+            ("--nj without a number", cross, ("--nj", "x"), nothing, "run.sh: --nj 'x' is not a number"),
+            ("the same recordings in both", plan_cross, (), same_recordings,
              r"all its speakers are in .*/one, too \(t1: t1-ang0 is the recording s1-ang0, "),
-            ("a fold that is not finished", (), "one two", unfinished, "fold_t1/RESULT: not there; run stage 5"),
-            ("a label changed since", (), "one two", other_labels, "was trained on other data than .*/two holds now")):
+            ("a fold that is not finished", plan_cross, (), unfinished, "fold_t1/RESULT: not there; run stage 5"),
+            ("a label changed since", plan_cross, (), other_labels, "was trained on other data than .*/two holds now")):
         prepare()
-        result = cross(place, *words, names=names, check=False)
+        result = start(place, *words, check=False)
         line, = (line for line in result.stderr.splitlines() if not LOG_LINE.match(line))
         outcome(fault, "cross", result.returncode, line.replace(str(place), ""))
         assert result.returncode == 1 and re.search(said, line), line
         assert not (place / "exp" / "cross" / "CROSS").exists()
     (place / "exp" / "cross" / ".corpus").write_text("mini 10fold\n")
     assert "holds an experiment on mini 10fold; give it another name" in cross(place, check=False).stderr
-
-
-def test_a_failed_job_takes_no_other_down_and_says_what_to_do(place):
-    weights = place / "exp" / "two" / "vgg5_baseline" / "fold_t2" / "best.safetensors"
-    whole = weights.read_bytes()
-    weights.write_bytes(whole[:-9])
-    result = cross(place, check=False)
-    assert result.returncode == 1 and "best.safetensors: cut short or damaged" in result.stdout + result.stderr
-    assert result.stderr.splitlines()[-1].startswith("run.sh: not all is scored, see above; do just what is missing "
-                                                     'with: ./run.sh --cross "one two" --exp-dir ')
-    assert len(list(place.glob("exp/cross/*/*/*/RESULT"))) == 7
-    weights.write_bytes(whole)
-    assert " 1 job with models to score" in cross(place).stdout
-    plan = json.loads((place / "exp" / "cross" / "plan.json").read_text())
-    assert plan["systems"] == ["vgg5_baseline"] and [corpus["name"] for corpus in plan["corpora"]] == ["one", "two"]

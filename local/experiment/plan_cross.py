@@ -14,8 +14,6 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
 from local.experiment.cross import (
     LABEL_MAP,
     PAIR,
@@ -36,7 +34,7 @@ from options import OptionParser, dealt_share, natural, run
 from ser.base.errors import UserError
 from ser.base.log import log
 from ser.data.data_dir import read_dataset, read_list, read_text, write_table
-from ser.infer.cross_corpus import CrossScorer
+from ser.infer.cross_task import CrossTask
 from ser.infer.results_file import NAME, read_fold_results, write_results
 from ser.model_dir.checkpoint import load_config
 from ser.model_dir.data_stamp import stamp_data
@@ -156,10 +154,10 @@ def main() -> None:
         for words in left_out_words(pair):
             log(f"{pair.name}: {words}")
         trained, folder = corpora[pair.trained_on], pair.folder(args.cross_dir)
-        scorer = CrossScorer(pair.data, references, pair.label_map, torch.device("cpu"))
+        task = CrossTask(pair.data, references, pair.label_map)
         outs = {directory: Path(trained.exp, directory.relative_to(folder))
                 for system in systems for directory in score_directories(pair, system, seeds, args.cross_dir)}
-        todo = [model for out, model in outs.items() if not scorer.is_done(model, out)]
+        todo = [model for out, model in outs.items() if not task.is_done(model, out)]
         shares = min(len(todo), max(1, args.max_jobs // len(pairs)))
         for job in range(1, shares + 1):
             tasks.add([f"--device={args.device}", "--num-threads=1", f"--train-data={trained.data}",

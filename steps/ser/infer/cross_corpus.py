@@ -1,6 +1,5 @@
 """Trained models on the utterances of another corpus: probabilities of the classes that both have, as files."""
 
-import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,12 @@ from ser.data.feature_bank import FeatureBank, load_bank
 from ser.data.feature_conf import is_filterbank
 from ser.infer.choices import FEATURES
 from ser.infer.cross_results import CrossResults, merge_classes
+from ser.infer.cross_task import CrossTask
 from ser.infer.evaluation import write_per_utt
 from ser.infer.posteriors import posteriors
-from ser.infer.results_file import NAME, Counts, read_fold_results, read_results, result_line, write_results
+from ser.infer.results_file import NAME, Counts, read_fold_results, result_line, write_results
 from ser.model_dir.checkpoint import load_config
-from ser.model_dir.data_stamp import digest, stamp_data
 from ser.model_dir.emotion_model import load_emotion_model
-from ser.model_dir.finetune_config import FinetuneConfig
 from ser.model_dir.record import feature_configuration
 from ser.stats.metrics import confusion_matrix
 
@@ -44,54 +42,21 @@ def require_same_features(model_dir: str | Path, config: Mapping[str, Any], data
                             "both with the same one (run.sh: --fbank-config, --vad-config, --ssl-model, --ssl-layer)")
 
 
-class CrossScorer:
+class CrossScorer(CrossTask):
     """Scores models on the same utterances.
 
     Parameters
     ----------
-    data_dir : str or Path
-    references : dict of str to str
-        The utterances to score, and the class of each.
-    label_map : dict of str to str
-        Which class a label of the models counts as; its classes are those that are scored.
+    data_dir, references, label_map
+        As those of CrossTask.
     device : torch.device
-
-    Raises
-    ------
-    UserError
-        There is no utterance, fewer than two classes, or a reference of none of them.
     """
 
     def __init__(self, data_dir: str | Path, references: Mapping[str, str], label_map: Mapping[str, str],
                  device: torch.device):
-        self.data_dir = Path(data_dir)
-        self.references = dict(sorted(references.items()))
-        self.label_map = label_map
-        self.classes = sorted(set(label_map.values()))
+        super().__init__(data_dir, references, label_map)
         self.device = device
-        unknown = sorted(set(references.values()) - set(self.classes))
-        if len(self.classes) < 2 or not references or unknown:
-            raise UserError(f"{data_dir}: nothing to score: {len(references)} utterances, the classes "
-                            f"{' '.join(self.classes) or 'none'}"
-                            + (f", and {unknown[0]} is none of them" if unknown else ""))
         self._banks: dict[str, FeatureBank] = {}
-
-    def made_from(self, model_dir: str | Path) -> str:
-        """Checksum of all that the scores of a model depend on, its weights as the scores of its own fold show them."""
-        own_scores = (Path(model_dir) / "score" / "per_utt").read_bytes()
-        data = stamp_data(self.data_dir, "folds", FinetuneConfig.feature_norm).of_data
-        return digest(load_config(model_dir)["identity"], hashlib.sha256(own_scores).hexdigest(), data, self.references,
-                      dict(self.label_map))
-
-    def is_done(self, model_dir: str | Path, out_dir: str | Path) -> bool:
-        """Whether a directory holds the scores of just this."""
-        if not (Path(out_dir) / "RESULT").is_file():
-            return False
-        try:
-            before = read_results(Path(out_dir) / NAME, CrossResults, "")
-        except UserError:
-            return False
-        return before.made_from == self.made_from(model_dir)
 
     def network_probabilities(self, model_dir: str | Path) -> np.ndarray:
         """Of a network's labels, `[utterances, labels]`; raises UserError."""
