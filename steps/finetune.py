@@ -11,8 +11,6 @@ an epoch or to test it: it stops at the one that the folds chose on average, has
 says what they scored. TRAINED is then there instead of RESULT.
 """
 
-from __future__ import annotations
-
 import recipe_environment
 
 from argparse import Namespace
@@ -70,7 +68,7 @@ def parse(argv: Sequence[str] | None = None) -> tuple[Namespace, Task]:
     return args, task
 
 
-def prepare(args: Namespace) -> tuple[torch.device, str]:
+def prepare(args: Namespace) -> "tuple[torch.device, str]":
     """Pick device and precision, and say which; raises UserError."""
     require_one_process()
     device, precision = pick_device_and_precision(args)
@@ -79,7 +77,7 @@ def prepare(args: Namespace) -> tuple[torch.device, str]:
 
 
 @explain_out_of_memory()
-def train_and_score(args: Namespace, task: Task, device: torch.device, precision: str) -> None:
+def train_and_score(args: Namespace, task: Task, device: "torch.device", precision: str) -> None:
     """Do what is not done of a task; raises UserError."""
     from ser.infer.evaluation import score  # torch takes a second to import, and who plans trainings does without
     from ser.train.finetuning import finetune

@@ -7,8 +7,6 @@ the training part is learned from: it standardizes the functionals, and a cross-
 chooses C. Nothing is random. Run again when done, it does nothing.
 """
 
-from __future__ import annotations
-
 import recipe_environment
 
 from argparse import Namespace
@@ -41,14 +39,14 @@ def parse(argv: Sequence[str] | None = None) -> tuple[Namespace, ClassicalTask]:
     return args, task
 
 
-def prepare(args: Namespace) -> tuple[torch.device, str]:
+def prepare(args: Namespace) -> "tuple[torch.device, str]":
     """Device and precision, which no option changes."""
     import torch
 
     return torch.device("cpu"), "fp64"
 
 
-def train_and_score(args: Namespace, task: ClassicalTask, device: torch.device, precision: str) -> None:
+def train_and_score(args: Namespace, task: ClassicalTask, device: "torch.device", precision: str) -> None:
     """Do what is not done of a task; raises UserError."""
     result = train_classical(task, device=device, precision=precision, restart=args.restart)
     log(f"already there: {args.dir}/RESULT" if result is None else result.strip())
