@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from test_feature_stage import copy_of, five, five_done, make_data, noise  # noqa: F401  # fixtures of features
 
+from conftest import run
 from ser.audio.fbank import FbankConfig
 from ser.audio.functionals import functionals
 from ser.audio.vad import VadConfig, voiced_frames
@@ -20,32 +21,33 @@ def vectors(data):
 
 
 @pytest.fixture(scope="module")
-def five_voiced(five_done, script_once):  # noqa: F811
+def five_voiced(five_done):  # noqa: F811
     data = copy_of(five_done, five_done.parent / "voiced")
-    script_once("steps/compute_vad.sh", "--nj", 1, data)
+    run("steps/compute_vad.sh", "--nj", 1, data)
     return data
 
 
 @pytest.fixture(scope="module")
-def script_once():
-    from conftest import run
-    return run
+def five_described(five_voiced):
+    """With functionals, which lie in archives of this folder, and what was said."""
+    data = copy_of(five_voiced, five_voiced.parent / "described")
+    return data, run("steps/make_functionals.sh", "--nj", 1, data).stdout
 
 
-def test_same_bits_whatever_nj(five_voiced, tmp_path, script):
+def test_same_bits_whatever_nj(five_voiced, five_described, tmp_path, script):
+    two = copy_of(five_voiced, tmp_path / "two")
     results = {}
-    for nj in (1, 3):
-        data = copy_of(five_voiced, tmp_path / f"nj{nj}")
-        result = script("steps/make_functionals.sh", "--nj", nj, data)
-        assert f"wrote functionals of 5 of 5 utterances: {data}/functionals.scp" in result.stdout
+    for nj, (data, said) in enumerate((five_described,
+                                       (two, script("steps/make_functionals.sh", "--nj", 2, two).stdout)), 1):
+        assert f"wrote functionals of 5 of 5 utterances: {data}/functionals.scp" in said
         results[nj] = vectors(data)
         for job in range(1, nj + 1):
-            assert (data / f"data/functionals_nj{nj}.{job}.ark").is_file()
-            assert (data / f"log/functionals_nj{nj}.{job}.log").is_file()
+            assert (data / f"data/functionals_{data.name}.{job}.ark").is_file()
+            assert (data / f"log/functionals_{data.name}.{job}.log").is_file()
         assert list(results[nj]) == sorted(read_table(data / "utt2spk"))
         assert not list((data / "data").glob(".functionals*"))
-    script("steps/validate_data_dir.py", data)
-    assert all(results[1][utt].tobytes() == vector.tobytes() for utt, vector in results[3].items())
+    script("steps/validate_data_dir.py", two)
+    assert all(results[1][utt].tobytes() == vector.tobytes() for utt, vector in results[2].items())
 
 
 def test_of_segments_at_the_frames_of_the_configuration(tmp_path, script):
@@ -66,10 +68,10 @@ def test_of_segments_at_the_frames_of_the_configuration(tmp_path, script):
         assert np.array_equal(vector, expected)
 
 
-def test_features_made_again_take_them_away(five_voiced, tmp_path, script):
+def test_features_made_again_take_them_away(five_described, tmp_path, script):
     for again in ("steps/make_fbank.sh", "steps/compute_vad.sh"):
-        data = copy_of(five_voiced, tmp_path / again[6:])
-        script("steps/make_functionals.sh", "--nj", 1, data)
+        data = copy_of(five_described[0], tmp_path / again[6:])
+        assert (data / "functionals.scp").exists()
         script(again, "--nj", 1, data)
         assert not (data / "functionals.scp").exists()
 
@@ -87,9 +89,10 @@ def test_it_needs_features_and_voice_activity(missing, five_voiced, tmp_path, sc
         f"make_functionals.sh: run steps/make_fbank.sh {data} and steps/compute_vad.sh {data} first"]
 
 
-def test_audio_that_has_changed_since_is_said_and_those_of_before_stay(five_voiced, tmp_path, script, outcome):
-    data = copy_of(five_voiced, tmp_path / "data")
-    script("steps/make_functionals.sh", "--nj", 1, data)
+def test_audio_that_has_changed_since_is_said_and_those_of_before_stay(five_described, tmp_path, script, outcome):
+    data = copy_of(five_described[0], tmp_path / "described")
+    (data / "functionals.scp").write_text((data / "functionals.scp").read_text().replace(
+        str(five_described[0]), str(data)))  # whose archives this run might overwrite
     before = (data / "functionals.scp").read_text(), vectors(data)
     table = read_table(data / "wav.scp")
     (data / "wav.scp").write_text("".join(f"{utt} {table['a-00' if utt == 'b-01' else utt]}\n" for utt in table))
