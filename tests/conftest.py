@@ -139,11 +139,13 @@ def make_once(tmp_path_factory):
 def finished(make_once):
     """Where the whole mini recipe was run on one epoch, in a folder with a blank in its name, and its stdout.
 
-    Of the corpus to pre-train on it has a tenth; stage 0 takes what is there for its own.
+    Of the turns with an emotion it has a quarter, of the corpus to pre-train on a tenth; stage 0 takes what is there for
+    its own.
     """
     def make(place):
         mini = place / "data" / "local" / "mini"
-        run("local/mini/make_mini_corpora.py", "--speakers", "16", "--utterances-per-speaker", "3", mini)
+        run("local/mini/make_mini_corpora.py", "--utterances-per-class", "1", "--speakers", "16",
+            "--utterances-per-speaker", "3", "--nj", "1", mini)
         key = re.search(r'"synthetic mini corpora" "\$mini_root/\.done" (\S+);', (ROOT / "run.sh").read_text())[1]
         (mini / ".done").write_text(f"{key}\n")
         (place / "stdout").write_text(recipe(short_schedule(place)).stdout)
