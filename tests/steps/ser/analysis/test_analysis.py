@@ -215,14 +215,20 @@ def test_probes_tell_emotion_from_speaker(tiny):
     assert silhouettes["speaker", "all"][0] > 0.8 > 0.1 > silhouettes["emotion", "all"][0]
 
 
-def test_probes_on_the_mini_corpora_see_what_ad_does(finished, tmp_path):
+def test_probes_on_the_mini_corpora_see_what_ad_does(tmp_path):
     """Trained long, AD's loss puts the speaker into F-, and into F+ less; without AD there is less of it anywhere."""
+    data = tmp_path / "data"
+    run("local/mini/make_mini_corpora.py", "--speakers", "2", "--utterances-per-speaker", "2", tmp_path)
+    run("local/iemocap_data_prep.py", tmp_path / "IEMOCAP_full_release", data)
+    run("steps/make_fbank.sh", "--nj", "2", data)
+    run("steps/compute_vad.sh", "--nj", "2", data)
+    run("local/make_folds.py", "--protocol", "5fold", data)
 
     def train_and_probe(name, *words):
         run("steps/finetune.py", *VGG5, *words, "--config", "conf/mini/finetune.conf", "--epochs", "40",
             "--lr-milestones", "20,30,35", "--extractor-lr-factor", "1", "--ad-lr-factor", "1",
             "--select", "last", "--precision", "fp32", "--fold", "fold_Ses01M",
-            "--data", finished / "data" / "mini_iemocap_protocol-5fold", "--dir", tmp_path / name)
+            "--data", data, "--dir", tmp_path / name)
         run(*ANALYSE, "--dir", tmp_path / name)
         return {(row["moment"], row["space"]): float(row["accuracy"])
                 for row in read_rows(tmp_path / name / "analysis" / "probes.tsv")
