@@ -1,6 +1,6 @@
 """Python scripts in children of a server that has imported torch and its compiler, which takes longer than most do.
 
-torch loads its compiler for the first optimizer of a process, though nothing here is compiled.
+The compiler is for what exports a network.
 """
 
 import multiprocessing

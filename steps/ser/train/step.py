@@ -1,6 +1,7 @@
 """One optimizer step: forward, loss, backward, Adam; on a GPU replayed as one CUDA graph."""
 
 import gc
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,13 @@ from ser.train.distributed import average_gradients
 _WARM_UP = 3  # steps of a batch size before it is captured: what is allocated once must be there by then
 
 Loss = Callable[[torch.nn.Module, torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+class Adam(torch.optim.Adam):
+    """torch's, without the import of its compiler, a second that serves only those who compile these methods."""
+
+    add_param_group = inspect.unwrap(torch.optim.Adam.add_param_group)
+    step = torch.no_grad()(inspect.unwrap(torch.optim.Adam.step))
 
 
 class TrainingStep:

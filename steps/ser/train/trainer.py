@@ -25,7 +25,7 @@ from ser.model_dir.checkpoint import load_tensors, save_tensors
 from ser.train import distributed
 from ser.train.augmentation import CropSource
 from ser.train.prefetch import prefetch
-from ser.train.step import Loss, TrainingStep
+from ser.train.step import Adam, Loss, TrainingStep
 
 try:
     from ser.nn.fast import prepare
@@ -132,8 +132,8 @@ class Trainer:
         self.rates = [group["lr"] for group in groups]
         if self.captured:  # a graph reads the rates of its step from memory
             groups = [{**group, "lr": torch.tensor(group["lr"], device=bank.device)} for group in groups]
-        self.optimizer = torch.optim.Adam(groups, weight_decay=plan.weight_decay, decoupled_weight_decay=True,
-                                          fused=True, capturable=self.captured)
+        self.optimizer = Adam(groups, weight_decay=plan.weight_decay, decoupled_weight_decay=True, fused=True,
+                              capturable=self.captured)
         self.epoch = 0
         self.history: list[list[float]] = []
         self.best = float("-inf")
