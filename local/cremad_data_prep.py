@@ -15,7 +15,8 @@ import re
 from pathlib import Path
 
 from local.acted_corpus import Corpus, Utterance, parse_options, prepare
-from local.prep_common import GENDER, find, genders_if_readable, list_files
+from local.corpus_files import find, list_files
+from local.prep_common import GENDER, genders_if_readable
 from options import run
 from ser.base.errors import UserError
 

@@ -13,7 +13,7 @@ import re
 from pathlib import Path
 
 from local.acted_corpus import Corpus, Utterance, parse_options, prepare
-from local.prep_common import list_files
+from local.corpus_files import list_files
 from options import run
 
 GENDER = {"03": "m", "08": "f", "09": "f", "10": "m", "11": "m", "12": "m", "13": "f", "14": "f", "15": "m", "16": "f"}

@@ -16,7 +16,7 @@ import re
 from pathlib import Path
 
 from local.acted_corpus import Corpus, Utterance, parse_options, prepare
-from local.prep_common import list_files
+from local.corpus_files import list_files
 from options import run
 from ser.base.errors import UserError
 

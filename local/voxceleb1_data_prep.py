@@ -24,18 +24,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from local.copies import choose_files, undocumented
+from local.corpus_files import find, list_files
 from local.counts import compare_counts, print_counts, warn_about
 from local.messages import Report
-from local.prep_common import (
-    GENDER,
-    find,
-    is_marked_synthetic,
-    keep_usable,
-    list_files,
-    prepared,
-    size_problem,
-    synthetic_dataset,
-)
+from local.prep_common import GENDER, is_marked_synthetic, keep_usable, prepared, size_problem, synthetic_dataset
 from local.speaker_corpus import Utterance, held_out_split
 from options import OptionParser, run
 from ser.base.errors import UserError

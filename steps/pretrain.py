@@ -10,23 +10,33 @@ to train, one does.
 
 import recipe_environment
 
+from argparse import Namespace
+from collections.abc import Sequence
+
 from options import OptionParser, run
 from ser.base.log import log
 from ser.base.processes import world_size
-from ser.train import distributed
-from ser.train.pretraining import WORTH_SEVERAL, PretrainConfig, is_too_small, pretrain
+from ser.train.pretrain_config import PretrainConfig
 from training_options import add_training_options, log_device_and_precision, pick_device_and_precision
 
 
-def main() -> None:
+def parse(argv: Sequence[str] | None = None) -> tuple[Namespace, PretrainConfig]:
+    """Turn a command line into parsed options and the PretrainConfig among them."""
     parser = OptionParser(__doc__, "steps/pretrain.py --config conf/pretrain.conf data/voxceleb1 exp/pretrain_resnet18")
     parser.add_fields(PretrainConfig)
     add_training_options(parser)
     parser.add_argument("data", help="data directory with identification lists (local/make_folds.py)")
     parser.add_argument("dir", help="model directory to make")
+    args = parser.parse_args(argv)
+    return args, parser.fields_of(PretrainConfig, args)
+
+
+def main() -> None:
+    from ser.train import distributed  # torch takes a second to import, and planning does without it
+    from ser.train.pretraining import WORTH_SEVERAL, is_too_small, pretrain
+
     distributed.begin()
-    args = parser.parse_args()
-    config = parser.fields_of(PretrainConfig, args)
+    args, config = parse()
     if args.device != "cpu" and world_size() > 1 and is_too_small(args.data, config):
         log(f"--epochs times the utterances of {args.data}/identification/train are fewer than {WORTH_SEVERAL}: on "
             "several GPUs they take longer than on one, which is taken")

@@ -70,7 +70,7 @@ def test_each_seed_starts_from_its_own_pretraining_after_a_kill(place, outcome):
             spoken(result, "pre-trained models", place))
     assert result.returncode == 0, result.stderr
     assert files_of(exp / "pretrain_resnet18") == first
-    assert "continuing after epoch " in (exp / "log" / "pretrain.2.log").read_text()
+    assert "continuing after epoch " in (exp / "log" / "pretrain.1.log").read_text()
     for seed, name in ((0, ""), (3, "_seed3")):
         assert load_config(exp / f"pretrain_resnet18{name}")["options"]["seed"] == seed
         folds = sorted((exp / f"resnet18_frozen{name}").glob("fold_*"))
@@ -87,10 +87,12 @@ def test_each_seed_starts_from_its_own_pretraining_after_a_kill(place, outcome):
 def test_other_pretrain_seeds_make_just_what_starts_from_another_model_again(place, outcome):
     exp = place / "exp"
     before = files_of(exp)
+    (exp / "log" / "pretrain.1.log").unlink()
     result = run_recipe(place, "--pretrain-seeds", "0")
     outcome("--pretrain-seeds changed", "5 training", result.returncode, spoken(result, "changed since made", place))
     assert result.returncode == 0, result.stderr
     assert f"fold_s1 and {FOLDS - 1} more: changed since made: pre-trained model; made again" in result.stderr
+    assert "pretrain_resnet18; 0 to make;" in result.stdout and not (exp / "log" / "pretrain.1.log").exists()
     assert f"{FOLDS} trainings to do" in result.stdout
     after = files_of(exp)
     kept = ("pretrain_", "resnet18_frozen/fold_")
@@ -127,6 +129,7 @@ def test_several_pretrainings_take_a_gpu_each_and_one_takes_all(plan, tmp_path):
       {settings.replace(' ', '; ')}
       models_to_pretrain=$1
       plan_training
+      local/experiment/plan_pretraining.py() {{ command cat; }}
       cat() {{ :; }}
       pretrain"""
     result = subprocess.run(["bash", "-c", code, tmp_path, models], cwd=ROOT, capture_output=True, text=True)

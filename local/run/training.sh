@@ -43,21 +43,24 @@ require_gpus() {
     "leave --ngpu out, or use a machine or a --cmd-backend that has them"
 }
 
-# pretrain: make the pre-trained models, an array of jobs whose commands are in EXP/tasks, and show their results.
+# pretrain: make the pre-trained models that are not there, an array of jobs whose commands are in EXP/tasks, and show the
+# results of all.
 pretrain() {
-  local backbone seed name dirs=() task
+  local backbone seed name left dirs=()
+  left=$(local/experiment/plan_pretraining.py --pretrain-config "$pretrain_config" "$speaker_data" "$exp_dir" \
+    <<< "$models_to_pretrain")
   clock_jobs=0
   mkdir -p "$exp_dir/tasks"
   while read -r backbone seed name; do
-    dirs+=("$exp_dir/$name")
-    [ -f "$exp_dir/$name/RESULT" ] || clock_jobs=$((clock_jobs + 1))
-    task=$exp_dir/tasks/pretrain.${#dirs[@]}.sh
+    clock_jobs=$((clock_jobs + 1))
     printf '%q ' exec "${launch[@]}" steps/pretrain.py --config "$pretrain_config" --backbone "$backbone" \
-      --seed "$seed" --device "$device" --num-threads "$num_threads" "$speaker_data" "$exp_dir/$name" > "$task"
-  done <<< "$models_to_pretrain"
-  log "pre-trained models: ${dirs[*]}; logs in $exp_dir/log/pretrain.*.log"
-  $cuda_cmd "${pretrain_resources[@]}" JOB=1:"${#dirs[@]}" "$exp_dir/log/pretrain.JOB.log" \
-    bash -x "$exp_dir/tasks/pretrain.JOB.sh" || { memory_by_slot; return 1; }
+      --seed "$seed" --device "$device" --num-threads "$num_threads" "$speaker_data" "$exp_dir/$name" \
+      > "$exp_dir/tasks/pretrain.$clock_jobs.sh"
+  done < <([ -z "$left" ] || echo "$left")
+  while read -r _ _ name; do dirs+=("$exp_dir/$name"); done <<< "$models_to_pretrain"
+  log "pre-trained models: ${dirs[*]}; $clock_jobs to make; logs in $exp_dir/log/pretrain.*.log"
+  [ "$clock_jobs" -eq 0 ] || $cuda_cmd "${pretrain_resources[@]}" JOB=1:"$clock_jobs" \
+    "$exp_dir/log/pretrain.JOB.log" bash -x "$exp_dir/tasks/pretrain.JOB.sh" || { memory_by_slot; return 1; }
   cat "${dirs[@]/%//RESULT}"
 }
 

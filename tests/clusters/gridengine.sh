@@ -13,7 +13,9 @@ set -euo pipefail
 action=$1 dir=$(realpath -m "$2")
 mark=SGE_TEST_CELL=$dir
 . "$(dirname "$0")/common.sh"
-PATH=$PATH:/usr/lib/gridengine
+# Debian's qsub, qstat and so on start some sixty processes to find out where they are; here are the programs themselves.
+programs=/usr/lib/gridengine
+PATH=$programs:$PATH
 resources=/usr/share/gridengine/util/resources
 
 # write_cell: all that the qmaster reads when it starts.
@@ -27,7 +29,7 @@ write_cell() {
   done
   cat > "$dir/env.sh" << ENV
 export SGE_ROOT=$dir/root SGE_CELL=test SGE_CLUSTER_NAME=test SGE_ARCH=$("$dir/root/util/arch")
-export SGE_QMASTER_PORT=$port SGE_EXECD_PORT=$((port + 1))
+export SGE_QMASTER_PORT=$port SGE_EXECD_PORT=$((port + 1)) PATH=$programs:\$PATH
 ENV
   . "$dir/env.sh"
   echo "$host" > "$common/act_qmaster"
@@ -39,7 +41,7 @@ ignore_fqdn       true
 spooling_method   classic
 spooling_lib      libspoolc
 spooling_params   $common;$dir/qmaster
-binary_path       /usr/lib/gridengine
+binary_path       $programs
 qmaster_spool_dir $dir/qmaster
 security_mode     none
 listener_threads  2

@@ -22,7 +22,8 @@ from ser.nn.models import EmotionModel
 from ser.nn.options import EmotionModelConfig
 from ser.train.copypaste import SHARE, CopyPaste
 from ser.train.finetuning import finetune as train
-from ser.train.pretraining import PretrainConfig, pretrain
+from ser.train.pretrain_config import PretrainConfig
+from ser.train.pretraining import pretrain
 
 TABLE = {name: system for name, system in systems.read_systems().items() if system.has_network}
 CPU = torch.device("cpu")

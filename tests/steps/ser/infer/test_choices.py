@@ -11,7 +11,7 @@ from ser.audio.fbank import FbankConfig
 from ser.audio.vad import VadConfig
 from ser.infer.choices import FINETUNING, choices_of, options_digest
 from ser.infer.results_file import PretrainResults, read_results
-from ser.train.pretraining import PretrainConfig
+from ser.train.pretrain_config import PretrainConfig
 
 DEFAULTS = {field.name: field.default for kind in FINETUNING for field in fields(kind)}
 FEATURES = {"fbank.conf": "--num-mel-bins=41\n", "vad.conf": "--aggressiveness=2\n"}

@@ -15,6 +15,7 @@ from conftest import ROOT, run
 from ser.base.device import claim_first_free
 from ser.model_dir.checkpoint import load_tensors
 from ser.train import pretraining
+from ser.train.pretrain_config import PretrainConfig
 from ser.train.trainer import Plan
 
 AS_ONE = ("--global-batch", "true", "--sync-batch-norm", "true")
@@ -193,8 +194,8 @@ def test_where_there_is_little_to_train_the_first_process_does_it_alone(write_sc
 
 def test_little_is_counted_in_crops(tiny, monkeypatch):
     monkeypatch.setattr(pretraining, "WORTH_SEVERAL", 44 * 5)
-    assert pretraining.is_too_small(tiny, pretraining.PretrainConfig(epochs=4))
-    assert not pretraining.is_too_small(tiny, pretraining.PretrainConfig(epochs=5))
+    assert pretraining.is_too_small(tiny, PretrainConfig(epochs=4))
+    assert not pretraining.is_too_small(tiny, PretrainConfig(epochs=5))
 
 
 def test_a_batch_script_of_several_nodes_calls_srun(tmp_path):

@@ -24,7 +24,8 @@ from ser.train import finetuning
 from ser.train.augmentation import AUGMENTATIONS
 from ser.train.copypaste import CopyPaste
 from ser.train.finetuning import finetune, finished_task
-from ser.train.pretraining import PretrainConfig, pretrain
+from ser.train.pretrain_config import PretrainConfig
+from ser.train.pretraining import pretrain
 from ser.train.task import Task
 from ser.train.trainer import Trainer
 

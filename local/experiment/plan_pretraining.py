@@ -1,0 +1,43 @@
+#!/usr/bin/env python3
+"""Print which pre-trained models are still to make.
+
+Reads what list_systems.py prints for `pretraining`, lines of backbone, seed and name below EXP, and prints those whose
+RESULT is not there, or whose data have changed since.
+"""
+
+import recipe_environment
+
+import sys
+from dataclasses import replace
+
+import pretrain
+from options import OptionParser, run
+from ser.model_dir.record import is_done
+from ser.train.augment_option import suited_augment
+from ser.train.pretrain_config import pretraining_made_from
+
+
+def is_there(words: list[str]) -> bool:
+    """Whether steps/pretrain.py of these words would find its work done; raises UserError."""
+    args, config = pretrain.parse(words)
+    config = replace(config, augment=suited_augment(config.augment, args.data))
+    return not args.restart and is_done(args.dir, pretraining_made_from(args.data, config, args.seed))
+
+
+def main() -> None:
+    parser = OptionParser(__doc__, "local/experiment/list_systems.py --systems resnet18_pretrain_ad pretraining |\n"
+                          "    local/experiment/plan_pretraining.py data/voxceleb1 exp")
+    parser.add_argument("--pretrain-config", default="conf/pretrain.conf", metavar="FILE",
+                        help="options of steps/pretrain.py (default: conf/pretrain.conf)")
+    parser.add_argument("data", metavar="DATA", help="data directory with identification lists")
+    parser.add_argument("exp", metavar="EXP", help="experiment directory")
+    args = parser.parse_args()
+    for line in sys.stdin:
+        backbone, seed, name = line.split()
+        if not is_there([f"--config={args.pretrain_config}", f"--backbone={backbone}", f"--seed={seed}", args.data,
+                         f"{args.exp}/{name}"]):
+            print(line, end="")
+
+
+if __name__ == "__main__":
+    run(main)
