@@ -15,8 +15,9 @@ import pytest
 import webrtcvad
 from scipy.signal import lfilter
 
+from conftest import SMALL
+
 ROOT = Path(__file__).resolve().parents[3]
-SMALL = ("--utterances-per-class", "1", "--speakers", "8", "--utterances-per-speaker", "4")
 SUMMARY = re.compile(r"^\[(\d+\.\d{4}) - (\d+\.\d{4})\]\t(\S+)\t(\w{3})\t\[\d\.\d{4}, \d\.\d{4}, \d\.\d{4}\]$")
 IEMOCAP_ID = re.compile(r"^Ses0[1-5][FM]_(impro0[1-8][ab]?|script0[123]_[123]b?)_[FM]\d{3}$")
 WORDS = {"neu": "Neutral", "hap": "Happiness", "exc": "Excited", "sad": "Sadness", "ang": "Anger",
@@ -34,12 +35,8 @@ def contents(root):
 
 
 @pytest.fixture(scope="module")
-def mini(tmp_path_factory):
-    out = tmp_path_factory.mktemp("mini")
-    made = make(out, *SMALL, "--nj", "2")
-    assert made.returncode == 0, made.stderr
-    assert "synthetic" in made.stdout and made.stdout.count("\n") == 1
-    return out
+def mini(small_corpora):
+    return small_corpora
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +69,9 @@ def test_same_bytes_for_any_number_of_processes_and_old_content_is_replaced(mini
     stale.mkdir()
     (stale / "SYNTHETIC").touch()
     (stale / "stale.wav").touch()
-    assert make(tmp_path, *SMALL, "--nj", "1").returncode == 0
+    made = make(tmp_path, *SMALL, "--nj", "1")
+    assert made.returncode == 0, made.stderr
+    assert "synthetic" in made.stdout and made.stdout.count("\n") == 1
     assert contents(tmp_path) == contents(mini)
     assert {path.name for path in tmp_path.iterdir()} == {"IEMOCAP_full_release", "VoxCeleb1", "factors.tsv"}
 
