@@ -82,8 +82,34 @@ def scores(place):
             if re.search("per_utt$|RESULT$|results.json$|cross.json$|CROSS$|svg$", path)}
 
 
-def test_both_ways_again_and_after_a_kill(place):
+def test_killed_failed_again_and_elsewhere(place):
+    """A damaged model takes no other down, what is missing is done by the same command, and all is as if at once."""
+    # Killed
+    exp = place / "exp" / "cross"
+    process = subprocess.Popen(["./run.sh", "--cross", "one two", "--exp-dir", place / "exp", "--nj", "1"], cwd=ROOT,
+                               start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not (exp / "one_on_two/vgg5_baseline/fold_s1/RESULT").exists():
+        assert process.poll() is None
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (exp / "CROSS").exists()
+
+    # One model is damaged, and mended
+    weights = place / "exp" / "two" / "vgg5_baseline" / "fold_t2" / "best.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-9])
+    result = cross(place, check=False)
+    assert result.returncode == 1 and "best.safetensors: cut short or damaged" in result.stdout + result.stderr
+    assert result.stderr.splitlines()[-1].startswith("run.sh: not all is scored, see above; do just what is missing "
+                                                     'with: ./run.sh --cross "one two" --exp-dir ')
+    assert len(list(exp.glob("*/*/*/RESULT"))) == 7
+    weights.write_bytes(whole)
     said = cross(place).stdout
+    assert " 1 job with models to score" in said
+    plan = json.loads((exp / "plan.json").read_text())
+    assert plan["systems"] == ["vgg5_baseline"] and [corpus["name"] for corpus in plan["corpora"]] == ["one", "two"]
+
     made = scores(place)
     text = made["CROSS"].decode()
     assert text in said and text.startswith("source-2 (loso), other-2 (loso): models of each scored on the others")
@@ -96,49 +122,25 @@ def test_both_ways_again_and_after_a_kill(place):
 
     # The two corpora sound the same, so a model says the same of both
     own = read_table(place / "exp/one/vgg5_baseline/fold_s1/score/per_utt")
-    there = read_table(place / "exp/cross/one_on_two/vgg5_baseline/fold_s1/score/per_utt")
+    there = read_table(exp / "one_on_two/vgg5_baseline/fold_s1/score/per_utt")
     assert {f"t{utt[1:]}": row.split()[:2] for utt, row in own.items()} == {
         utt: row.split()[:2] for utt, row in there.items() if utt.startswith("t1-")}
 
-    # Again, and killed
+    # Again
     again = cross(place)
     assert " 0 jobs with models to score" in again.stdout and scores(place) == made
-    assert (place / "exp" / "cross" / "commands").read_text().count('--cross "one two"') == 2
-    shutil.rmtree(place / "exp" / "cross")
-    process = subprocess.Popen(["./run.sh", "--cross", "one two", "--exp-dir", place / "exp", "--nj", "1"], cwd=ROOT,
-                               start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while not (place / "exp/cross/one_on_two/vgg5_baseline/fold_s1/RESULT").exists():
-        assert process.poll() is None
-        time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    assert not (place / "exp" / "cross" / "CROSS").exists()
-    cross(place)
-    assert scores(place) == made
+    assert (exp / "commands").read_text().count('--cross "one two"') == 4
 
-
-def test_data_that_moved_is_found_below_the_folder_of_data_and_a_failed_job_takes_no_other_down(place):
+    # At once, on data that moved, which is found below the folder of data
+    shutil.rmtree(exp)
     (place / "data").rename(place / "elsewhere")
     result = cross(place, check=False)
     assert result.returncode == 1
     assert re.search(r"data/one: no such directory, and .*config.json names it", result.stderr)
     for path in (place / "elsewhere").rglob("*.scp"):
         path.write_text(path.read_text().replace(f"{place}/data/", f"{place}/elsewhere/"))
-
-    # Found there, but one model is damaged
-    words = "--data-dir", place / "elsewhere"
-    weights = place / "exp" / "two" / "vgg5_baseline" / "fold_t2" / "best.safetensors"
-    whole = weights.read_bytes()
-    weights.write_bytes(whole[:-9])
-    result = cross(place, *words, check=False)
-    assert result.returncode == 1 and "best.safetensors: cut short or damaged" in result.stdout + result.stderr
-    assert result.stderr.splitlines()[-1].startswith("run.sh: not all is scored, see above; do just what is missing "
-                                                     'with: ./run.sh --cross "one two" --exp-dir ')
-    assert len(list(place.glob("exp/cross/*/*/*/RESULT"))) == 7
-    weights.write_bytes(whole)
-    assert " 1 job with models to score" in cross(place, *words).stdout
-    plan = json.loads((place / "exp" / "cross" / "plan.json").read_text())
-    assert plan["systems"] == ["vgg5_baseline"] and [corpus["name"] for corpus in plan["corpora"]] == ["one", "two"]
+    cross(place, "--data-dir", place / "elsewhere")
+    assert {path: content.replace(b"/elsewhere/", b"/data/") for path, content in scores(place).items()} == made
 
 
 def test_wrong_calls_are_said_in_one_line(place, outcome):
