@@ -5,7 +5,9 @@ which overrides it. Wrong options end in one line and status 1.
 """
 
 import argparse
+import atexit
 import dataclasses
+import gc
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -131,6 +133,8 @@ class OptionParser(argparse.ArgumentParser):
 def run(main: Callable[[], int | None]) -> NoReturn:
     """Run a script's `main()`; a UserError or an operating-system error ends in one line and status 1."""
     name = Path(sys.argv[0]).name
+    # Else Python looks through all that torch has made before it ends, a third as long as it took to import torch
+    atexit.register(gc.freeze)
     try:
         sys.exit(main())
     except (UserError, OSError) as error:
