@@ -3,6 +3,7 @@
 The compiler is for what exports a network.
 """
 
+import gc
 import multiprocessing
 import os
 import runpy
@@ -17,6 +18,7 @@ _SERVER.set_forkserver_preload(["scripts", "kaldiio", "safetensors.torch", "scip
 
 
 def _become(words, streams, folder, env):
+    gc.freeze()  # else the collector looks through what the server has imported, in each of them
     multiprocessing.set_start_method(None, force=True)  # else processes of the script come from a server of their own
     for number, name in enumerate(streams, 1):
         os.dup2(os.open(name, os.O_WRONLY), number)
