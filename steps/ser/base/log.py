@@ -7,8 +7,6 @@ from collections.abc import Iterable, Iterator, Sized
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tqdm import tqdm
-
 Item = TypeVar("Item")
 
 _LOG_SECONDS = 10.0  # before the first line of progress in a log
@@ -40,6 +38,8 @@ def progress(iterable: Iterable[Item], *, in_log: bool = True, **kwargs: Any) ->
     A log file gets a line after ten seconds, and the next after twice as long each time, unless `in_log` is false.
     """
     if sys.stderr.isatty():
+        from tqdm import tqdm  # takes as long as all else that many scripts import
+
         return tqdm(iterable, disable=_silent, leave=False, **kwargs)
     return _lines(iterable, **kwargs) if in_log else iterable
 
