@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from local.copies import choose_files, undocumented
+from local.corpus_files import SYNTHETIC_MARKER
 from local.counts import compare_counts, label_counts, print_counts, warn_about, with_totals
 from local.messages import Report
 from local.prep_common import (
-    SYNTHETIC_MARKER,
     find,
     keep_usable,
     prepared,

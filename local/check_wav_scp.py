@@ -1,9 +1,7 @@
 """What can be wrong with the entries of a user's wav.scp, as far as it shows before they are read."""
 
-import functools
 import os
 import shutil
-import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -13,28 +11,6 @@ from local.prep_common import wav_problem
 from ser.audio.wav_scp import entry_in
 from ser.audio.waveform import audio_problem, load_audio
 from ser.base.errors import UserError
-
-
-@functools.cache
-def _names_by_form(folder: Path) -> dict[str, str]:
-    """The names in a folder, by their composed form."""
-    return {unicodedata.normalize("NFC", name): name for name in os.listdir(folder)}
-
-
-def in_other_unicode_form(entry: str) -> str | None:
-    """The file of an entry that is not there but under the same name in another Unicode form (macOS decomposes letters
-    with marks), or None."""
-    if entry.isascii() or entry.endswith("|") or os.path.exists(entry):
-        return None
-    found = Path(entry).absolute()
-    found, names = Path(found.anchor), found.parts[1:]
-    for name in names:
-        if not (found / name).exists():
-            if not found.is_dir():
-                return None
-            name = _names_by_form(found).get(unicodedata.normalize("NFC", name), name)
-        found /= name
-    return str(found) if found.exists() else None
 
 
 def entry_problem(folder: Path, entry: str, cut: bool) -> str | None:

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from local.check_wav_scp import in_other_unicode_form
+from local.corpus_files import in_other_unicode_form
 from local.kaldi_features import read_places
 from local.prep_common import GENDER
 from ser.audio.wav_scp import entry_in

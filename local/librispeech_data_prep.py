@@ -15,6 +15,7 @@ import re
 from pathlib import Path
 
 from local.copies import choose_files, undocumented
+from local.corpus_files import walk
 from local.counts import compare_counts, print_counts, warn_about
 from local.messages import Report
 from local.prep_common import (
@@ -24,7 +25,6 @@ from local.prep_common import (
     prepared,
     size_problem,
     synthetic_dataset,
-    walk,
 )
 from local.speaker_corpus import Utterance, held_out_split
 from options import OptionParser, run

@@ -21,9 +21,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from local.check_wav_scp import in_other_unicode_form
+from local.corpus_files import SYNTHETIC_MARKER, in_other_unicode_form, walk
 from local.kaldi_features import read_places
-from local.prep_common import SYNTHETIC_MARKER, walk
 from options import OptionParser, run, str2bool
 from ser.base.errors import UserError
 from ser.base.files import write_text

@@ -2,58 +2,19 @@
 
 import errno
 import os
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sized
+from collections.abc import Callable, Collection, Iterable, Sized
 from pathlib import Path
 
 import soundfile
 
+from local.corpus_files import SYNTHETIC_MARKER, walk
 from local.messages import Report
 from ser.audio.waveform import audio_problem
 from ser.base.errors import UserError
 from ser.base.log import counted, log
 
 USABLE_PERCENT = 95
-SYNTHETIC_MARKER = "SYNTHETIC"  # a file at the root of a corpus that the recipe made up
-DEEPEST = 7  # ROOT/VoxCeleb1/dev/wav/id10001/1zcIwhmdeo4/00001.wav
 GENDER = {"m": "m", "male": "m", "f": "f", "female": "f"}  # words of tables, in lower case
-
-
-def walk(folder: str | Path, depth: int = DEEPEST) -> Iterator[os.DirEntry]:
-    """Yield the `os.DirEntry` of every file under `folder` but hidden ones.
-
-    Links to folders are followed, after the folders themselves; no folder is walked twice, so that a link to one
-    that is walked anyway, or to one around `folder`, gives nothing.
-    """
-    seen = {_identity(parent) for parent in Path(folder).resolve().parents}
-    folders = deque([(str(folder), depth)])
-    links: deque[tuple[str, int]] = deque()
-    while folders or links:
-        path, levels = (folders or links).popleft()
-        identity = _identity(path)
-        if identity in seen:
-            continue
-        seen.add(identity)
-        with os.scandir(path) as entries:
-            for entry in sorted(entries, key=lambda entry: entry.name):
-                if entry.name.startswith("."):
-                    continue
-                if not _is_folder(entry):
-                    yield entry
-                elif levels > 1:
-                    (links if entry.is_symlink() else folders).append((entry.path, levels - 1))
-
-
-def _is_folder(entry: os.DirEntry) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # such as a link to itself
-        return False
-
-
-def _identity(path: str | Path) -> tuple[int, int]:
-    status = os.stat(path)
-    return status.st_dev, status.st_ino
 
 
 def list_files(root: Path) -> list[os.DirEntry]:

@@ -20,13 +20,13 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from local.corpus_files import SYNTHETIC_MARKER
 from local.mini.emotional_delivery import Plan, Recording
 from local.mini.iemocap import ROOT as IEMOCAP
 from local.mini.iemocap import plan_iemocap
 from local.mini.synthesis import SAMPLE_RATE
 from local.mini.voxceleb1 import ROOT as VOXCELEB1
 from local.mini.voxceleb1 import plan_voxceleb1
-from local.prep_common import SYNTHETIC_MARKER
 from options import OptionParser, run
 from ser.base.errors import UserError
 from ser.base.files import temporary_folder, write_text

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from conftest import run
-from local.prep_common import walk
+from local.corpus_files import walk
 
 LETTERS = "WFTN"  # EmoDB's ang, hap, sad, neu
 EMODB = [f"{speaker}a0{text}{letter}a.wav" for speaker in ("03", "08", "09") for text in (1, 2) for letter in LETTERS]
