@@ -1,7 +1,6 @@
 """Functionals against librosa and numpy called directly, against tones of known F0, and on sounds of every bad kind."""
 
 import fcntl
-import os
 import subprocess
 import sys
 import warnings
