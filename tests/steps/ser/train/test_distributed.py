@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from conftest import ROOT, run
+from scripts import start_script
 from ser.base.device import claim_first_free
 from ser.model_dir.checkpoint import load_tensors
 from ser.train import pretraining
@@ -81,82 +82,82 @@ def test_killed_and_continued_by_one_process_in_float64(tiny, tmp_path, write_sc
     assert_same_training(tmp_path / "two", tmp_path / "one", 1e-10)
 
 
-NORMALIZATION = """
+ON_TWO_NODES = """
+def close(ours, theirs, atol=1e-11):
+    torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=atol)
+
+def of_all_batches():
+    torch.manual_seed(0)
+    reference, model = (torch.nn.Sequential(torch.nn.BatchNorm2d(3)).double() for _ in range(2))
+    x, factors = torch.randn(5, 3, 4, 2).double() * 5 + 30, torch.randn(5, 3, 4, 2).double()
+    with torch.no_grad():
+        reference[0].weight.uniform_(), reference[0].bias.normal_()
+    model.load_state_dict(reference.state_dict())
+    distributed.distribute(model, sync_batch_norm=True)
+    distributed.synchronize(model, len(x))
+    part, weight = distributed.share(len(x))
+    assert weight == len(x[part]) * 2 / 5 and len(x[part]) == 3 - rank()
+    whole, mine = x.clone().requires_grad_(), x[part].clone().requires_grad_()
+    for _ in range(2):
+        (reference(whole) * factors).sum().backward()
+        (model(mine) * factors[part]).sum().backward()
+    close(model(mine), reference(whole)[part])
+    close(mine.grad, whole.grad[part])
+    for name in ("weight", "bias"):
+        close(2 * distributed.average(getattr(model[0], name).grad), getattr(reference[0], name).grad)
+    assert model.state_dict().keys() == reference.state_dict().keys()
+    for name, value in reference.state_dict().items():
+        close(model.state_dict()[name], value)
+    assert distributed.share(1) == (slice(None), 1.0)
+    distributed.synchronize(model, 1)
+    close(model(x[:1]), reference(x[:1]))
+    close(model[0].running_var, reference[0].running_var)
+    close(model.eval()(x), reference.eval()(x))
+    half = model.train().float()(x.bfloat16())
+    assert half.dtype == torch.bfloat16
+
+def each_its_own():
+    torch.manual_seed(rank())  # the weights of the first process count
+    model = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3, bias=False), torch.nn.BatchNorm2d(4)).double()
+    model.to(memory_format=torch.channels_last)
+    distributed.distribute(model, sync_batch_norm=False)
+    generator = torch.Generator().manual_seed(5)
+    x = torch.randn(6, 1, 7, 7, generator=generator, dtype=torch.float64)
+    factors = torch.randn(6, 4, 5, 5, generator=generator, dtype=torch.float64)
+    torch.manual_seed(0)
+    alone = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3, bias=False), torch.nn.BatchNorm2d(4)).double()
+    close(model[0].weight, alone[0].weight, 1e-12)
+    part, weight = distributed.share(6)
+    (weight * (model(x[part]) * factors[part]).mean()).backward()
+    distributed.average_gradients(model)
+    sum((alone(x[of::2]) * factors[of::2]).mean() / 2 for of in (0, 1)).backward()
+    for mine, expected in zip(model.parameters(), alone.parameters()):
+        close(mine.grad, expected.grad, 1e-12)
+    first = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3, bias=False), torch.nn.BatchNorm2d(4)).double()
+    first[0].weight.data.copy_(alone[0].weight)
+    first(x[::2])
+    distributed.share_buffers(model)
+    close(model[1].running_mean, first[1].running_mean, 1e-12)
+
 def main():
     with distributed.group(torch.device("cpu")):
-        torch.manual_seed(0)
-        torch.set_default_dtype(torch.float64)
-        reference, model = (torch.nn.Sequential(torch.nn.BatchNorm2d(3)) for _ in range(2))
-        x, factors = torch.randn(5, 3, 4, 2) * 5 + 30, torch.randn(5, 3, 4, 2)
-        with torch.no_grad():
-            reference[0].weight.uniform_(), reference[0].bias.normal_()
-        model.load_state_dict(reference.state_dict())
-        distributed.distribute(model, sync_batch_norm=True)
-        distributed.synchronize(model, len(x))
-        part, weight = distributed.share(len(x))
-        assert weight == len(x[part]) * 2 / 5 and len(x[part]) == 3 - rank()
-        whole, mine = x.clone().requires_grad_(), x[part].clone().requires_grad_()
-        for _ in range(2):
-            (reference(whole) * factors).sum().backward()
-            (model(mine) * factors[part]).sum().backward()
-        close = lambda a, b: torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-11)
-        close(model(mine), reference(whole)[part])
-        close(mine.grad, whole.grad[part])
-        for name in ("weight", "bias"):
-            close(2 * distributed.average(getattr(model[0], name).grad), getattr(reference[0], name).grad)
-        assert model.state_dict().keys() == reference.state_dict().keys()
-        for name, value in reference.state_dict().items():
-            close(model.state_dict()[name], value)
-        assert distributed.share(1) == (slice(None), 1.0)
-        distributed.synchronize(model, 1)
-        close(model(x[:1]), reference(x[:1]))
-        close(model[0].running_var, reference[0].running_var)
-        close(model.eval()(x), reference.eval()(x))
-        half = model.train().float()(x.bfloat16())
-        assert half.dtype == torch.bfloat16
+        of_all_batches()
+        each_its_own()
 """
 
 
-def test_batch_normalization_is_torchs_over_all_processes_on_two_nodes(write_script):
-    """What Slurm's srun sets on each of two nodes, here both on this machine."""
+def test_batch_normalization_on_two_nodes(write_script, tmp_path):
+    """It is torch's over all processes, or each normalizes its own batch and the first one's statistics count. The
+    environment is what Slurm's srun sets on each of two nodes, here both on this machine."""
     slurm = {"SLURM_JOB_NUM_NODES": "2", "SLURM_STEP_ID": "0", "SLURM_STEP_NUM_NODES": "2", "SLURM_STEP_NUM_TASKS": "2",
              "SLURM_JOB_ID": str(os.getpid()), "SLURM_LAUNCH_NODE_IPADDR": "127.0.0.1"}
-    nodes = [start("steps/launch_distributed.py", "--nproc-per-node", "1", write_script("norm.py", NORMALIZATION),
-                   stderr=subprocess.PIPE, env={**os.environ, **slurm, "SLURM_NODEID": str(node)}) for node in (0, 1)]
-    reports = [node.communicate(timeout=60)[1] for node in nodes]
-    assert [node.returncode for node in nodes] == [0, 0] and reports == ["", ""], "".join(reports)
-
-
-EACH_ITS_OWN = """
-def main():
-    with distributed.group(torch.device("cpu")):
-        torch.manual_seed(rank())  # the weights of the first process count
-        model = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3, bias=False), torch.nn.BatchNorm2d(4)).double()
-        model.to(memory_format=torch.channels_last)
-        distributed.distribute(model, sync_batch_norm=False)
-        generator = torch.Generator().manual_seed(5)
-        x = torch.randn(6, 1, 7, 7, generator=generator, dtype=torch.float64)
-        factors = torch.randn(6, 4, 5, 5, generator=generator, dtype=torch.float64)
-        torch.manual_seed(0)
-        alone = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3, bias=False), torch.nn.BatchNorm2d(4)).double()
-        close = lambda a, b: torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
-        close(model[0].weight, alone[0].weight)
-        part, weight = distributed.share(6)
-        (weight * (model(x[part]) * factors[part]).mean()).backward()
-        distributed.average_gradients(model)
-        sum((alone(x[of::2]) * factors[of::2]).mean() / 2 for of in (0, 1)).backward()
-        for mine, expected in zip(model.parameters(), alone.parameters()):
-            close(mine.grad, expected.grad)
-        first = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3, bias=False), torch.nn.BatchNorm2d(4)).double()
-        first[0].weight.data.copy_(alone[0].weight)
-        first(x[::2])
-        distributed.share_buffers(model)
-        close(model[1].running_mean, first[1].running_mean)
-"""
-
-
-def test_each_process_normalizes_its_own_batch_and_the_first_ones_statistics_count(write_script):
-    run(*LAUNCH, write_script("own.py", EACH_ITS_OWN))
+    words = ["steps/launch_distributed.py", "--nproc-per-node", "1", str(write_script("norm.py", ON_TWO_NODES))]
+    nodes = [start_script(words, ROOT, {**os.environ, **slurm, "SLURM_NODEID": str(node)},
+                          [tmp_path / f"{node}.out", tmp_path / f"{node}.err"]) for node in (0, 1)]
+    for node in nodes:
+        node.join(60)
+    reports = [(tmp_path / f"{node}.err").read_text() for node in (0, 1)]
+    assert [node.exitcode for node in nodes] == [0, 0] and reports == ["", ""], "".join(reports)
 
 
 def test_a_batch_of_each_process_at_the_rate_for_all_of_them(tiny, tmp_path):
