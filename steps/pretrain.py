@@ -10,11 +10,14 @@ to train, one does.
 
 import recipe_environment
 
+from dataclasses import replace
+
 from options import OptionParser, run
 from ser.base.log import log
 from ser.base.processes import world_size
-from ser.train import distributed
-from ser.train.pretraining import WORTH_SEVERAL, PretrainConfig, is_too_small, pretrain
+from ser.model_dir.record import changes_since, is_finished
+from ser.train.augment_option import suited_augment
+from ser.train.pretrain_config import PretrainConfig
 from training_options import add_training_options, log_device_and_precision, pick_device_and_precision
 
 
@@ -24,9 +27,21 @@ def main() -> None:
     add_training_options(parser)
     parser.add_argument("data", help="data directory with identification lists (local/make_folds.py)")
     parser.add_argument("dir", help="model directory to make")
-    distributed.begin()
+    if world_size() > 1:
+        from ser.train import distributed
+
+        distributed.begin()
     args = parser.parse_args()
     config = parser.fields_of(PretrainConfig, args)
+    config = replace(config, augment=suited_augment(config.augment, args.data))
+    if world_size() == 1 and not args.restart and is_finished(args.dir) and not changes_since(
+            args.dir, config.made_from(args.data, args.seed)):
+        log(f"already there: {args.dir}/RESULT")
+        return
+
+    from ser.train import distributed  # torch takes a second to import, which is not needed to see that all is done
+    from ser.train.pretraining import WORTH_SEVERAL, is_too_small, pretrain
+
     if args.device != "cpu" and world_size() > 1 and is_too_small(args.data, config):
         log(f"--epochs times the utterances of {args.data}/identification/train are fewer than {WORTH_SEVERAL}: on "
             "several GPUs they take longer than on one, which is taken")

@@ -44,7 +44,7 @@ for script in {WITHOUT_TENSORS}:
 
 def test_trainings_are_planned_without_what_trains_them():
     """For which plan_finetuning.py imports the scripts of the trainings."""
-    code = ("import sys, finetune, train_classical; assert finetune.Task and train_classical.ClassicalTask; "
+    code = ("import sys, finetune, train_classical, pretrain; assert finetune.Task and train_classical.ClassicalTask; "
             "assert not {'torch', 'scipy.optimize', 'sklearn'} & sys.modules.keys()")
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -1,7 +1,5 @@
 """Speaker pre-training (section 2): an extractor that tells the speakers of a corpus apart."""
 
-import math
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +7,6 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from ser.base.conf import option
 from ser.base.device import explain_out_of_memory, place
 from ser.base.errors import UserError
 from ser.base.files import write_text
@@ -18,66 +15,23 @@ from ser.base.processes import is_main, rank, world_size
 from ser.data.data_dir import read_dataset, read_list, read_table
 from ser.data.feature_bank import load_bank
 from ser.data.folds import read_identification
-from ser.data.normalization import PER_UTTERANCE, corpus_statistics
+from ser.data.normalization import corpus_statistics
 from ser.infer.choices import choices_of, options_digest
 from ser.infer.posteriors import posteriors
 from ser.infer.results_file import NAME, PretrainResults, pretraining_line, write_results
 from ser.infer.verification import held_out_eer
 from ser.model_dir.checkpoint import load_config
-from ser.model_dir.data_stamp import stamp_data
-from ser.model_dir.record import MadeFrom, begin_model_dir, feature_configuration, is_done, require_own
-from ser.nn.backbones import BACKBONES
+from ser.model_dir.record import begin_model_dir, feature_configuration, is_done, require_own
 from ser.nn.margin_softmax import angular_margin_loss
 from ser.nn.models import SpeakerModel
-from ser.nn.pooling import POOLINGS
-from ser.train.augment_option import check_augment, suited_augment
 from ser.train.augmentation import augmented
 from ser.train.distributed import broadcast, total
+from ser.train.pretrain_config import PretrainConfig
 from ser.train.schedules import warmup_cosine
 from ser.train.trainer import Plan, Trainer
 
 # Crops that several GPUs must have to train on: with fewer, meeting takes them longer than they save.
 WORTH_SEVERAL = 200_000
-
-
-@dataclass(frozen=True)
-class PretrainConfig:
-    """The schedule of the pre-training, of which the paper prints nothing."""
-
-    backbone: str = option("resnet18", "feature extractor", choices=tuple(BACKBONES))
-    pooling: str = option("mean", "pooling of the last map, as in steps/finetune.py", choices=tuple(POOLINGS))
-    epochs: int = option(24, "epochs")
-    batch_size: int = option(64, "utterances per step of each process (GPU)")
-    global_batch: bool = option(False, "batch-size is of all processes together; else N of them multiply lr by sqrt(N)")
-    sync_batch_norm: bool = option(False, "normalize by the statistics of all processes' batches together, not of each "
-                                   "one's own")
-    lr: float = option(0.001, "Adam's highest learning rate")
-    warmup: float = option(0.1, "share of the steps over which the learning rate rises, before it falls as a cosine")
-    crop: int = option(200, "frames of a training crop")
-    feature_norm: str = option("utterance-mean", "feature normalization", choices=tuple(PER_UTTERANCE))
-    augment: str = option("none", "what changes training crops at random: none, or some of specaugment, noise, speed "
-                          "and warp with commas between, the first one first")
-    weight_decay: float = option(0.0, "decoupled weight decay of all parameters, as a factor on the learning rate")
-    margin: float = option(0.0, "of an additive angular margin softmax, in radians; 0 is the cross entropy of a linear "
-                           "layer")
-
-    def __post_init__(self) -> None:
-        if min(self.epochs, self.batch_size, self.crop) < 1:
-            raise ValueError("epochs, batch-size and crop must be 1 or more")
-        if not self.lr > 0:
-            raise ValueError(f"lr must lie above 0, not {self.lr}")
-        if not 0 < self.warmup < 1:
-            raise ValueError(f"warmup must lie between 0 and 1, not {self.warmup}")
-        if not self.weight_decay >= 0:
-            raise ValueError(f"weight-decay must be 0 or more, not {self.weight_decay}")
-        if not 0 <= self.margin < math.pi / 2:
-            raise ValueError(f"margin must be 0 or more and below pi / 2, not {self.margin}")
-        check_augment(self.augment, self.feature_norm)
-
-    def of_processes(self) -> str:
-        """How many processes train, where that makes another model; else nothing."""
-        is_same = world_size() == 1 or self.global_batch and self.sync_batch_norm
-        return "" if is_same else f" {world_size()} processes"
 
 
 def is_too_small(data_dir: str | Path, config: PretrainConfig) -> bool:
@@ -118,9 +72,7 @@ def pretrain(model_dir: str | Path, data_dir: str | Path, config: PretrainConfig
         Data, options or what the directory holds do not fit together.
     """
     # Options, and whether they are done.
-    config = replace(config, augment=suited_augment(config.augment, data_dir))
-    made_from = MadeFrom(options={**asdict(config), "seed": seed}, pretraining=None, paths={"data_dir": str(data_dir)},
-                         data=stamp_data(data_dir, "identification", config.feature_norm, np.float16))
+    made_from = config.made_from(data_dir, seed)
     require_own(model_dir)
     if broadcast(is_main() and not restart and is_done(model_dir, made_from)):
         return False
