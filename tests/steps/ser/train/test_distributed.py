@@ -5,8 +5,6 @@ import os
 import re
 import signal
 import stat
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -23,8 +21,16 @@ LAUNCH = ("steps/launch_distributed.py", "--nproc-per-node", "2")
 PRETRAIN = ("--backbone", "vgg5", "--crop", "40", "--num-threads", "1", "--precision", "fp32", "--device", "cpu")
 
 
-def start(*words, **kwargs):
-    return subprocess.Popen([sys.executable, *map(str, words)], cwd=ROOT, text=True, **kwargs)
+@pytest.fixture
+def launch(tmp_path):
+    """Start two processes; returns the launcher and the end of a pipe for what all of them write to a stream."""
+    def start(stream, *words):
+        streams = {name: tmp_path / name for name in ("stdout", "stderr")}
+        os.mkfifo(streams[stream])
+        launcher = start_script([str(word) for word in (*LAUNCH, *words)], ROOT, dict(os.environ),
+                                list(streams.values()))
+        return launcher, open(streams[stream])
+    return start
 
 
 @pytest.fixture
@@ -65,18 +71,17 @@ def test_two_processes_train_what_one_trains(tiny, tmp_path):
     assert {path.name for path in (tmp_path / "two").iterdir()} == {path.name for path in (tmp_path / "one").iterdir()}
 
 
-def test_killed_and_continued_by_one_process_in_float64(tiny, tmp_path, write_script):
+def test_killed_and_continued_by_one_process_in_float64(tiny, tmp_path, write_script, launch):
     """A step of 22 + 21 utterances and one of a single utterance; float64 hides no wrong factor behind rounding."""
     script = write_script("pretrain64.py", "torch.set_default_dtype(torch.float64)\n"
                           "torch.Tensor.float = torch.Tensor.double\nfrom pretrain import main")
     words = (script, *PRETRAIN, "--epochs", "6", "--batch-size", "43", "--save-every", "0", *AS_ONE, tiny)
     run(*words, tmp_path / "one")
-    with start(*LAUNCH, *words, tmp_path / "two", stderr=subprocess.PIPE) as launcher:
-        for line in launcher.stderr:
-            if " epoch 3/" in line:
-                break
+    launcher, said = launch("stderr", *words, tmp_path / "two")
+    with said:
+        assert any(" epoch 3/" in line for line in said)
         launcher.kill()
-        launcher.stderr.read()  # to its end, which is that of the processes, too
+        said.read()  # to its end, which is that of the processes, too
     assert not (tmp_path / "two" / "last.safetensors").exists(), "the processes have trained on"
     assert "continuing after epoch" in run(*words, tmp_path / "two").stderr
     assert_same_training(tmp_path / "two", tmp_path / "one", 1e-10)
@@ -160,15 +165,14 @@ def test_batch_normalization_on_two_nodes(write_script, tmp_path):
     assert [node.exitcode for node in nodes] == [0, 0] and reports == ["", ""], "".join(reports)
 
 
-def test_a_batch_of_each_process_at_the_rate_for_all_of_them(tiny, tmp_path):
+def test_a_batch_of_each_process_at_the_rate_for_all_of_them(tiny, tmp_path, launch):
     """44 utterances: a step of 2 times 16 and one of 2 times 6."""
     words = ("steps/pretrain.py", *PRETRAIN, "--epochs", "4", "--batch-size", "16", tiny, tmp_path / "m")
-    with start(*LAUNCH, *words, "--save-every", "0", stderr=subprocess.PIPE) as launcher:
-        for line in launcher.stderr:
-            if " epoch 2/4 step 4 " in line:
-                break
+    launcher, said = launch("stderr", *words, "--save-every", "0")
+    with said:
+        assert any(" epoch 2/4 step 4 " in line for line in said)
         launcher.kill()
-        launcher.stderr.read()
+        said.read()
     continued = run(*words, check=False)
     assert continued.returncode == 1
     assert "state.safetensors: made from other data or options" in continued.stderr
@@ -240,15 +244,18 @@ def test_one_process_fails(fault, write_script):
     assert (status, [line for line in said if line != lost]) == FAULTS[fault]
 
 
-def test_term_ends_the_processes(write_script):
+def test_term_ends_the_processes(write_script, launch, tmp_path):
     job = write_script("job.py", "def main():\n    with distributed.group(torch.device('cpu')):\n"
                        "        os.write(1, b'running\\n')\n        time.sleep(100)")
-    launcher = start(*LAUNCH, job, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert [launcher.stdout.readline() for _ in range(2)] == ["running\n"] * 2
-    launcher.terminate()
-    _, said = launcher.communicate(timeout=10)  # to the end of what the processes write to, too
-    assert launcher.returncode == 143
-    assert said == "launch_distributed.py: stopped by SIGTERM, its processes were ended\n"
+    launcher, said = launch("stdout", job)
+    with said:
+        assert [said.readline() for _ in range(2)] == ["running\n"] * 2
+        launcher.terminate()
+        launcher.join(10)
+        assert launcher.exitcode == 143
+        assert said.read() == ""  # to the end of what the processes write to, too
+    assert (tmp_path / "stderr").read_text() == (
+        "launch_distributed.py: stopped by SIGTERM, its processes were ended\n")
 
 
 @pytest.mark.parametrize(("words", "message"), [
