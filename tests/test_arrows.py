@@ -33,11 +33,14 @@ WITHOUT_TENSORS = ("experiment/plan_finetuning", "experiment/plan_analysis", "ex
 
 
 def test_scripts_without_tensors_start_without_torch():
-    """It takes a second to load, and run.sh starts each of them."""
+    """It takes a second to load, and run.sh starts each of them; some of them start without more."""
     code = f"""import runpy, sys
+for script in ('list_source', 'experiment/list_systems'):
+    runpy.run_path(f'local/{{script}}.py')
+    assert 'numpy' not in sys.modules, script
 for script in {WITHOUT_TENSORS}:
     runpy.run_path(f'local/{{script}}.py')
-    assert 'torch' not in sys.modules, script"""
+    assert not {{'torch', 'tqdm'}} & sys.modules.keys(), script"""
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
