@@ -234,6 +234,7 @@ def test_a_fault_leaves_what_was_there(made, tmp_path, model_dir, outcome, monke
     result = run("steps/make_ssl.sh", "--nj", "1", "--cmd", "false", "--ssl-model", model, data, check=False)
     assert result.returncode and "Traceback" not in result.stderr  # after its job has failed
     assert before == {name: (data / name).read_bytes() for name in before}
+    assert "--layer=mean\n" in (data / "conf" / "ssl.conf.new").read_text()  # what the job would have read
     outcome("model: a weight less", "make_ssl.sh", result.returncode, str(error.value).replace(str(tmp_path), "…"))
 
 
