@@ -12,10 +12,12 @@ import recipe_environment
 
 from argparse import Namespace
 from collections.abc import Sequence
+from dataclasses import replace
 
 from options import OptionParser, run
 from ser.base.log import log
 from ser.base.processes import world_size
+from ser.train.augment_option import suited_augment
 from ser.train.pretrain_config import PretrainConfig
 from training_options import add_training_options, log_device_and_precision, pick_device_and_precision
 
@@ -28,7 +30,8 @@ def parse(argv: Sequence[str] | None = None) -> tuple[Namespace, PretrainConfig]
     parser.add_argument("data", help="data directory with identification lists (local/make_folds.py)")
     parser.add_argument("dir", help="model directory to make")
     args = parser.parse_args(argv)
-    return args, parser.fields_of(PretrainConfig, args)
+    config = parser.fields_of(PretrainConfig, args)
+    return args, replace(config, augment=suited_augment(config.augment, args.data))
 
 
 def main() -> None:

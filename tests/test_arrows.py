@@ -33,18 +33,21 @@ WITHOUT_TENSORS = ("experiment/plan_finetuning", "experiment/plan_analysis", "ex
 
 
 def test_scripts_without_tensors_start_without_torch():
-    """It takes a second to load, and run.sh starts each of them."""
+    """It takes a second to load, and run.sh starts each of them; some of them start without more."""
     code = f"""import runpy, sys
+for script in ('list_source', 'experiment/list_systems'):
+    runpy.run_path(f'local/{{script}}.py')
+    assert 'numpy' not in sys.modules, script
 for script in {WITHOUT_TENSORS}:
     runpy.run_path(f'local/{{script}}.py')
-    assert 'torch' not in sys.modules, script"""
+    assert not {{'torch', 'tqdm'}} & sys.modules.keys(), script"""
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
 def test_trainings_are_planned_without_what_trains_them():
     """For which plan_finetuning.py imports the scripts of the trainings."""
-    code = ("import sys, finetune, train_classical; assert finetune.Task and train_classical.ClassicalTask; "
+    code = ("import sys, finetune, train_classical, pretrain; assert finetune.Task and train_classical.ClassicalTask; "
             "assert not {'torch', 'scipy.optimize', 'sklearn'} & sys.modules.keys()")
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

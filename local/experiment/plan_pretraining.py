@@ -8,20 +8,16 @@ RESULT is not there, or whose data have changed since.
 import recipe_environment
 
 import sys
-from dataclasses import replace
 
 import pretrain
 from options import OptionParser, run
 from ser.model_dir.record import is_done
-from ser.train.augment_option import suited_augment
-from ser.train.pretrain_config import pretraining_made_from
 
 
 def is_there(words: list[str]) -> bool:
     """Whether steps/pretrain.py of these words would find its work done; raises UserError."""
     args, config = pretrain.parse(words)
-    config = replace(config, augment=suited_augment(config.augment, args.data))
-    return not args.restart and is_done(args.dir, pretraining_made_from(args.data, config, args.seed))
+    return not args.restart and is_done(args.dir, config.made_from(args.data, args.seed))
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ from ser.base.log import log
 from ser.data.data_dir import read_text
 from ser.data.feature_conf import is_filterbank
 from ser.infer.results_file import NAME, PretrainResults, pretraining_line, read_results
-from ser.model_dir.checkpoint import load_config, load_tensors
+from ser.model_dir.checkpoint import load_config, require_tensors
 from ser.model_dir.record import clear_model_dir, is_finished, require_own
 
 OTHERWISE = "name a corpus to pre-train on (--pretrain-data DIR and others, see ./run.sh --help) or other --systems"
@@ -83,7 +83,7 @@ def is_there(config: Mapping[str, Any], target: Path) -> bool:
 
 def copy(source: Path, config: Mapping[str, Any], target: Path) -> None:
     """Copy an extractor, RESULT last; raises UserError."""
-    load_tensors(source / "best.safetensors")  # which a damaged file ends
+    require_tensors(source / "best.safetensors")
     results = read_results(source / NAME, PretrainResults, "name another extractor")
     if target.exists():
         clear_model_dir(target)

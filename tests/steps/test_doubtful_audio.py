@@ -139,16 +139,18 @@ def test_a_segment_far_past_the_end_is_refused_by_name(tmp_path, outcome):
     assert status == 0 and line and len(read_table(data / "feats.scp")) == 39
 
 
-@pytest.mark.parametrize("line", ["s1 0.1 -2", "s1 -1 -1", "s1 0.1 nan", "s1 inf -1", "s1 0.2 0.1", "s1 x 1"])
-def test_lines_of_segments_that_are_none(tmp_path, line):
-    source = make_source(tmp_path / "source")
+def test_lines_of_segments_that_are_none(tmp_path):
+    source, data = make_source(tmp_path / "source"), tmp_path / "data"
     in_segments(lambda utt, stop, length: f"{stop:.4f}")(source)
-    write_table(source / "segments", read_table(source / "segments") | {"s1-00": line})
-    data, status, said = prepared(source)
-    assert "left out: s1-00: segments: expected 'recording start end'" in said and status == 0
-    write_table(data / "segments", read_table(data / "segments") | {"s1-01": line})
-    result = run("steps/make_fbank.sh", "--nj", "1", data, check=False)
-    assert result.returncode == 1 and "segments:1: expected a key and recording, start" in result.stderr
+    segments = read_table(source / "segments")
+    for line in ("s1 0.1 -2", "s1 -1 -1", "s1 0.1 nan", "s1 inf -1", "s1 0.2 0.1", "s1 x 1"):
+        write_table(source / "segments", segments | {"s1-00": line})
+        result = run("local/kaldi_data_prep.py", "--emotion", "true", source, data)
+        assert "left out: s1-00: segments: expected 'recording start end'" in result.stdout + result.stderr, line
+        assert read_table(data / "segments").keys() == segments.keys() - {"s1-00"}
+        write_table(data / "segments", read_table(data / "segments") | {"s1-01": line})
+        result = run("steps/make_fbank.sh", "--nj", "1", data, check=False)
+        assert result.returncode == 1 and "segments:1: expected a key and recording, start" in result.stderr, line
 
 
 def test_segments_of_a_stereo_recording(tmp_path, outcome):

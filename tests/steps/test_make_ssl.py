@@ -1,13 +1,18 @@
 """steps/make_ssl.sh on small models with random weights, which the tests make; nothing is downloaded."""
 
 import json
+import re
 import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
 
 import kaldi_native_io as kio
 import numpy as np
 import pytest
 import soundfile
 
+import compute_ssl
 from conftest import SHORT, run
 from ser.audio.ssl import HiddenStates, describe_model
 from ser.audio.waveform import load_audio
@@ -18,6 +23,7 @@ from stages import moved
 transformers = pytest.importorskip("transformers", reason="transformers is not installed (requirements-dev.txt)")
 torch = pytest.importorskip("torch")
 
+SHORT_ONE = "s1-ang0"
 KINDS = {"wav2vec2": "Wav2Vec2", "hubert": "Hubert", "wavlm": "WavLM"}
 SIZES = {"hidden_size": 24, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 32,
          "conv_dim": (16,) * 7, "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 2,
@@ -46,23 +52,62 @@ def features(data):
         return {utt: np.array(reader[utt]) for utt in read_table(data / "feats.scp")}
 
 
-def copy_of(tiny, place, keep=4):
-    """The audio of some utterances of `tiny` as a data directory without features."""
+def source_of(tiny, place, keep):
+    """The audio of some utterances of `tiny`."""
     source = place / "source"
     source.mkdir(parents=True)
     for name in ("wav.scp", "utt2spk", "utt2emo"):
         lines = (tiny / name).read_text().splitlines()[:keep]
         (source / name).write_text("\n".join(lines) + "\n")
-    run("local/kaldi_data_prep.py", "--emotion", "true", source, place / "data")
-    return place / "data"
+    return source
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where run.sh works, with which options; the data directory that it makes, and what it said at first."""
+
+    place: Path
+    words: tuple
+    data: Path
+    said: str
+
+    def __call__(self, *words):
+        return run("./run.sh", *self.words, *words)
 
 
 @pytest.fixture(scope="module")
 def made(tiny, tmp_path_factory, model_dir):
-    """A data directory with the features of two jobs."""
-    data = copy_of(tiny, tmp_path_factory.mktemp("made"))
-    run("steps/make_ssl.sh", "--nj", "2", "--ssl-model", model_dir, data)
-    return data
+    """Features of three speakers, made by two jobs, and one utterance too short for them; tests go on in the place."""
+    place = tmp_path_factory.mktemp("made")
+    source = source_of(tiny, place, 36)
+    soundfile.write(place / "short.wav", np.ones(399, np.int16), 16000)
+    table = read_table(source / "wav.scp")
+    table[SHORT_ONE] = place / "short.wav"
+    (source / "wav.scp").write_text("".join(f"{utt} {path}\n" for utt, path in table.items()))
+    (place / "short.conf").write_text("\n".join(SHORT) + "\n")
+    shutil.copytree(model_dir, place / "model")
+    common = ("--ser-data", source, "--systems", "conv1d_ad", "--finetune-config", place / "short.conf")
+    words = (*common, "--data-dir", place / "ssl", "--exp-dir", place / "exp", "--feats-type", "ssl",
+             "--ssl-model", place / "model", "--ssl-layer", "2")
+    said = run("./run.sh", *words, "--nj", "2", "--stop-stage", "3").stderr
+    run("./run.sh", *common, "--data-dir", place / "fbank", "--exp-dir", place / "other", "--nj", "2",
+        "--stop-stage", "3")
+    data, = (place / "ssl").glob("source_*")
+    return Run(place, words, data, said)
+
+
+def directly(model, data):
+    """Features of a data directory as one process makes them, whatever else it has done."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as jobs have
+    states = HiddenStates(model, "2")
+    found = {utt: states(load_audio(path)) for utt, path in read_table(data / "wav.scp").items()}
+    torch.set_num_threads(threads)
+    return found
+
+
+def same_bits(ours, theirs):
+    return ours.keys() == theirs.keys() and all(ours[utt].tobytes() == theirs[utt].tobytes() for utt in ours)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -79,17 +124,16 @@ def test_features_are_the_hidden_states(kind, tmp_path):
         assert found.shape == (62, 24) and np.allclose(found, state[0].numpy(), atol=1e-4)
 
 
-def test_files_are_those_of_make_fbank(tiny, tmp_path, made):
-    data, of_fbank = moved(made, tmp_path / "a/data"), copy_of(tiny, tmp_path / "b")
-    run("steps/make_fbank.sh", "--nj", "2", of_fbank)
-    for place in (data, of_fbank):
-        run("steps/compute_vad.sh", "--nj", "2", place)
-        run("steps/validate_data_dir.py", place)
+def test_files_are_those_of_make_fbank(made, tmp_path):
+    data = made.data
+    of_fbank, = (made.place / "fbank").glob("source_*")
 
     def names(folder):
-        return {str(path.relative_to(folder)).replace("ssl", "fbank") for path in folder.rglob("*") if path.is_file()}
+        files = [str(path.relative_to(folder)).replace(folder.name, "data") for path in folder.rglob("*")
+                 if path.is_file()]
+        return {name.replace("ssl", "fbank") for name in files}
 
-    assert names(data) == names(of_fbank) and (data / "data" / "raw_ssl_data.2.ark").exists()
+    assert names(data) == names(of_fbank) and (data / "data" / f"raw_ssl_{data.name}.2.ark").exists()
     for table in ("utt2dur", "utt2audio_digest", "duplicates"):
         assert (data / table).read_text() == (of_fbank / table).read_text()
     assert (data / "frame_shift").read_text() == "0.020\n"
@@ -99,17 +143,15 @@ def test_files_are_those_of_make_fbank(tiny, tmp_path, made):
         assert {utt: len(reader[utt]) for utt in lengths} == lengths
     # Of features there is one configuration at a time.
     assert {path.name for path in (data / "conf").iterdir()} == {"ssl.conf", "vad.conf"}
-    run("steps/make_fbank.sh", data)
-    assert {path.name for path in (data / "conf").iterdir()} == {"fbank.conf", "vad.conf"}
+    again = moved(data, tmp_path / "data")
+    run("steps/make_fbank.sh", "--nj", "1", again)
+    assert {path.name for path in (again / "conf").iterdir()} == {"fbank.conf", "vad.conf"}
 
 
-def test_jobs_and_a_second_run_give_the_same_bits(tmp_path, made, model_dir):
-    data = moved(made, tmp_path / "data")
-    before = features(data)
-    (data / "feats.scp").unlink()
-    run("steps/make_ssl.sh", "--nj", "1", "--ssl-model", model_dir, data)
-    again = features(data)
-    assert before.keys() == again.keys() and all(before[utt].tobytes() == again[utt].tobytes() for utt in before)
+def test_an_utterance_shorter_than_a_frame_is_named_and_left_out(made):
+    assert f"skipping {SHORT_ONE}: 399 samples are shorter than one window" in made.said
+    assert len(features(made.data)) == 35 and SHORT_ONE not in read_table(made.data / "feats.scp")
+    assert len(load_audio(str(made.place / "short.wav"))) == 399
 
 
 def test_configuration_tells_the_model_by_content(tmp_path, model_dir):
@@ -131,18 +173,6 @@ def test_frames_are_those_of_its_convolutions(kernels, strides, tmp_path):
     for samples in (*range(grid.window_samples, grid.window_samples + 3 * grid.shift_samples), 16000, 16001, 77777):
         assert grid.num_frames(samples) == model._get_feat_extract_output_lengths(samples)
     assert grid.num_frames(grid.window_samples - 1) == 0
-
-
-def test_an_utterance_shorter_than_a_frame_is_named_and_left_out(tiny, tmp_path, model_dir):
-    data = copy_of(tiny, tmp_path, keep=40)
-    short = sorted(read_table(data / "wav.scp"))[0]
-    soundfile.write(tmp_path / "short.wav", np.ones(399, np.int16), 16000)
-    table = read_table(data / "wav.scp") | {short: str(tmp_path / "short.wav")}
-    (data / "wav.scp").write_text("".join(f"{utt} {path}\n" for utt, path in table.items()))
-    result = run("steps/make_ssl.sh", "--nj", "1", "--ssl-model", model_dir, data)
-    assert f"skipping {short}: 399 samples are shorter than one window" in result.stderr
-    assert short not in read_table(data / "feats.scp")
-    assert len(load_audio(str(tmp_path / "short.wav"))) == 399
 
 
 def without(name):
@@ -191,15 +221,21 @@ def test_faults_of_a_model(fault, tmp_path, model_dir):
     assert said in str(error.value) and str(error.value).startswith(str(folder)) and "\n" not in str(error.value)
 
 
-def test_a_fault_leaves_what_was_there(made, tmp_path, model_dir, outcome):
-    data = moved(made, tmp_path / "data")
+def test_a_fault_leaves_what_was_there(made, tmp_path, model_dir, outcome, monkeypatch):
+    data = moved(made.data, tmp_path / "data")
     before = {name: (data / name).read_bytes() for name in ("feats.scp", "conf/ssl.conf", "utt2num_frames")}
-    without_a_weight(shutil.copytree(model_dir, tmp_path / "model"))
-    result = run("steps/make_ssl.sh", "--nj", "1", "--ssl-model", tmp_path / "model", data, check=False)
-    line = next(line for line in result.stderr.splitlines() if FAULTS["a weight less"][1] in line)
-    assert result.returncode and "Traceback" not in result.stderr
+    model = shutil.copytree(model_dir, tmp_path / "model")
+    without_a_weight(model)
+    monkeypatch.setattr(sys, "argv", ["compute_ssl.py", f"--config={data}/conf/ssl.conf", f"--ssl-model={model}",
+                                      "--job=1", "--num-jobs=1", str(data), str(tmp_path / "pieces" / "1")])
+    with pytest.raises(UserError, match=re.escape(FAULTS["a weight less"][1])) as error:
+        compute_ssl.main()
+    assert not (tmp_path / "pieces").exists()
+    result = run("steps/make_ssl.sh", "--nj", "1", "--cmd", "false", "--ssl-model", model, data, check=False)
+    assert result.returncode and "Traceback" not in result.stderr  # after its job has failed
     assert before == {name: (data / name).read_bytes() for name in before}
-    outcome("model: a weight less", "make_ssl.sh", result.returncode, line.replace(str(tmp_path), "…"))
+    assert "--layer=mean\n" in (data / "conf" / "ssl.conf.new").read_text()  # what the job would have read
+    outcome("model: a weight less", "make_ssl.sh", result.returncode, str(error.value).replace(str(tmp_path), "…"))
 
 
 @pytest.mark.parametrize("words, said", {
@@ -209,31 +245,29 @@ def test_a_fault_leaves_what_was_there(made, tmp_path, model_dir, outcome):
     ("--ssl-model", "MODEL", "--ssl-layer", "last"): "--ssl-layer must be a number from 0 or mean, not 'last'",
 }.items(), ids=str)
 def test_wrong_calls(words, said, tiny, tmp_path, model_dir):
-    data = copy_of(tiny, tmp_path, keep=2)
+    run("local/kaldi_data_prep.py", source_of(tiny, tmp_path, keep=2), tmp_path / "data")
     words = [str(model_dir) if word == "MODEL" else word for word in words]
-    result = run("steps/make_ssl.sh", *words, data, check=False)
+    result = run("steps/make_ssl.sh", *words, tmp_path / "data", check=False)
     assert result.returncode == 1 and said in result.stderr and "Traceback" not in result.stderr
 
 
-def test_run_sh_takes_them_and_tells_a_changed_model(tiny, tmp_path, model_dir):
-    copy_of(tiny, tmp_path, keep=36)  # three speakers
-    model = shutil.copytree(model_dir, tmp_path / "model")
-    words = ("./run.sh", "--feats-type", "ssl", "--ssl-model", model, "--ssl-layer", "2", "--stop-stage", "5",
-             "--ser-data", tmp_path / "source", "--systems", "conv1d_ad", "--data-dir", tmp_path / "made",
-             "--exp-dir", tmp_path / "exp", "--finetune-config", tmp_path / "short.conf", "--nj", "1")
-    (tmp_path / "short.conf").write_text("\n".join(SHORT) + "\n")
-    run(*words)
-    fold = tmp_path / "exp" / "conv1d_ad" / "fold_s1"
+def test_run_sh_takes_them_and_tells_a_changed_model(made):
+    model, exp = made.place / "model", made.place / "exp"
+    assert same_bits(features(made.data), directly(model, made.data))  # of two jobs
+    result = made("--nj", "1", "--stop-stage", "5")
+    assert re.search(r"ssl and VAD of \S+: already done", result.stdout) and "3 trainings to do" in result.stdout
+    fold = exp / "conv1d_ad" / "fold_s1"
     digest = describe_model(model, "2").weights
     assert " 24dim feature-norm utterance crop 20 " in (fold / "RESULT").read_text()
     assert f" model model weights {digest} layer 2" in (fold / "RESULT").read_text()
     assert "A model\nthat made them has a licence of its own." in (fold / "README.md").read_text()
-    said = run("steps/export.py", fold, tmp_path / "model.onnx").stdout
+    said = run("steps/export.py", fold, made.place / "model.onnx").stdout
     assert f"24 per frame, hidden states of model (files with the digest {digest}), layer 2, " in said
     assert "windows of 25 ms every 20 ms" in said and "webrtcvad of mode 2" in said and "predict.py" not in said
-    result = run(*words)
-    assert "ssl and VAD of" in result.stdout and "0 trainings to do" in result.stdout
+    assert "0 trainings to do" in made("--nj", "1", "--stop-stage", "5").stdout
     make_model(model, intermediate_size=40)
-    result = run(*words)
-    assert "its options have changed" in result.stdout and "3 trainings to do" in result.stdout
-    assert "changed since made: features (" in result.stdout + result.stderr
+    assert "its options have changed" in made("--nj", "1", "--stop-stage", "3").stdout
+    assert same_bits(features(made.data), directly(model, made.data))  # of one job, of another model
+    planned = run("local/experiment/plan_finetuning.py", "--systems", "conv1d_ad", "--finetune-config",
+                  made.place / "short.conf", made.data, exp, exp / "tasks")
+    assert planned.stdout == "3\n" and "changed since made: features (" in planned.stderr

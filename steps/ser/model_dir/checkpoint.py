@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import reprlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -46,10 +47,22 @@ def load_tensors(path: str | Path) -> tuple[dict[str, torch.Tensor], Any]:
     UserError
         The file is missing, cut short or damaged.
     """
+    with _reading(path), safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}
+        return tensors, json.loads((file.metadata() or {}).get("json", "null"))
+
+
+def require_tensors(path: str | Path) -> None:
+    """Raise UserError as load_tensors() where a file is missing or cut short; needs no torch."""
+    with _reading(path), safe_open(path, framework="numpy"):
+        pass
+
+
+@contextlib.contextmanager
+def _reading(path: str | Path) -> Iterator[None]:
+    """Raise UserError where a file of tensors cannot be read."""
     try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
-            return tensors, json.loads((file.metadata() or {}).get("json", "null"))
+        yield
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; train the model first") from None
     except (SafetensorError, OSError, ValueError) as error:

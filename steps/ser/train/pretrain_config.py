@@ -1,4 +1,4 @@
-"""A speaker pre-training as it is asked for, and what it depends on; without torch, to plan it."""
+"""The options of a speaker pre-training; without torch, which who asks what is done need not wait for."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -54,8 +54,7 @@ class PretrainConfig:
         is_same = world_size() == 1 or self.global_batch and self.sync_batch_norm
         return "" if is_same else f" {world_size()} processes"
 
-
-def pretraining_made_from(data_dir: str | Path, config: PretrainConfig, seed: int) -> MadeFrom:
-    """Everything that a pre-trained model depends on; raises UserError."""
-    return MadeFrom(options={**asdict(config), "seed": seed}, pretraining=None, paths={"data_dir": str(data_dir)},
-                    data=stamp_data(data_dir, "identification", config.feature_norm, np.float16))
+    def made_from(self, data_dir: str | Path, seed: int) -> MadeFrom:
+        """What a pre-training with these options depends on; raises UserError for damaged features."""
+        return MadeFrom(options={**asdict(self), "seed": seed}, pretraining=None, paths={"data_dir": str(data_dir)},
+                        data=stamp_data(data_dir, "identification", self.feature_norm, np.float16))

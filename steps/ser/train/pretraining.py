@@ -1,6 +1,5 @@
 """Speaker pre-training (section 2): an extractor that tells the speakers of a corpus apart."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,10 +24,9 @@ from ser.model_dir.checkpoint import load_config
 from ser.model_dir.record import begin_model_dir, feature_configuration, is_done, require_own
 from ser.nn.margin_softmax import angular_margin_loss
 from ser.nn.models import SpeakerModel
-from ser.train.augment_option import suited_augment
 from ser.train.augmentation import augmented
 from ser.train.distributed import broadcast, total
-from ser.train.pretrain_config import PretrainConfig, pretraining_made_from
+from ser.train.pretrain_config import PretrainConfig
 from ser.train.schedules import warmup_cosine
 from ser.train.trainer import Plan, Trainer
 
@@ -74,8 +72,7 @@ def pretrain(model_dir: str | Path, data_dir: str | Path, config: PretrainConfig
         Data, options or what the directory holds do not fit together.
     """
     # Options, and whether they are done.
-    config = replace(config, augment=suited_augment(config.augment, data_dir))
-    made_from = pretraining_made_from(data_dir, config, seed)
+    made_from = config.made_from(data_dir, seed)
     require_own(model_dir)
     if broadcast(is_main() and not restart and is_done(model_dir, made_from)):
         return False

@@ -2,22 +2,17 @@
 
 import csv
 import hashlib
-import os
 import re
-import subprocess
-import sys
 import wave
 from collections import Counter, defaultdict
-from pathlib import Path
 
 import numpy as np
 import pytest
 import webrtcvad
 from scipy.signal import lfilter
 
-from conftest import SMALL
+from conftest import ROOT, SMALL, run
 
-ROOT = Path(__file__).resolve().parents[3]
 SUMMARY = re.compile(r"^\[(\d+\.\d{4}) - (\d+\.\d{4})\]\t(\S+)\t(\w{3})\t\[\d\.\d{4}, \d\.\d{4}, \d\.\d{4}\]$")
 IEMOCAP_ID = re.compile(r"^Ses0[1-5][FM]_(impro0[1-8][ab]?|script0[123]_[123]b?)_[FM]\d{3}$")
 WORDS = {"neu": "Neutral", "hap": "Happiness", "exc": "Excited", "sad": "Sadness", "ang": "Anger",
@@ -25,8 +20,7 @@ WORDS = {"neu": "Neutral", "hap": "Happiness", "exc": "Excited", "sad": "Sadness
 
 
 def make(out, *options):
-    return subprocess.run([sys.executable, ROOT / "local/mini/make_mini_corpora.py", *options, out], text=True,
-                          capture_output=True, env={**os.environ, "PYTHONPATH": f"{ROOT}/steps:{ROOT}"})
+    return run("local/mini/make_mini_corpora.py", *options, out, check=False)
 
 
 def contents(root):

@@ -33,6 +33,14 @@ def model(trained):
     return trained / "vgg5_ad" / "fold_s1"
 
 
+@pytest.fixture(scope="module")
+def exported(trained, tmp_path_factory):
+    """The model as a file, which a process of its own reads in a sixth of the time."""
+    path = tmp_path_factory.mktemp("exported") / "model.onnx"
+    run("steps/export.py", trained / "vgg5_ad" / "fold_s1", path)
+    return path
+
+
 def rows_of(*words, **kwargs):
     """Rows of predict.py without the header."""
     result = run("steps/predict.py", *words, **kwargs)
@@ -128,8 +136,9 @@ def peak_and_modules(*words):
     return int(peak) / 1024, modules, result.stdout.splitlines()[1:]
 
 
-@pytest.mark.parametrize("words", [WINDOWS, ("--segment", "vad")], ids=["window", "vad"])
-def test_an_hour_takes_no_more_memory_than_a_minute(words, model, tmp_path):
+@pytest.mark.parametrize("kind, words", [("model", WINDOWS), ("exported", ("--segment", "vad"))], ids=["window", "vad"])
+def test_an_hour_takes_no_more_memory_than_a_minute(kind, words, request, tmp_path):
+    model = request.getfixturevalue(kind)
     minute = np.concatenate([SPEECH, np.zeros(16000 * 58, np.int16)])
     peaks = {}
     for minutes in (1, 60):
@@ -142,16 +151,15 @@ def test_an_hour_takes_no_more_memory_than_a_minute(words, model, tmp_path):
     assert peaks[60] < peaks[1] + 20  # its samples alone take 230 MB as float32, 115 MB as integers
 
 
-def test_what_is_not_needed_is_not_imported(model, tmp_path):
+def test_what_is_not_needed_is_not_imported(model, exported, tmp_path):
     soundfile.write(tmp_path / "x.wav", SPEECH, 16000)
-    run("steps/export.py", model, tmp_path / "model.onnx")
-    for source, others in ((model, ()), (tmp_path / "model.onnx", ("torch",))):
+    for source, others in ((model, ()), (exported, ("torch",))):
         _, modules, rows = peak_and_modules(source, tmp_path / "x.wav")
         assert len(rows) == 1
         unwanted = {"scipy", "librosa", "sklearn", "matplotlib", "torch._dynamo", "sympy", "pandas", "onnx", *others}
         assert not unwanted & set(modules)
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, "steps/predict.py", tmp_path / "model.onnx", tmp_path / "x.wav"], cwd=ROOT,
+    subprocess.run([sys.executable, "steps/predict.py", exported, tmp_path / "x.wav"], cwd=ROOT,
                    check=True, capture_output=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.7  # seconds of the processor
@@ -184,8 +192,8 @@ def raw(samples):
     return np.asarray(samples, "<i2").tobytes()
 
 
-def test_a_window_of_a_stream_is_answered_a_tenth_of_a_second_after_it(model):
-    pipe = Pipe("--stdin", "pcm", *WINDOWS, model)
+def test_a_window_of_a_stream_is_answered_a_tenth_of_a_second_after_it(exported):
+    pipe = Pipe("--stdin", "pcm", *WINDOWS, exported)
     pipe.send(raw(SPEECH[:31000]))
     assert pipe.line(0.5) is None
     pipe.send(raw(SPEECH[31000:]))  # the pipe's last block is full, and stays open
@@ -196,8 +204,8 @@ def test_a_window_of_a_stream_is_answered_a_tenth_of_a_second_after_it(model):
     assert [row[1:3] for row in pipe.end()] == [["4.00", "4.10"]]
 
 
-def test_speech_of_a_stream_is_answered_when_its_pause_is_over(model):
-    pipe = Pipe("--stdin", "pcm", "--segment", "vad", "--pause-seconds", "0.5", model)
+def test_speech_of_a_stream_is_answered_when_its_pause_is_over(exported):
+    pipe = Pipe("--stdin", "pcm", "--segment", "vad", "--pause-seconds", "0.5", exported)
     pipe.send(raw(SPEECH))
     assert pipe.line(0.5) is None
     pipe.send(raw(np.zeros(12800)))  # the pause, and 0.14 s for which the detection holds on, in blocks of 0.1 s
@@ -209,7 +217,7 @@ def test_speech_of_a_stream_is_answered_when_its_pause_is_over(model):
 @pytest.mark.parametrize("rate, channels, subtype, size", [
     (16000, 1, "PCM_16", None), (16000, 1, "PCM_16", b"\xff\xff\xff\xff"), (8000, 1, "ULAW", b"\0\0\0\x80"),
     (44100, 2, "FLOAT", b"\xff\xff\xff\xff")])
-def test_a_wav_through_a_pipe_is_the_file(rate, channels, subtype, size, model, tmp_path):
+def test_a_wav_through_a_pipe_is_the_file(rate, channels, subtype, size, exported, tmp_path):
     samples = np.repeat(np.tile(SPEECH / 32768, 6)[:, None], channels, axis=1)
     soundfile.write(tmp_path / "x.wav", samples, rate, subtype=subtype)
     content = bytearray((tmp_path / "x.wav").read_bytes())
@@ -217,10 +225,10 @@ def test_a_wav_through_a_pipe_is_the_file(rate, channels, subtype, size, model, 
         place = content.index(b"data") + 4
         content[place : place + 4] = content[4:8] = size
     words = "--segment", "window", "--window-seconds", "1"
-    result = subprocess.run([sys.executable, "steps/predict.py", "--stdin", "wav", *words, model, "-"], cwd=ROOT,
+    result = subprocess.run([sys.executable, "steps/predict.py", "--stdin", "wav", *words, exported, "-"], cwd=ROOT,
                             input=bytes(content), capture_output=True, check=True)
     found = [line.split("\t")[1:] for line in result.stdout.decode().splitlines()[1:]]
-    expected = [row[1:] for row in rows_of(*words, model, tmp_path / "x.wav")]
+    expected = [row[1:] for row in rows_of(*words, exported, tmp_path / "x.wav")]
     assert len(found) > 3 and [row[:3] for row in found] == [row[:3] for row in expected]
     scores = [[float(word) for word in row[3:5]] for row in (*found, *expected) if row[-1] == "-"]
     assert np.allclose(scores[: len(scores) // 2], scores[len(scores) // 2 :], atol=1e-4)
@@ -231,8 +239,8 @@ def test_a_wav_through_a_pipe_is_the_file(rate, channels, subtype, size, model, 
     (("--stdin", "wav"), b"", "standard input: "),
     ((), b"RIFF\x24\x00", "standard input: holds no names of files"),
     ((), b"a\0b\n", "standard input: holds no names of files")])
-def test_no_sound_on_standard_input_is_one_clear_line(words, content, message, model, outcome):
-    result = subprocess.run([sys.executable, "steps/predict.py", *words, model, "-"], cwd=ROOT, input=content,
+def test_no_sound_on_standard_input_is_one_clear_line(words, content, message, exported, outcome):
+    result = subprocess.run([sys.executable, "steps/predict.py", *words, exported, "-"], cwd=ROOT, input=content,
                             capture_output=True)
     lines = result.stderr.decode().splitlines()
     assert result.returncode == 1 and len(lines) == 1 and message in lines[0], lines

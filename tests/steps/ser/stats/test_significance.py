@@ -87,9 +87,9 @@ def test_bootstrap_is_scipys_with_speakers_as_samples():
     references, rows = Population(3, [UNLIKE]).sample()
     speakers = np.repeat(np.arange(5), Population.SIZES)
 
-    def statistic(*utterances):
+    def statistic(*utterances):  # which is scikit-learn's, only sooner there
         utterances = np.concatenate(utterances)
-        return mean_f1(references[utterances], rows[:, utterances])
+        return significance.mean_weighted_f1(references[utterances], rows[:, utterances])
 
     of_speakers = [np.flatnonzero(speakers == number) for number in range(5)]
     expected = stats.bootstrap(of_speakers, statistic, vectorized=False, n_resamples=600, method="percentile",
@@ -177,9 +177,9 @@ def test_bootstrap_of_speakers_is_scipys_with_speakers_as_observations():
     speakers = np.repeat(np.arange(5), Population.SIZES)
     of_speaker = [np.flatnonzero(speakers == number) for number in range(5)]
 
-    def statistic(drawn):
+    def statistic(drawn):  # as above
         utterances = np.concatenate([of_speaker[number] for number in drawn])
-        return mean_f1(references[utterances], rows[:, utterances])
+        return significance.mean_weighted_f1(references[utterances], rows[:, utterances])
 
     expected = stats.bootstrap((np.arange(5),), statistic, vectorized=False, n_resamples=1500, method="percentile",
                                random_state=np.random.default_rng(0))

@@ -5,13 +5,12 @@ import os
 import re
 import signal
 import stat
-import subprocess
-import sys
 
 import pytest
 import torch
 
 from conftest import ROOT, run
+from scripts import start_script
 from ser.base.device import claim_first_free
 from ser.model_dir.checkpoint import load_tensors
 from ser.train import pretraining
@@ -23,8 +22,16 @@ LAUNCH = ("steps/launch_distributed.py", "--nproc-per-node", "2")
 PRETRAIN = ("--backbone", "vgg5", "--crop", "40", "--num-threads", "1", "--precision", "fp32", "--device", "cpu")
 
 
-def start(*words, **kwargs):
-    return subprocess.Popen([sys.executable, *map(str, words)], cwd=ROOT, text=True, **kwargs)
+@pytest.fixture
+def launch(tmp_path):
+    """Start two processes; returns the launcher and the end of a pipe for what all of them write to a stream."""
+    def start(stream, *words):
+        streams = {name: tmp_path / name for name in ("stdout", "stderr")}
+        os.mkfifo(streams[stream])
+        launcher = start_script([str(word) for word in (*LAUNCH, *words)], ROOT, dict(os.environ),
+                                list(streams.values()))
+        return launcher, open(streams[stream])
+    return start
 
 
 @pytest.fixture
@@ -65,110 +72,108 @@ def test_two_processes_train_what_one_trains(tiny, tmp_path):
     assert {path.name for path in (tmp_path / "two").iterdir()} == {path.name for path in (tmp_path / "one").iterdir()}
 
 
-def test_killed_and_continued_by_one_process_in_float64(tiny, tmp_path, write_script):
+def test_killed_and_continued_by_one_process_in_float64(tiny, tmp_path, write_script, launch):
     """A step of 22 + 21 utterances and one of a single utterance; float64 hides no wrong factor behind rounding."""
     script = write_script("pretrain64.py", "torch.set_default_dtype(torch.float64)\n"
                           "torch.Tensor.float = torch.Tensor.double\nfrom pretrain import main")
     words = (script, *PRETRAIN, "--epochs", "6", "--batch-size", "43", "--save-every", "0", *AS_ONE, tiny)
     run(*words, tmp_path / "one")
-    with start(*LAUNCH, *words, tmp_path / "two", stderr=subprocess.PIPE) as launcher:
-        for line in launcher.stderr:
-            if " epoch 3/" in line:
-                break
+    launcher, said = launch("stderr", *words, tmp_path / "two")
+    with said:
+        assert any(" epoch 3/" in line for line in said)
         launcher.kill()
-        launcher.stderr.read()  # to its end, which is that of the processes, too
+        said.read()  # to its end, which is that of the processes, too
     assert not (tmp_path / "two" / "last.safetensors").exists(), "the processes have trained on"
     assert "continuing after epoch" in run(*words, tmp_path / "two").stderr
     assert_same_training(tmp_path / "two", tmp_path / "one", 1e-10)
 
 
-NORMALIZATION = """
+ON_TWO_NODES = """
+def close(ours, theirs, atol=1e-11):
+    torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=atol)
+
+def of_all_batches():
+    torch.manual_seed(0)
+    reference, model = (torch.nn.Sequential(torch.nn.BatchNorm2d(3)).double() for _ in range(2))
+    x, factors = torch.randn(5, 3, 4, 2).double() * 5 + 30, torch.randn(5, 3, 4, 2).double()
+    with torch.no_grad():
+        reference[0].weight.uniform_(), reference[0].bias.normal_()
+    model.load_state_dict(reference.state_dict())
+    distributed.distribute(model, sync_batch_norm=True)
+    distributed.synchronize(model, len(x))
+    part, weight = distributed.share(len(x))
+    assert weight == len(x[part]) * 2 / 5 and len(x[part]) == 3 - rank()
+    whole, mine = x.clone().requires_grad_(), x[part].clone().requires_grad_()
+    for _ in range(2):
+        (reference(whole) * factors).sum().backward()
+        (model(mine) * factors[part]).sum().backward()
+    close(model(mine), reference(whole)[part])
+    close(mine.grad, whole.grad[part])
+    for name in ("weight", "bias"):
+        close(2 * distributed.average(getattr(model[0], name).grad), getattr(reference[0], name).grad)
+    assert model.state_dict().keys() == reference.state_dict().keys()
+    for name, value in reference.state_dict().items():
+        close(model.state_dict()[name], value)
+    assert distributed.share(1) == (slice(None), 1.0)
+    distributed.synchronize(model, 1)
+    close(model(x[:1]), reference(x[:1]))
+    close(model[0].running_var, reference[0].running_var)
+    close(model.eval()(x), reference.eval()(x))
+    half = model.train().float()(x.bfloat16())
+    assert half.dtype == torch.bfloat16
+
+def each_its_own():
+    torch.manual_seed(rank())  # the weights of the first process count
+    model = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3, bias=False), torch.nn.BatchNorm2d(4)).double()
+    model.to(memory_format=torch.channels_last)
+    distributed.distribute(model, sync_batch_norm=False)
+    generator = torch.Generator().manual_seed(5)
+    x = torch.randn(6, 1, 7, 7, generator=generator, dtype=torch.float64)
+    factors = torch.randn(6, 4, 5, 5, generator=generator, dtype=torch.float64)
+    torch.manual_seed(0)
+    alone = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3, bias=False), torch.nn.BatchNorm2d(4)).double()
+    close(model[0].weight, alone[0].weight, 1e-12)
+    part, weight = distributed.share(6)
+    (weight * (model(x[part]) * factors[part]).mean()).backward()
+    distributed.average_gradients(model)
+    sum((alone(x[of::2]) * factors[of::2]).mean() / 2 for of in (0, 1)).backward()
+    for mine, expected in zip(model.parameters(), alone.parameters()):
+        close(mine.grad, expected.grad, 1e-12)
+    first = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3, bias=False), torch.nn.BatchNorm2d(4)).double()
+    first[0].weight.data.copy_(alone[0].weight)
+    first(x[::2])
+    distributed.share_buffers(model)
+    close(model[1].running_mean, first[1].running_mean, 1e-12)
+
 def main():
     with distributed.group(torch.device("cpu")):
-        torch.manual_seed(0)
-        torch.set_default_dtype(torch.float64)
-        reference, model = (torch.nn.Sequential(torch.nn.BatchNorm2d(3)) for _ in range(2))
-        x, factors = torch.randn(5, 3, 4, 2) * 5 + 30, torch.randn(5, 3, 4, 2)
-        with torch.no_grad():
-            reference[0].weight.uniform_(), reference[0].bias.normal_()
-        model.load_state_dict(reference.state_dict())
-        distributed.distribute(model, sync_batch_norm=True)
-        distributed.synchronize(model, len(x))
-        part, weight = distributed.share(len(x))
-        assert weight == len(x[part]) * 2 / 5 and len(x[part]) == 3 - rank()
-        whole, mine = x.clone().requires_grad_(), x[part].clone().requires_grad_()
-        for _ in range(2):
-            (reference(whole) * factors).sum().backward()
-            (model(mine) * factors[part]).sum().backward()
-        close = lambda a, b: torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-11)
-        close(model(mine), reference(whole)[part])
-        close(mine.grad, whole.grad[part])
-        for name in ("weight", "bias"):
-            close(2 * distributed.average(getattr(model[0], name).grad), getattr(reference[0], name).grad)
-        assert model.state_dict().keys() == reference.state_dict().keys()
-        for name, value in reference.state_dict().items():
-            close(model.state_dict()[name], value)
-        assert distributed.share(1) == (slice(None), 1.0)
-        distributed.synchronize(model, 1)
-        close(model(x[:1]), reference(x[:1]))
-        close(model[0].running_var, reference[0].running_var)
-        close(model.eval()(x), reference.eval()(x))
-        half = model.train().float()(x.bfloat16())
-        assert half.dtype == torch.bfloat16
+        of_all_batches()
+        each_its_own()
 """
 
 
-def test_batch_normalization_is_torchs_over_all_processes_on_two_nodes(write_script):
-    """What Slurm's srun sets on each of two nodes, here both on this machine."""
+def test_batch_normalization_on_two_nodes(write_script, tmp_path):
+    """It is torch's over all processes, or each normalizes its own batch and the first one's statistics count. The
+    environment is what Slurm's srun sets on each of two nodes, here both on this machine."""
     slurm = {"SLURM_JOB_NUM_NODES": "2", "SLURM_STEP_ID": "0", "SLURM_STEP_NUM_NODES": "2", "SLURM_STEP_NUM_TASKS": "2",
              "SLURM_JOB_ID": str(os.getpid()), "SLURM_LAUNCH_NODE_IPADDR": "127.0.0.1"}
-    nodes = [start("steps/launch_distributed.py", "--nproc-per-node", "1", write_script("norm.py", NORMALIZATION),
-                   stderr=subprocess.PIPE, env={**os.environ, **slurm, "SLURM_NODEID": str(node)}) for node in (0, 1)]
-    reports = [node.communicate(timeout=60)[1] for node in nodes]
-    assert [node.returncode for node in nodes] == [0, 0] and reports == ["", ""], "".join(reports)
+    words = ["steps/launch_distributed.py", "--nproc-per-node", "1", str(write_script("norm.py", ON_TWO_NODES))]
+    nodes = [start_script(words, ROOT, {**os.environ, **slurm, "SLURM_NODEID": str(node)},
+                          [tmp_path / f"{node}.out", tmp_path / f"{node}.err"]) for node in (0, 1)]
+    for node in nodes:
+        node.join(60)
+    reports = [(tmp_path / f"{node}.err").read_text() for node in (0, 1)]
+    assert [node.exitcode for node in nodes] == [0, 0] and reports == ["", ""], "".join(reports)
 
 
-EACH_ITS_OWN = """
-def main():
-    with distributed.group(torch.device("cpu")):
-        torch.manual_seed(rank())  # the weights of the first process count
-        model = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3, bias=False), torch.nn.BatchNorm2d(4)).double()
-        model.to(memory_format=torch.channels_last)
-        distributed.distribute(model, sync_batch_norm=False)
-        generator = torch.Generator().manual_seed(5)
-        x = torch.randn(6, 1, 7, 7, generator=generator, dtype=torch.float64)
-        factors = torch.randn(6, 4, 5, 5, generator=generator, dtype=torch.float64)
-        torch.manual_seed(0)
-        alone = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3, bias=False), torch.nn.BatchNorm2d(4)).double()
-        close = lambda a, b: torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
-        close(model[0].weight, alone[0].weight)
-        part, weight = distributed.share(6)
-        (weight * (model(x[part]) * factors[part]).mean()).backward()
-        distributed.average_gradients(model)
-        sum((alone(x[of::2]) * factors[of::2]).mean() / 2 for of in (0, 1)).backward()
-        for mine, expected in zip(model.parameters(), alone.parameters()):
-            close(mine.grad, expected.grad)
-        first = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3, bias=False), torch.nn.BatchNorm2d(4)).double()
-        first[0].weight.data.copy_(alone[0].weight)
-        first(x[::2])
-        distributed.share_buffers(model)
-        close(model[1].running_mean, first[1].running_mean)
-"""
-
-
-def test_each_process_normalizes_its_own_batch_and_the_first_ones_statistics_count(write_script):
-    run(*LAUNCH, write_script("own.py", EACH_ITS_OWN))
-
-
-def test_a_batch_of_each_process_at_the_rate_for_all_of_them(tiny, tmp_path):
+def test_a_batch_of_each_process_at_the_rate_for_all_of_them(tiny, tmp_path, launch):
     """44 utterances: a step of 2 times 16 and one of 2 times 6."""
     words = ("steps/pretrain.py", *PRETRAIN, "--epochs", "4", "--batch-size", "16", tiny, tmp_path / "m")
-    with start(*LAUNCH, *words, "--save-every", "0", stderr=subprocess.PIPE) as launcher:
-        for line in launcher.stderr:
-            if " epoch 2/4 step 4 " in line:
-                break
+    launcher, said = launch("stderr", *words, "--save-every", "0")
+    with said:
+        assert any(" epoch 2/4 step 4 " in line for line in said)
         launcher.kill()
-        launcher.stderr.read()
+        said.read()
     continued = run(*words, check=False)
     assert continued.returncode == 1
     assert "state.safetensors: made from other data or options" in continued.stderr
@@ -240,15 +245,18 @@ def test_one_process_fails(fault, write_script):
     assert (status, [line for line in said if line != lost]) == FAULTS[fault]
 
 
-def test_term_ends_the_processes(write_script):
+def test_term_ends_the_processes(write_script, launch, tmp_path):
     job = write_script("job.py", "def main():\n    with distributed.group(torch.device('cpu')):\n"
                        "        os.write(1, b'running\\n')\n        time.sleep(100)")
-    launcher = start(*LAUNCH, job, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert [launcher.stdout.readline() for _ in range(2)] == ["running\n"] * 2
-    launcher.terminate()
-    _, said = launcher.communicate(timeout=10)  # to the end of what the processes write to, too
-    assert launcher.returncode == 143
-    assert said == "launch_distributed.py: stopped by SIGTERM, its processes were ended\n"
+    launcher, said = launch("stdout", job)
+    with said:
+        assert [said.readline() for _ in range(2)] == ["running\n"] * 2
+        launcher.terminate()
+        launcher.join(10)
+        assert launcher.exitcode == 143
+        assert said.read() == ""  # to the end of what the processes write to, too
+    assert (tmp_path / "stderr").read_text() == (
+        "launch_distributed.py: stopped by SIGTERM, its processes were ended\n")
 
 
 @pytest.mark.parametrize(("words", "message"), [

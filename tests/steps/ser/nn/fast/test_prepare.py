@@ -3,13 +3,12 @@
 import copy
 import os
 import shutil
-import subprocess
-import sys
 
 import pytest
 import torch
 
 from conftest import ROOT
+from scripts import run_script
 from ser.nn.fast import prepare
 from ser.nn.fast.convolution import ConvInBlocks
 from ser.nn.losses import overall_loss
@@ -70,8 +69,9 @@ def test_without_the_folder_all_trains_and_scores(tiny, tmp_path):
 
     def train(root, name, *more):
         environment = {**os.environ, "PYTHONPATH": str(root / "steps")}
-        command = [sys.executable, root / "steps" / "finetune.py", *words, *more, "--dir", tmp_path / name]
-        subprocess.run([str(word) for word in command], env=environment, cwd=root, check=True, capture_output=True)
+        command = ["steps/finetune.py", *map(str, words), *more, "--dir", str(tmp_path / name)]
+        done = run_script(command, root, environment)
+        assert done.returncode == 0, done.stderr
         result = (tmp_path / name / "RESULT").read_text().replace(str(tmp_path / name), "DIR")
         return result, (tmp_path / name / "last.safetensors").read_bytes()
 
