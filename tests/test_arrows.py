@@ -27,9 +27,9 @@ def copy(tmp_path):
     return tmp_path
 
 
-WITHOUT_TENSORS = ("experiment/plan_finetuning", "experiment/plan_analysis", "experiment/undo_stages",
-                   "results/make_claims", "results/make_ablations", "results/make_probes", "results/make_report",
-                   "experiment/use_pretrained", "experiment/plan_cross")
+WITHOUT_TENSORS = ("experiment/plan_pretraining", "experiment/plan_finetuning", "experiment/plan_analysis",
+                   "experiment/undo_stages", "results/make_claims", "results/make_ablations", "results/make_probes",
+                   "results/make_report", "experiment/use_pretrained", "experiment/plan_cross")
 
 
 def test_scripts_without_tensors_start_without_torch():
