@@ -133,8 +133,9 @@ class OptionParser(argparse.ArgumentParser):
 def run(main: Callable[[], int | None]) -> NoReturn:
     """Run a script's `main()`; a UserError or an operating-system error ends in one line and status 1."""
     name = Path(sys.argv[0]).name
-    # Else Python looks through all that torch has made before it ends, a third as long as it took to import torch
-    atexit.register(gc.freeze)
+    # Else Python looks through all that torch has made before it ends, a third as long as it took to import torch. With
+    # triton, which comes with torch's compiler, it has to: what is left would be reported as leaked.
+    atexit.register(lambda: "triton" in sys.modules or gc.freeze())
     try:
         sys.exit(main())
     except (UserError, OSError) as error:

@@ -109,7 +109,7 @@ def type_in(recipe, lines, options=""):
     lines = lines.replace("/corpora/", f"{recipe}/corpora/")
     lines = lines.replace("./run.sh ", f"./run.sh --nj 1 {options} ") if options else lines
     result = subprocess.run(["bash", "-eu", "-c", lines], cwd=recipe, capture_output=True, text=True, env=FRESH)
-    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.returncode == 0 and "leaked" not in result.stderr, result.stdout + result.stderr
     return result.stdout
 
 

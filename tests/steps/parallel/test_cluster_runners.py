@@ -20,7 +20,7 @@ import torch
 from conftest import ROOT, recipe, results, run, short_schedule
 from ser.model_dir.checkpoint import load_tensors
 
-NOTICE_SECONDS = 5.0
+NOTICE_SECONDS = 10.0  # 5 on a machine that does nothing else
 SHOW = "import json, os, sys; print('SHOW', json.dumps([sys.argv[1:], dict(os.environ)]))"
 
 
@@ -82,7 +82,7 @@ def cluster(request, tmp_path_factory):
         yield started
 
 
-def wait_for(condition, seconds=20.0):
+def wait_for(condition, seconds=60.0):
     deadline = time.monotonic() + seconds
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -200,7 +200,7 @@ def test_of_many_tasks_those_that_are_cancelled_and_no_others(cluster, tmp_path)
     assert cluster.command(*words).returncode == 0
     file = tmp_path / "x.failed_tasks"
     wait_for(lambda: file.exists() and len(file.read_text().splitlines()) >= len(odd))
-    time.sleep(NOTICE_SECONDS)
+    time.sleep(NOTICE_SECONDS / 2)
     process.terminate()
     _, errors = process.communicate(timeout=60)
     assert sorted(int(task) for task in re.findall(r"^x\.(\d+)\.log: ", file.read_text(), re.M)) == list(odd)
