@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 
 from ser.base.errors import UserError
 from ser.infer.input_format import InputFormat
@@ -22,15 +23,10 @@ class OnnxNetwork:
     Raises
     ------
     UserError
-        onnxruntime is not installed, or the file is missing, damaged or not one of steps/export.py.
+        The file is missing, damaged or not one of steps/export.py.
     """
 
     def __init__(self, path: Path):
-        try:
-            import onnxruntime
-        except ImportError:
-            raise UserError(f"{path}: needs onnxruntime, which this Python does not have; install it (pip install "
-                            "onnxruntime), or name the model directory") from None
         if not path.is_file():
             raise UserError(f"{path}: no such file; steps/export.py MODEL_DIR {path} makes it")
         options = onnxruntime.SessionOptions()

@@ -215,7 +215,7 @@ def load_model(model: str | Path, min_probability: float = 0.0) -> EmotionRecogn
     model : str or Path
         A model directory of steps/finetune.py; a folder of such, as one for each fold of a system, whose probabilities,
         each with the temperature of its calibration.json, are averaged (one called `final` is not of the folds, and is
-        named itself); or an ONNX file of steps/export.py, which is loaded without torch and needs onnxruntime.
+        named itself); or an ONNX file of steps/export.py, which is loaded without torch.
     min_probability : float
         A most probable class below this gets no label, but the reason `unsure`.
 
