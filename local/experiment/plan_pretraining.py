@@ -11,13 +11,15 @@ import sys
 
 import pretrain
 from options import OptionParser, run
-from ser.model_dir.record import is_done
+from ser.model_dir.record import is_done, is_finished
 
 
 def is_there(words: list[str]) -> bool:
     """Whether steps/pretrain.py of these words would find its work done; raises UserError."""
     args, config = pretrain.parse(words)
-    return not args.restart and is_done(args.dir, config.made_from(args.data, args.seed))
+    if args.restart or not is_finished(args.dir):  # before all features are read, which is work for a job
+        return False
+    return is_done(args.dir, config.made_from(args.data, args.seed))
 
 
 def main() -> None:
