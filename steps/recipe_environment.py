@@ -4,9 +4,13 @@ Where path.sh was not sourced, or another Python comes first in PATH, the script
 Python of the user's that has the packages is left alone as long as there is no .venv. Any Python 3 can read this file.
 """
 
+import gc
 import os
 import re
 import sys
+
+# Else Python looks for garbage after each 700 new objects, and importing torch makes a hundred thousand that are none.
+gc.set_threshold(10000)
 
 ENTER = '. "$0" && SER_ENTERED_BY=$$ exec "$SER_ROOT/.venv/bin/python" "$@"'
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))

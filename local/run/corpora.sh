@@ -13,7 +13,8 @@ read_corpora() {
     [[ $column_name =~ ^[a-z] ]] || continue
     declare -g "$column_name="
     corpus_protocol[$column_name]=$column_protocol
-    corpus_options[$column_name]=$(tr , ' ' <<< "${column_options#-}")
+    column_options=${column_options#-}
+    corpus_options[$column_name]=${column_options//,/ }
     corpus_folder[$column_name]=$column_folder
     for option in ${corpus_options[$column_name]}; do
       key=${option//-/_}
