@@ -89,13 +89,7 @@ def one_line(result, said):
 # An environment is whole or made anew
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_killed_first_run(number, recipe, outcome):
-    with zipfile.ZipFile(recipe / "tiny-1.0-py3-none-any.whl", "w") as wheel:
-        wheel.writestr("tiny.py", "")
-        wheel.writestr("tiny-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n")
-        wheel.writestr("tiny-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        wheel.writestr("tiny-1.0.dist-info/RECORD", "")
-    (recipe / "requirements.txt").write_text("./tiny-1.0-py3-none-any.whl\n")
+def test_killed_first_run(number, recipe, stub, outcome):
     env = FRESH | {"PYTHON": sys.executable}
     process = subprocess.Popen(["bash", "-ec", ". ./path.sh"], cwd=recipe, env=env, stderr=subprocess.PIPE, text=True,
                                start_new_session=True)
@@ -109,10 +103,13 @@ def test_killed_first_run(number, recipe, outcome):
         assert process.returncode == 130 and error == "install.sh: interrupted; the same command begins anew\n"
         return
     assert not (recipe / ".venv/.requirements.txt").exists()
-    again = sh(". ./path.sh && python -c 'import tiny'", recipe, env)
+    again = sh(". ./path.sh", recipe, stub)
     row(outcome, f"first run ended by {number.name}, again", "path.sh", again, recipe)
     assert again.returncode == 0 and "was left unfinished" in again.stderr
-    assert sh(". ./path.sh", recipe, env).stderr == ""
+    assert calls(recipe) == ["venv", "pip requirements.txt"]
+    assert {path.name for path in (recipe / ".venv").iterdir()} == {
+        ".made_by_install.sh", ".requirements.txt", "bin"}, "something of the first run is left"
+    assert sh(". ./path.sh", recipe, stub).stderr == "" and calls(recipe) == []
 
 
 def test_killed_change_of_a_whole_environment(recipe, stub):
@@ -159,10 +156,16 @@ def test_another_python_makes_it_anew(recipe, stub):
     assert calls(recipe) == ["venv", "pip requirements.txt"]
 
 
-def test_an_environment_without_pip_gets_one(recipe):
+def test_an_environment_without_pip_gets_one_and_packages(recipe):
+    with zipfile.ZipFile(recipe / "tiny-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("tiny.py", "")
+        wheel.writestr("tiny-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n")
+        wheel.writestr("tiny-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr("tiny-1.0.dist-info/RECORD", "")
+    (recipe / "requirements.txt").write_text("./tiny-1.0-py3-none-any.whl\n")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", recipe / ".venv"], check=True)
-    (recipe / "requirements.txt").write_text("\n")
-    assert sh(". ./path.sh && python -m pip --version", recipe, FRESH).returncode == 0
+    assert sh(". ./path.sh && python -c 'import tiny'", recipe, FRESH).returncode == 0
+    assert sh(". ./path.sh", recipe, FRESH).stderr == ""
 
 
 def test_a_second_call_waits_and_says_so(recipe, stub):
@@ -318,23 +321,33 @@ SETTINGS = {
 }
 
 
-@pytest.mark.parametrize("name", SETTINGS)
-def test_what_a_shell_has_set_breaks_nothing(name, recipe, decoy, tmp_path, outcome):
-    """In a .venv that sees the packages of the tests and, as one that another tool made may, those of the user."""
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """A recipe in a .venv that sees the packages of the tests and, as one that another tool made may, those of the
+    user."""
+    place = tmp_path_factory.mktemp("installed")
+    (place / "recipe").mkdir()
+    recipe = copy(place / "recipe")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", recipe / ".venv"], check=True)
     config = recipe / ".venv/pyvenv.cfg"
     config.write_text(config.read_text().replace("site-packages = false", "site-packages = true"))
     folder, = (recipe / ".venv/lib").glob("python3*/site-packages")
     (folder / "tests.pth").write_text(str(Path(pytest.__file__).parent.parent))
     shutil.copy(recipe / "requirements.txt", recipe / ".venv/.requirements.txt")
+    return recipe
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_what_a_shell_has_set_breaks_nothing(name, installed, decoy, outcome):
     value = SETTINGS[name].format(decoy)
-    program = "import site, tqdm, matplotlib; print(chr(8230) * (not site.ENABLE_USER_SITE))"
+    packages = "tqdm, matplotlib" if name == "MPLBACKEND" else "tqdm"
+    program = f"import site, {packages}; print(chr(8230) * (not site.ENABLE_USER_SITE))"
     line = (f"{'' if name == 'BASH_ENV' else 'export'} {name}={value}; . recipe/path.sh && echo $SER_ROOT && "
             f"python -c '{program}' < /dev/null && bash -c 'echo sound' && bash recipe/run.sh --help | head -n 1")
-    result = sh(line, tmp_path, FRESH | {name: value})
+    result = sh(line, installed.parent, FRESH | {name: value})
     output = result.stdout.removeprefix("noise\n").splitlines()  # of the outermost shell, before path.sh
-    row(outcome, f"{name} set", "path.sh", result, tmp_path)
-    assert output == [str(recipe), "…", "sound", "Usage: ./run.sh [options]"] and result.stderr == ""
+    row(outcome, f"{name} set", "path.sh", result, installed.parent)
+    assert output == [str(installed), "…", "sound", "Usage: ./run.sh [options]"] and result.stderr == ""
 
 
 def test_cdpath_and_run_sh(recipe, decoy, tmp_path, stub):

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from conftest import run
+
 ROOT = Path(__file__).resolve().parents[2]
 CODES = "neu sad ang hap exc fru sur fea dis oth xxx".split()
 # turns per speaker (the voice) and code, in the order of CODES
@@ -43,9 +45,7 @@ def table(text):
 
 
 def prepare(*args):
-    command = [sys.executable, ROOT / "local/iemocap_data_prep.py", *map(str, args)]
-    return subprocess.run(command, env={**os.environ, "PYTHONPATH": f"{ROOT}/steps:{ROOT}"}, capture_output=True,
-                          text=True)
+    return run("local/iemocap_data_prep.py", *args, check=False)
 
 
 def make_wav(path):

@@ -1,12 +1,12 @@
 """local/voxceleb1_data_prep.py on made-up trees of the three layouts."""
 
-import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from conftest import run
 
 ROOT = Path(__file__).resolve().parents[2]
 META = ("VoxCeleb1 ID\tVGGFace1 ID\tGender\tNationality\tSet\n"
@@ -18,9 +18,7 @@ UTTERANCES = {f"{speaker}-{video}-{number:05d}" for speaker in NAMES for video i
 
 
 def prepare(*args):
-    command = [sys.executable, ROOT / "local/voxceleb1_data_prep.py", *map(str, args)]
-    return subprocess.run(command, env={**os.environ, "PYTHONPATH": f"{ROOT}/steps:{ROOT}"}, capture_output=True,
-                          text=True)
+    return run("local/voxceleb1_data_prep.py", *args, check=False)
 
 
 def read(path):

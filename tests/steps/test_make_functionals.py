@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from test_feature_stage import (  # fixtures of features
     copy_of,
-    decisions,
     five,  # noqa: F401
     five_done,  # noqa: F401
     make_data,
@@ -19,8 +18,9 @@ from conftest import run
 from ser.audio.fbank import FbankConfig
 from ser.audio.functionals import functionals
 from ser.audio.vad import VadConfig, voiced_frames
-from ser.audio.waveform import load_audio
+from ser.data.archives import write_archive
 from ser.data.data_dir import read_table, write_table
+from stages import moved
 
 
 def vectors(data):
@@ -35,53 +35,48 @@ def five_voiced(five_done):  # noqa: F811
     return data
 
 
-@pytest.fixture(scope="module")
-def five_described(five_voiced):
-    """With functionals of two jobs, which lie in archives of this folder, and what was said."""
-    data = copy_of(five_voiced, five_voiced.parent / "described")
-    return data, run("steps/make_functionals.sh", "--nj", 2, data).stdout
-
-
-def test_same_bits_whatever_nj(five_described, script):
-    """Of two jobs as of none; the next test is of one."""
-    data, said = five_described
-    assert f"wrote functionals of 5 of 5 utterances: {data}/functionals.scp" in said
-    found = vectors(data)
-    for job in (1, 2):
-        assert (data / f"data/functionals_{data.name}.{job}.ark").is_file()
-        assert (data / f"log/functionals_{data.name}.{job}.log").is_file()
-    assert list(found) == sorted(read_table(data / "utt2spk"))
-    assert not list((data / "data").glob(".functionals*"))
-    script("steps/validate_data_dir.py", data)
-    sounds = read_table(data / "wav.scp")
-    for utt, voiced in decisions(data).items():
-        assert found[utt].tobytes() == functionals(load_audio(sounds[utt]), voiced, FbankConfig()).tobytes()
-
-
-def test_of_segments_at_the_frames_of_the_configuration(tmp_path, script):
-    """Two utterances of a recording, on frames of 32 ms every 8 ms."""
-    sound = noise(40000)
-    data = make_data(tmp_path / "data", {"a-r": sound}, {"a-1": "a-r 0.5 1.5", "a-2": "a-r 1.25 2.0"})
+def test_of_segments_at_the_frames_of_the_configuration_by_two_jobs(tmp_path, script):
+    """Utterances of two recordings, on frames of 32 ms every 8 ms."""
+    sounds = {"a-r": noise(40000), "b-r": noise(16000, 1)}
+    data = make_data(tmp_path / "data", sounds, {"a-1": "a-r 0.5 1.5", "a-2": "a-r 1.25 2.0", "b-1": "b-r 0.0 0.9"})
     conf = tmp_path / "fbank.conf"
     conf.write_text("--frame-length=32\n--frame-shift=8\n")
     script("steps/make_fbank.sh", "--nj", 1, "--fbank-config", conf, data)
     script("steps/compute_vad.sh", "--nj", 1, data)
-    script("steps/make_functionals.sh", "--nj", 1, data)
+    said = script("steps/make_functionals.sh", "--nj", 2, data).stdout
+    assert f"wrote functionals of 3 of 3 utterances: {data}/functionals.scp" in said
+    for job in (1, 2):
+        assert (data / f"data/functionals_data.{job}.ark").is_file()
+        assert (data / f"log/functionals_data.{job}.log").is_file()
+    assert not list((data / "data").glob(".functionals*"))
+    script("steps/validate_data_dir.py", data)
     config = FbankConfig(frame_length=32.0, frame_shift=8.0)
     found = vectors(data)
-    assert list(found) == ["a-1", "a-2"]
-    for vector, part in zip(found.values(), (slice(8000, 24000), slice(20000, 32000)), strict=True):
-        samples = sound[part].astype(np.float32)
+    assert list(found) == ["a-1", "a-2", "b-1"]
+    parts = sounds["a-r"][8000:24000], sounds["a-r"][20000:32000], sounds["b-r"][:14400]
+    for vector, part in zip(found.values(), parts, strict=True):
+        samples = part.astype(np.float32)
         expected = functionals(samples, voiced_frames(samples, config, VadConfig()), config)
-        assert np.array_equal(vector, expected)
+        assert vector.tobytes() == expected.tobytes()
 
 
-def test_features_made_again_take_them_away(five_described, tmp_path, script):
-    for again in ("steps/make_fbank.sh", "steps/compute_vad.sh"):
-        data = copy_of(five_described[0], tmp_path / again[6:])
-        assert (data / "functionals.scp").exists()
-        script(again, "--nj", 1, data)
-        assert not (data / "functionals.scp").exists()
+def described(source, target):
+    """A copy with functionals, some numbers, where those of one job lie."""
+    data = moved(source, target)
+    numbers = np.random.default_rng(0).normal(size=(len(read_table(data / "utt2spk")), 4)).astype(np.float32)
+    write_archive(data / "data" / f"functionals_{data.name}.1", zip(read_table(data / "utt2spk"), numbers, strict=True))
+    shutil.move(data / "data" / f"functionals_{data.name}.1.scp", data / "functionals.scp")
+    return data
+
+
+def test_features_made_again_take_them_away(five_voiced, tmp_path, script):
+    data = described(five_voiced, tmp_path / "data")
+    said = (data / "functionals.scp").read_text()
+    script("steps/compute_vad.sh", "--nj", 1, data)
+    assert not (data / "functionals.scp").exists()
+    (data / "functionals.scp").write_text(said)
+    script("steps/make_fbank.sh", "--nj", 1, data)
+    assert not (data / "functionals.scp").exists()
 
 
 @pytest.mark.parametrize("missing", ["vad.scp", "conf/fbank.conf"])
@@ -97,10 +92,8 @@ def test_it_needs_features_and_voice_activity(missing, five_voiced, tmp_path, sc
         f"make_functionals.sh: run steps/make_fbank.sh {data} and steps/compute_vad.sh {data} first"]
 
 
-def test_audio_that_has_changed_since_is_said_and_those_of_before_stay(five_described, tmp_path, script, outcome):
-    data = copy_of(five_described[0], tmp_path / "described")
-    (data / "functionals.scp").write_text((data / "functionals.scp").read_text().replace(
-        str(five_described[0]), str(data)))  # whose archives this run might overwrite
+def test_audio_that_has_changed_since_is_said_and_those_of_before_stay(five_voiced, tmp_path, script, outcome):
+    data = described(five_voiced, tmp_path / "data")  # whose archive this run might overwrite
     before = (data / "functionals.scp").read_text(), vectors(data)
     table = read_table(data / "wav.scp")
     other = {"a-00": "b-01", "a-02": "a-04", "a-04": "b-03", "b-01": "a-00", "b-03": "a-02"}

@@ -52,11 +52,16 @@ def test_a_network_says_what_it_says_of_its_own_fold_and_of_a_recording(trained,
         assert f"fold {fold.name[5:]} scored on source-2, classes ang+sad, seed 0, source-2 loso, backbone vgg5" in line
 
 
-@pytest.mark.parametrize("classifier", ["svm", "majority"])
-def test_a_classifier_without_a_network_is_trained_as_it_was(classifier, tiny, tmp_path, call):
-    data = tmp_path / "data"
-    shutil.copytree(tiny, data)
+@pytest.fixture(scope="module")
+def with_functionals(tiny, tmp_path_factory):
+    data = shutil.copytree(tiny, tmp_path_factory.mktemp("functionals") / "data")
     run("steps/make_functionals.sh", "--nj", "1", data)
+    return data
+
+
+@pytest.mark.parametrize("classifier", ["svm", "majority"])
+def test_a_classifier_without_a_network_is_trained_as_it_was(classifier, with_functionals, tmp_path, call):
+    data = shutil.copytree(with_functionals, tmp_path / "data")
     model = tmp_path / "exp" / classifier / "fold_s2"
     run("steps/train_classical.py", "--classifier", classifier, "--data", data, "--fold", "fold_s2", "--dir", model)
     own = scores(model)

@@ -68,7 +68,7 @@ def test_interval_of_a_figure_covers_at_its_rate():
     population = Population(1, [UNLIKE])
     true, covered = population.figures().mean(), 0
     for _ in range(800):
-        low, high = significance.score_interval(*population.sample(), population.speakers, resamples=400)
+        low, high = significance.score_interval(*population.sample(), population.speakers, resamples=200)
         covered += low <= true <= high
     assert within_chance(covered, 800, 0.95)
 
@@ -78,7 +78,7 @@ def test_interval_of_a_difference_covers_at_its_rate():
     true, covered = population.figures()[:2].mean() - population.figures()[2:].mean(), 0
     for _ in range(800):
         references, rows = population.sample()
-        low, high = significance.difference_interval(references, rows[:2], rows[2:], population.speakers, resamples=400)
+        low, high = significance.difference_interval(references, rows[:2], rows[2:], population.speakers, resamples=200)
         covered += low <= true <= high
     assert within_chance(covered, 800, 0.95)
 
@@ -199,7 +199,7 @@ def test_expanded_interval_of_a_mean_is_students(num_units):
     assert significance.expanded_interval(resampled, num_units) == pytest.approx(list(expected), abs=0.06)
 
 
-@pytest.mark.parametrize("num_speakers, rate", [(6, 0.90), (9, 0.92), (24, 0.93)])
+@pytest.mark.parametrize("num_speakers, rate", [(6, 0.90), (24, 0.93)])
 def test_interval_over_speakers_covers_what_other_speakers_give(num_speakers, rate):
     """Speakers are drawn who suit one of two systems; the utterances' interval misses what all speakers would give."""
     rng = np.random.default_rng(5)

@@ -297,7 +297,7 @@ EMOTION_OPTIONS = {
     "train_extractor": ("none", {"pretrained": True}), "adversary_weight": (0.5, {}),
     "epochs": (3, {"select": "last"}), "batch_size": (9, {}), "lr": (0.02, {}),
     "extractor_lr_factor": (0.5, {}), "ad_lr_factor": (0.5, {}),
-    "min_steps": (40, {"lr_schedule": "cosine", "select": "last"}),
+    "min_steps": (12, {"lr_schedule": "cosine", "select": "last"}),
     "lr_schedule": ("cosine", {"select": "last"}), "lr_milestones": ("1", {}),
     "lr_decay": (0.5, {"select": "last"}), "ad_weight": (0.7, {}), "ad_loss": ("plus", {}), "crop": (21, {}),
     "feature_norm": ("utterance", {}), "class_weights": ("balanced", {}),
