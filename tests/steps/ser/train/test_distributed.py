@@ -8,7 +8,9 @@ import stat
 
 import pytest
 import torch
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 
+import launch_distributed
 from conftest import ROOT, run
 from scripts import start_script
 from ser.base.device import claim_first_free
@@ -239,6 +241,23 @@ def test_one_process_fails(fault, write_script):
     status, said = failure(job)
     lost = "job.py: lost the connection to another process, which was killed or is out of reach"
     assert (status, [line for line in said if line != lost]) == FAULTS[fault]
+
+
+def test_of_failures_of_the_same_second_the_killed_process_is_named(monkeypatch, capsys):
+    """Process 0 may see that its connection is lost before the launcher sees that process 1 is gone."""
+    failures = {rank: ProcessFailure(local_rank=rank, pid=rank, exitcode=code, error_file="") for rank, code in
+                enumerate((1, -signal.SIGKILL))}
+    for failure in failures.values():
+        failure.timestamp = 0
+
+    def fail(*command):
+        raise ChildFailedError("job.py", failures)
+
+    monkeypatch.setattr("torch.distributed.launcher.api.elastic_launch", lambda config, program: fail)
+    monkeypatch.setattr(launch_distributed.logging, "disable", lambda: None)
+    meeting = launch_distributed.meeting_place()
+    assert launch_distributed.supervise(2, ["job.py"], meeting) == 137
+    assert capsys.readouterr().err == "launch_distributed.py: process 1 was killed by SIGKILL\n"
 
 
 def test_term_ends_the_processes(launch, tmp_path):
