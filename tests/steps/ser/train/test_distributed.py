@@ -255,6 +255,7 @@ def test_of_failures_of_the_same_second_the_killed_process_is_named(monkeypatch,
 
     monkeypatch.setattr("torch.distributed.launcher.api.elastic_launch", lambda config, program: fail)
     monkeypatch.setattr(launch_distributed.logging, "disable", lambda: None)
+    monkeypatch.setenv("TORCH_CPP_LOG_LEVEL", "ERROR")  # which it sets, too
     meeting = launch_distributed.meeting_place()
     assert launch_distributed.supervise(2, ["job.py"], meeting) == 137
     assert capsys.readouterr().err == "launch_distributed.py: process 1 was killed by SIGKILL\n"
