@@ -157,8 +157,8 @@ def test_batch_normalization_on_two_nodes(write_script, tmp_path):
              "SLURM_JOB_ID": str(os.getpid()), "SLURM_LAUNCH_NODE_IPADDR": "127.0.0.1"}
     words = ["steps/launch_distributed.py", "--nproc-per-node", "1", str(write_script("norm.py", ON_TWO_NODES))]
     # Processes of their own: where torch is loaded already, it says that one of them has ended before the other.
-    nodes = [subprocess.Popen([sys.executable, *words], cwd=ROOT, env={**os.environ, **slurm, "SLURM_NODEID": str(node)},
-                              stderr=subprocess.PIPE, text=True) for node in (0, 1)]
+    nodes = [subprocess.Popen([sys.executable, *words], env={**os.environ, **slurm, "SLURM_NODEID": str(node)},
+                              cwd=ROOT, stderr=subprocess.PIPE, text=True) for node in (0, 1)]
     reports = [node.communicate(timeout=60)[1] for node in nodes]
     assert [node.returncode for node in nodes] == [0, 0] and reports == ["", ""], "".join(reports)
 
