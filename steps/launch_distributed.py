@@ -16,6 +16,7 @@ import recipe_environment
 
 import logging
 import os
+import signal
 import socket
 import sys
 import uuid
@@ -111,8 +112,9 @@ def supervise(processes, command, meeting):
     try:
         elastic_launch(LaunchConfig(nproc_per_node=processes, max_restarts=0, **meeting), sys.executable)(*command)
     except ChildFailedError as error:
-        # Of those of the same second the one that was killed, which may be why the others failed
-        number, failure = min(error.failures.items(), key=lambda item: (item[1].timestamp, item[1].exitcode > 0))
+        # Of those of the same second the one that was killed, for which others failed, and last whom torch has ended.
+        number, failure = min(error.failures.items(), key=lambda item: (
+            item[1].timestamp, item[1].exitcode == -signal.SIGTERM, item[1].exitcode > 0))
         if failure.exitcode > 0:
             return failure.exitcode
         print(f"launch_distributed.py: process {number} was killed by {failure.signal_name()}", file=sys.stderr)

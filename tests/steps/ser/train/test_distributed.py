@@ -244,10 +244,13 @@ def test_one_process_fails(fault, write_script):
     assert (status, [line for line in said if line != lost]) == FAULTS[fault]
 
 
-def test_of_failures_of_the_same_second_the_killed_process_is_named(monkeypatch, capsys):
-    """Process 0 may see that its connection is lost before the launcher sees that process 1 is gone."""
-    failures = {rank: ProcessFailure(local_rank=rank, pid=rank, exitcode=code, error_file="") for rank, code in
-                enumerate((1, -signal.SIGKILL))}
+@pytest.mark.parametrize("codes, status, said", [
+    ((1, -signal.SIGKILL), 137, "launch_distributed.py: process 1 was killed by SIGKILL\n"),
+    ((-signal.SIGTERM, 1), 1, "")])
+def test_of_failures_of_the_same_second_that_which_others_follow_from_counts(codes, status, said, monkeypatch, capsys):
+    """A process may see that another is gone before the launcher does, which ends those that are left by TERM."""
+    failures = {rank: ProcessFailure(local_rank=rank, pid=rank, exitcode=code, error_file="")
+                for rank, code in enumerate(codes)}
     for failure in failures.values():
         failure.timestamp = 0
 
@@ -257,9 +260,8 @@ def test_of_failures_of_the_same_second_the_killed_process_is_named(monkeypatch,
     monkeypatch.setattr("torch.distributed.launcher.api.elastic_launch", lambda config, program: fail)
     monkeypatch.setattr(launch_distributed.logging, "disable", lambda: None)
     monkeypatch.setenv("TORCH_CPP_LOG_LEVEL", "ERROR")  # which it sets, too
-    meeting = launch_distributed.meeting_place()
-    assert launch_distributed.supervise(2, ["job.py"], meeting) == 137
-    assert capsys.readouterr().err == "launch_distributed.py: process 1 was killed by SIGKILL\n"
+    assert launch_distributed.supervise(2, ["job.py"], launch_distributed.meeting_place()) == status
+    assert capsys.readouterr().err == said
 
 
 def test_term_ends_the_processes(launch, tmp_path):
