@@ -23,8 +23,8 @@ def add_training_options(parser: OptionParser) -> None:
     parser.add_argument("--precision", default="auto", choices=PRECISIONS,
                         help="of training and validation; auto is bf16 where the processor has it (default: auto)")
     parser.add_argument("--fast", type=str2bool, default=True, metavar="true|false",
-                        help="on GPUs, train with CUDA graphs and convolutions in blocks, which differ from torch's "
-                        "by rounding (default: true)")
+                        help="on GPUs, train with CUDA graphs, convolutions in blocks, and Triton's normalization of "
+                        "large batches, which differ from torch's by rounding (default: true)")
     parser.add_argument("--num-threads", type=natural, default=0,
                         help="CPU threads; 0 leaves torch's choice (default: 0)")
     parser.add_argument("--save-every", type=float, default=10.0, metavar="SECONDS",
@@ -54,7 +54,8 @@ def log_device_and_precision(args: Namespace, device: torch.device, precision: s
     """Say in one line where and how is trained."""
     reason = ""
     if device.type == "cuda":
-        how = "fast: CUDA graphs, convolutions in blocks" if args.fast else "not fast: torch alone"
+        how = ("fast: CUDA graphs, convolutions in blocks, Triton's normalization of large batches" if args.fast
+               else "not fast: torch alone")
         reason = f" ({how}, training may use TF32 where it computes in float32)"
     elif args.precision == "auto" and precision == "fp32":
         reason = " (which does not multiply bf16)"

@@ -20,6 +20,8 @@ from ser.data.archives import read_matrix, read_vector
 ROOT = Path(__file__).resolve().parent.parent
 os.environ |= {"SER_ROOT": str(ROOT), "PYTHONPATH": f"{ROOT}/steps:{ROOT}"}  # as path.sh does
 os.chdir(ROOT)
+if not Path("/dev/nvidia0").exists():
+    os.environ["TRITON_INTERPRET"] = "1"  # before anything imports Triton
 # A shell ignores these for what it runs in the background.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGQUIT, signal.SIG_DFL)

@@ -27,8 +27,13 @@ class ConvBnRelu(nn.Module):
     def forward(self, x: torch.Tensor, lengths: torch.Tensor | None,
                 residual: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Map `[B, inputs, T, F]`, `[B]` to `[B, outputs, T', F']`, `[B]`; a residual is added before the ReLU."""
-        x = self.norm(self.conv(x))  # [B, outputs, T', F']
+        x = self.norm_relu(self.conv(x), residual)  # [B, outputs, T', F']
+        lengths = lengths_after(lengths, self.stride)
+        return mask_frames(x, lengths), lengths
+
+    def norm_relu(self, x: torch.Tensor, residual: torch.Tensor | None) -> torch.Tensor:
+        """What follows the convolution: `[B, outputs, T', F']` to the same shape."""
+        x = self.norm(x)
         if residual is not None:
             x = residual + x
-        lengths = lengths_after(lengths, self.stride)
-        return mask_frames(x.relu(), lengths), lengths
+        return x.relu()

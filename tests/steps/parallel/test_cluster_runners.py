@@ -223,6 +223,7 @@ def arrays_of_few_tasks(cluster, folder):
         with running("slurm", folder / "small", SLURM_ARRAY_SIZE="5") as small:
             yield small
     else:
+        wait_for(lambda: not cluster.jobs())  # those that have just ended are counted, too
         limit(cluster, folder, max_aj_tasks=4, max_u_jobs=2)
         try:
             yield cluster
@@ -240,8 +241,10 @@ def test_larger_arrays_go_in_parts(cluster, tmp_path, outcome):
         outcome("an array of 12 tasks, 4 allowed", cluster.runner.name, code, re.search(".*1 / 12 failed.*", errors)[0])
 
         # An array of one task with a number above the limit, and all parts go with a runner that is killed
+        wait_for(lambda: not small.jobs())
         assert small.run(tmp_path, "JOB=7", "y.JOB.log", "touch", "done.JOB") == (0, "")
         assert (tmp_path / "done.7").exists()
+        wait_for(lambda: not small.jobs())
         process = small.begin(tmp_path, "JOB=1:6", "z.JOB.log", "bash", "-c", "touch z.JOB; sleep 100")
         wait_for(lambda: (tmp_path / "z.1").exists() and len(small.jobs()) == 2)
         process.kill()
@@ -293,8 +296,8 @@ def test_memory_is_that_of_a_task_whatever_its_threads(cluster, tmp_path):
 
 
 # A scheduler may start the second task of an array a second after the first, which therefore waits for it.
-SPAN = ("date +%s.%N > begin.JOB; for i in {1..100}; do [ $(ls begin.* | wc -l) -gt 1 ] || sleep 0.1; done; sleep 1; "
-        "date +%s.%N > end.JOB")
+SPAN = ("date +%s.%N > begin.JOB; for i in {1..100}; do begun=(begin.*); [ ${#begun[@]} -gt 1 ] && break; sleep 0.1; "
+        "done; sleep 1; date +%s.%N > end.JOB")
 
 
 def spans(cwd, count):

@@ -4,7 +4,9 @@ import torch
 from torch import nn
 
 from ser.nn.adapters import AdaptedConv2d
+from ser.nn.convolution import ConvBnRelu
 from ser.nn.fast.convolution import ConvInBlocks, in_memory_order, shifted_taps
+from ser.nn.fast.normalization import ConvBnReluInFewPasses
 
 _TILE = 64  # output channels at which a GPU's matrix units reach their full speed
 
@@ -30,6 +32,7 @@ class MaxPoolInMemoryOrder(nn.MaxPool2d):
 
 
 _FASTER = {
+    ConvBnRelu: ConvBnReluInFewPasses,
     nn.Conv2d: ConvInBlocks,
     AdaptedConv2d: AdaptedConvInBlocks,
     nn.BatchNorm2d: BatchNormInMemoryOrder,

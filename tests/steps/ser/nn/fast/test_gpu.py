@@ -5,7 +5,7 @@ import torch
 
 from ser.base.device import make_deterministic, place
 from ser.data.feature_bank import FeatureBank
-from ser.nn.fast import prepare
+from ser.nn.fast import normalization, prepare
 from ser.nn.losses import overall_loss
 from ser.nn.models import EmotionModel
 from ser.nn.options import EmotionModelConfig
@@ -14,6 +14,12 @@ from ser.train.augmentation import AUGMENTATIONS, augmented
 from ser.train.step import TrainingStep
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU")
+
+
+@pytest.fixture(autouse=True)
+def _small_batches_as_large_ones(monkeypatch):
+    """Triton's normalization for the batches of these tests, too."""
+    monkeypatch.setattr(normalization, "_LEAST_BATCH", 1)
 
 
 def is_near(ours, theirs, tolerance):
