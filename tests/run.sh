@@ -8,10 +8,9 @@ unset CDPATH
 cd "$(dirname "$0")/.."
 . ./path.sh
 local/install.sh requirements.txt requirements-dev.txt
-ruff check .
-lint-imports --no-cache
-mypy
-shellcheck --external-sources -P . -P SCRIPTDIR run.sh path.sh cmd.sh local/*.sh local/run/*.sh steps/*.sh tests/*.sh tests/clusters/*.sh .ci/run
+scripts="run.sh path.sh cmd.sh local/*.sh local/run/*.sh steps/*.sh tests/*.sh tests/clusters/*.sh .ci/run"
+printf '%s\n' "ruff check ." "lint-imports --no-cache" mypy "shellcheck --external-sources -P . -P SCRIPTDIR $scripts" |
+  xargs --max-procs 4 -I {} bash -c {}
 unset PYTHONDONTWRITEBYTECODE  # the tests start some thousand processes, which would compile the recipe each time
 # One worker more than cores, as tests of schedulers wait; conftest.py gives out the tests.
 cores=$(env -u OMP_NUM_THREADS nproc)

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 import numpy as np
-from scipy.stats import false_discovery_control
 
 from local.experiment.experiment import Experiment, Setting, add_experiment_options, open_experiment
 from local.experiment.systems import System, find_systems
@@ -107,6 +106,8 @@ def blocks_of(table: AblationsTable) -> list[Block]:
 
 
 def main() -> None:
+    from scipy.stats import false_discovery_control  # half a second, which the report does without
+
     parser = OptionParser(__doc__, 'local/results/make_ablations.py --systems "vgg5_ad_se vgg5_ad_plus" data/iemocap '
                           "exp")
     add_experiment_options(parser)

@@ -12,8 +12,6 @@ import statistics
 from dataclasses import dataclass
 from pathlib import Path
 
-from scipy.stats import ttest_rel
-
 from local.experiment.experiment import Experiment, Setting, add_experiment_options, open_experiment
 from local.results.blocks import Block, as_text
 from local.results.same_origin import checked_setting
@@ -160,6 +158,8 @@ def space_rows(probes: Rows, silhouettes: Rows) -> list[SpaceRow]:
 
 def compare(plus: list[float], minus: list[float]) -> str | None:
     """Which of two spaces reads better, from paired figures: "F+", "F-", or None when that is not clear."""
+    from scipy.stats import ttest_rel  # half a second, which the report does without
+
     if len({one - other for one, other in zip(plus, minus, strict=True)}) < 2:
         return None  # a single fold, or no difference in any
     test = ttest_rel(plus, minus)

@@ -5,12 +5,14 @@ import re
 import shutil
 import sys
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import kaldi_native_io as kio
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 import compute_ssl
 from conftest import SHORT, run
@@ -20,8 +22,8 @@ from ser.base.errors import UserError
 from ser.data.data_dir import read_table
 from stages import moved
 
-transformers = pytest.importorskip("transformers", reason="transformers is not installed (requirements-dev.txt)")
-torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.skipif(find_spec("transformers") is None,
+                                reason="transformers is not installed (requirements-dev.txt)")
 
 SHORT_ONE = "s1-ang0"
 KINDS = {"wav2vec2": "Wav2Vec2", "hubert": "Hubert", "wavlm": "WavLM"}
@@ -32,6 +34,8 @@ SIZES = {"hidden_size": 24, "num_hidden_layers": 3, "num_attention_heads": 2, "i
 
 def make_model(folder, kind="wav2vec2", **changes):
     """Save a model of random weights as save_pretrained() does; its convolutions are those of the published ones."""
+    import transformers  # most of a second, for which each worker of the tests would wait
+
     torch.manual_seed(0)
     config = getattr(transformers, f"{KINDS[kind]}Config")(**{**SIZES, **changes})
     model = getattr(transformers, f"{KINDS[kind]}Model")(config).eval()
