@@ -28,8 +28,8 @@ signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 # Groups of tests that take long, in the order in which workers take them; those of schedulers wait most of the time.
-LONG = ("test_run", "test_run_cross", "test_cluster_runners[slurm]", "test_kills", "test_cluster_runners[sge]",
-        "test_readme", "test_analysis", "test_redo", "test_given_features", "test_make_ssl",
+LONG = ("test_run", "test_run_cross", "test_cluster_runners[slurm]", "test_kills", "test_readme",
+        "test_cluster_runners[sge]", "test_analysis", "test_redo", "test_given_features", "test_make_ssl",
         "test_pretrained", "test_distributed", "test_faults", "test_training", "test_functionals", "test_final_models",
         "test_confusions", "test_predict_streams",
         "test_pretrain_seeds", "test_data_dirs", "test_feature_stage", "test_make_functionals", "test_significance",

@@ -14,4 +14,4 @@ printf '%s\n' "ruff check ." "lint-imports --no-cache" mypy "shellcheck --extern
 unset PYTHONDONTWRITEBYTECODE  # the tests start some thousand processes, which would compile the recipe each time
 # One worker more than cores, as tests of schedulers wait; conftest.py gives out the tests.
 cores=$(env -u OMP_NUM_THREADS nproc)
-python -m pytest -q --numprocesses $((cores < 6 ? cores + 2 : 8)) --no-loadscope-reorder "$@"
+python -m pytest -q --numprocesses $((cores < 6 ? cores + 1 : 8)) --no-loadscope-reorder "$@"
