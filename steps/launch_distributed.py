@@ -20,6 +20,7 @@ import signal
 import socket
 import sys
 import uuid
+from pathlib import Path
 
 from options import OptionParser, run
 from ser.base.errors import UserError
@@ -90,6 +91,12 @@ def is_own(address):
     return True
 
 
+def children():
+    """The ids of what the main thread has started and what still runs; none where the kernel does not tell."""
+    path = Path(f"/proc/self/task/{os.getpid()}/children")
+    return set(map(int, path.read_text().split())) if path.exists() else set()
+
+
 def supervise(processes, command, meeting):
     """Run this node's processes to their end; returns the exit status, raises UserError.
 
@@ -109,6 +116,7 @@ def supervise(processes, command, meeting):
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     logging.disable()  # torch's reports on failed processes, which have said themselves what is wrong
+    others = children()
     try:
         elastic_launch(LaunchConfig(nproc_per_node=processes, max_restarts=0, **meeting), sys.executable)(*command)
     except ChildFailedError as error:
@@ -120,6 +128,8 @@ def supervise(processes, command, meeting):
         print(f"launch_distributed.py: process {number} was killed by {failure.signal_name()}", file=sys.stderr)
         return 128 - failure.exitcode
     except SignalException as error:
+        for pid in children() - others:  # which torch leaves alone if the signal comes while it is starting them
+            os.kill(pid, signal.SIGKILL)
         print(f"launch_distributed.py: stopped by {error.sigval.name}, its processes were ended", file=sys.stderr)
         return 128 + error.sigval
     except DistError as error:

@@ -7,9 +7,11 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
+from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 
 import launch_distributed
@@ -264,6 +266,25 @@ def test_of_failures_of_the_same_second_that_which_others_follow_from_counts(cod
     assert capsys.readouterr().err == said
 
 
+def test_term_while_torch_starts_the_processes_ends_them(monkeypatch, capsys):
+    """torch does not know then of what it has started."""
+    started = []
+
+    def interrupted(*command):
+        started.append(subprocess.Popen(["sleep", "100"], start_new_session=True))
+        raise SignalException("", signal.SIGTERM)
+
+    monkeypatch.setattr("torch.distributed.launcher.api.elastic_launch", lambda config, program: interrupted)
+    monkeypatch.setattr(launch_distributed.logging, "disable", lambda: None)
+    monkeypatch.setenv("TORCH_CPP_LOG_LEVEL", "ERROR")  # which it sets, too
+    with subprocess.Popen(["sleep", "100"]) as other:
+        assert launch_distributed.supervise(2, ["job.py"], launch_distributed.meeting_place()) == 143
+        assert other.poll() is None
+        other.kill()
+    assert started[0].wait(10) == -signal.SIGKILL
+    assert capsys.readouterr().err == "launch_distributed.py: stopped by SIGTERM, its processes were ended\n"
+
+
 def test_term_ends_the_processes(launch, tmp_path):
     job = tmp_path / "job.py"
     job.write_text("import os, time\nos.write(1, b'running\\n')\ntime.sleep(100)\n")
@@ -273,7 +294,9 @@ def test_term_ends_the_processes(launch, tmp_path):
         launcher.terminate()
         launcher.join(10)
         assert launcher.exitcode == 143
+        begin = time.monotonic()
         assert said.read() == ""  # to the end of what the processes write to, too
+        assert time.monotonic() - begin < 30
     assert (tmp_path / "stderr").read_text() == (
         "launch_distributed.py: stopped by SIGTERM, its processes were ended\n")
 
