@@ -20,7 +20,7 @@ from ser.data.archives import read_matrix, read_vector
 ROOT = Path(__file__).resolve().parent.parent
 os.environ |= {"SER_ROOT": str(ROOT), "PYTHONPATH": f"{ROOT}/steps:{ROOT}"}  # as path.sh does
 os.chdir(ROOT)
-if not Path("/dev/nvidia0").exists():
+if not (any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/dxg").exists() or Path("/dev/kfd").exists()):  # no GPU
     os.environ["TRITON_INTERPRET"] = "1"  # before anything imports Triton
 # A shell ignores these for what it runs in the background.
 signal.signal(signal.SIGINT, signal.default_int_handler)

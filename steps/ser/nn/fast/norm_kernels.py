@@ -96,7 +96,7 @@ def normalize(x, residual, moments, y, elements, width, channels, HAS_RESIDUAL: 
     value = (tl.load(x + place, mask=inside, other=0).to(tl.float32) - mean) * factor + bias
     if HAS_RESIDUAL:
         value += tl.load(residual + place, mask=inside, other=0).to(tl.float32)
-    tl.store(y + place, tl.maximum(value, 0), mask=inside)
+    tl.store(y + place, tl.where(value < 0, 0, value), mask=inside)  # tl.maximum would make 0 of what is not a number
 
 
 @triton.jit

@@ -1,15 +1,17 @@
 """Batch normalization of a batch in training, the addition of a residual, and ReLU, in few passes over a GPU's memory.
 
 torch passes over a map to take its statistics, to normalize, to add and to cut it at zero, and as often for gradients;
-that is more than half of the time of a step. Triton's kernels pass over it twice, and twice for gradients.
+that is half of the time of a step with a large batch. Triton's kernels pass over it twice, and twice for gradients.
 """
 
 import functools
+import os
 from types import ModuleType
 from typing import Any
 
 import torch
 from torch import nn
+from torch.autograd.function import once_differentiable
 
 from ser.base.log import log
 from ser.nn.convolution import ConvBnRelu
@@ -22,21 +24,22 @@ _PROGRAMS = 512  # at most, that sum up a map; a power of two
 _WARPS = 8  # of each of them
 
 
-@functools.cache
 def _kernels() -> ModuleType:
     """The kernels, imported where they are needed: Triton takes a second, and torch for the CPU has none."""
+    os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")  # as all versions so far round; Triton wants it said
     from ser.nn.fast import norm_kernels
     return norm_kernels
 
 
 @functools.cache
-def is_available() -> bool:
-    """Whether this machine has a GPU and what Triton needs to compile for it; a reason against it is logged once."""
-    if not torch.cuda.is_available():
-        return False
+def is_available(dtype: torch.dtype) -> bool:
+    """Whether Triton compiles for this machine's GPU and maps of a type; a reason against it is logged once."""
     try:
-        x = torch.ones(2, 16, 2, 2, device="cuda").to(memory_format=torch.channels_last).requires_grad_()
-        norm_relu(x, None, nn.BatchNorm2d(16).cuda()).sum().backward()
+        x = torch.ones(2, 16, 2, 2, dtype=dtype, device="cuda").to(memory_format=torch.channels_last).requires_grad_()
+        for residual in (None, x):
+            norm_relu(x, residual, nn.BatchNorm2d(16).cuda()).sum().backward()
+    except torch.cuda.OutOfMemoryError:
+        raise
     except Exception as error:  # there is no Triton or no C compiler, or Triton raises whatever its compiler does
         reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
         log(f"normalizing with torch's kernels; Triton's, which are faster for large batches, cannot be had: {reason}")
@@ -51,7 +54,7 @@ def fits(x: torch.Tensor, norm: nn.Module) -> bool:
     if not (norm.training and of_one_process and x.is_cuda and len(x) >= _LEAST_BATCH and x.numel() < 2**31):
         return False
     order = (0, 3, 2, 1) if x.stride(2) < x.stride(3) else (0, 2, 3, 1)
-    return x.permute(order).is_contiguous() and is_available()
+    return x.permute(order).is_contiguous() and is_available(x.dtype)
 
 
 class ConvBnReluInFewPasses(ConvBnRelu):
@@ -105,6 +108,7 @@ class _NormRelu(torch.autograd.Function):
         return y
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         x, y, moments = ctx.saved_tensors
         gradient = _laid_out_as(gradient, x)
