@@ -139,18 +139,27 @@ def test_what_does_not_fit(monkeypatch):
 
 @pytest.fixture
 def a_machine_with(monkeypatch):
-    """A machine with a GPU on which the kernels end in an exception."""
-    def machine(failure):
+    """A machine whose GPU is this machine's device, and on which the kernels may end in an exception."""
+    def machine(failure=None):
         def fail(*args):
             raise failure
 
-        monkeypatch.setattr(torch, "ones", lambda *args, **kwargs: torch.zeros(2, 16, 2, 2))
-        monkeypatch.setattr(torch.nn.Module, "cuda", lambda self: self)
-        monkeypatch.setattr(normalization, "norm_relu", fail)
+        ones = torch.ones
+        monkeypatch.setattr(torch, "ones", lambda *sizes, dtype, device: ones(*sizes, dtype=dtype, device=DEVICE))
+        monkeypatch.setattr(torch.nn.Module, "cuda", lambda self: self.to(DEVICE))
+        if failure:
+            monkeypatch.setattr(normalization, "norm_relu", fail)
 
     normalization.is_available.cache_clear()
     yield machine
     normalization.is_available.cache_clear()
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_a_machine_with_triton(a_machine_with, dtype, capsys):
+    pytest.importorskip("triton")
+    a_machine_with()
+    assert normalization.is_available(dtype) and capsys.readouterr().err == ""
 
 
 def test_a_machine_without_triton_says_so_once(a_machine_with, capsys):
