@@ -33,7 +33,8 @@ LONG = ("test_run", "test_run_cross", "test_cluster_runners[slurm]", "test_kills
         "test_pretrained", "test_distributed", "test_faults", "test_training", "test_functionals", "test_final_models",
         "test_confusions", "test_predict_streams",
         "test_pretrain_seeds", "test_data_dirs", "test_feature_stage", "test_make_functionals", "test_significance",
-        "test_export", "test_mini_corpus", "test_prepare", "test_tasks")
+        "test_export", "test_mini_corpus", "test_prepare", "test_tasks", "test_systems", "test_normalization",
+        "test_left_out")
 
 
 def group_of(nodeid):
