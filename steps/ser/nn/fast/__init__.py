@@ -6,7 +6,7 @@ from torch import nn
 from ser.nn.adapters import AdaptedConv2d
 from ser.nn.convolution import ConvBnRelu
 from ser.nn.fast.convolution import ConvInBlocks, in_memory_order, shifted_taps
-from ser.nn.fast.normalization import ConvBnReluInFewPasses
+from ser.nn.fast.normalization import ConvFusedBnRelu
 
 _TILE = 64  # output channels at which a GPU's matrix units reach their full speed
 
@@ -32,7 +32,7 @@ class MaxPoolInMemoryOrder(nn.MaxPool2d):
 
 
 _FASTER = {
-    ConvBnRelu: ConvBnReluInFewPasses,
+    ConvBnRelu: ConvFusedBnRelu,
     nn.Conv2d: ConvInBlocks,
     AdaptedConv2d: AdaptedConvInBlocks,
     nn.BatchNorm2d: BatchNormInMemoryOrder,

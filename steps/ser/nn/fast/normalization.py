@@ -57,7 +57,7 @@ def fits(x: torch.Tensor, norm: nn.Module) -> bool:
     return x.permute(order).is_contiguous() and is_available(x.dtype)
 
 
-class ConvBnReluInFewPasses(ConvBnRelu):
+class ConvFusedBnRelu(ConvBnRelu):
     """A ConvBnRelu that normalizes large batches in training by Triton's kernels, where there are any."""
 
     def norm_relu(self, x: torch.Tensor, residual: torch.Tensor | None) -> torch.Tensor:

@@ -246,10 +246,22 @@ def test_one_process_fails(fault, write_script):
     assert (status, [line for line in said if line != lost]) == FAULTS[fault]
 
 
+@pytest.fixture
+def supervise(monkeypatch):
+    """supervise() of two processes, with a function for what torch does with them."""
+    def supervise(launch):
+        monkeypatch.setattr("torch.distributed.launcher.api.elastic_launch", lambda config, program: launch)
+        monkeypatch.setattr(launch_distributed.logging, "disable", lambda: None)
+        monkeypatch.setenv("TORCH_CPP_LOG_LEVEL", "ERROR")  # which it sets, too
+        return launch_distributed.supervise(2, ["job.py"], launch_distributed.meeting_place())
+
+    return supervise
+
+
 @pytest.mark.parametrize("codes, status, said", [
     ((1, -signal.SIGKILL), 137, "launch_distributed.py: process 1 was killed by SIGKILL\n"),
     ((-signal.SIGTERM, 1), 1, "")])
-def test_of_failures_of_the_same_second_that_which_others_follow_from_counts(codes, status, said, monkeypatch, capsys):
+def test_of_failures_of_the_same_second_that_which_others_follow_from_counts(codes, status, said, supervise, capsys):
     """A process may see that another is gone before the launcher does, which ends those that are left by TERM."""
     failures = {rank: ProcessFailure(local_rank=rank, pid=rank, exitcode=code, error_file="")
                 for rank, code in enumerate(codes)}
@@ -259,14 +271,11 @@ def test_of_failures_of_the_same_second_that_which_others_follow_from_counts(cod
     def fail(*command):
         raise ChildFailedError("job.py", failures)
 
-    monkeypatch.setattr("torch.distributed.launcher.api.elastic_launch", lambda config, program: fail)
-    monkeypatch.setattr(launch_distributed.logging, "disable", lambda: None)
-    monkeypatch.setenv("TORCH_CPP_LOG_LEVEL", "ERROR")  # which it sets, too
-    assert launch_distributed.supervise(2, ["job.py"], launch_distributed.meeting_place()) == status
+    assert supervise(fail) == status
     assert capsys.readouterr().err == said
 
 
-def test_term_while_torch_starts_the_processes_ends_them(monkeypatch, capsys):
+def test_term_while_torch_starts_the_processes_ends_them(supervise, capsys):
     """torch does not know then of what it has started."""
     started = []
 
@@ -274,11 +283,8 @@ def test_term_while_torch_starts_the_processes_ends_them(monkeypatch, capsys):
         started.append(subprocess.Popen(["sleep", "100"], start_new_session=True))
         raise SignalException("", signal.SIGTERM)
 
-    monkeypatch.setattr("torch.distributed.launcher.api.elastic_launch", lambda config, program: interrupted)
-    monkeypatch.setattr(launch_distributed.logging, "disable", lambda: None)
-    monkeypatch.setenv("TORCH_CPP_LOG_LEVEL", "ERROR")  # which it sets, too
     with subprocess.Popen(["sleep", "100"]) as other:
-        assert launch_distributed.supervise(2, ["job.py"], launch_distributed.meeting_place()) == 143
+        assert supervise(interrupted) == 143
         assert other.poll() is None
         other.kill()
     assert started[0].wait(10) == -signal.SIGKILL

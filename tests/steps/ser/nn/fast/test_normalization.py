@@ -7,7 +7,7 @@ import torch
 
 from ser.nn.convolution import ConvBnRelu
 from ser.nn.fast import normalization
-from ser.nn.fast.normalization import ConvBnReluInFewPasses, fits, norm_relu
+from ser.nn.fast.normalization import ConvFusedBnRelu, fits, norm_relu
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 TOLERANCE = {torch.float32: 3e-6, torch.bfloat16: 1e-2}
@@ -104,7 +104,7 @@ def test_a_layer_takes_them_where_they_fit(device_fits, with_residual, monkeypat
     monkeypatch.setattr(normalization, "norm_relu", noted)
     plain = ConvBnRelu(1, 4).to(DEVICE)
     layer = copy.deepcopy(plain)
-    layer.__class__ = ConvBnReluInFewPasses
+    layer.__class__ = ConvFusedBnRelu
     x = torch.randn(2, 1, 9, 5, device=DEVICE)
     residual = torch.randn(2, 4, 9, 5, device=DEVICE) if with_residual else None
     for each in (plain, layer):

@@ -11,7 +11,7 @@ from conftest import ROOT
 from scripts import run_script
 from ser.nn.fast import prepare
 from ser.nn.fast.convolution import ConvInBlocks
-from ser.nn.fast.normalization import ConvBnReluInFewPasses
+from ser.nn.fast.normalization import ConvFusedBnRelu
 from ser.nn.losses import overall_loss
 from ser.nn.models import EmotionModel
 from ser.nn.options import EmotionModelConfig
@@ -48,7 +48,7 @@ def test_a_prepared_network_computes_and_learns_the_same(options, frames, monkey
     network = prepare(copy.deepcopy(plain), torch.device("cuda")).double()
     has_blocks = any(isinstance(module, ConvInBlocks) for module in network.modules())
     assert has_blocks == (options["backbone"] != "conv1d")  # which has no 2-D convolution
-    assert any(isinstance(module, ConvBnReluInFewPasses) for module in network.modules()) == has_blocks
+    assert any(isinstance(module, ConvFusedBnRelu) for module in network.modules()) == has_blocks
     assert list(network.state_dict()) == list(plain.state_dict())
     for ours, theirs in zip(steps(network, frames), steps(plain, frames), strict=True):
         assert torch.allclose(ours, theirs, rtol=1e-7, atol=1e-10)
