@@ -19,6 +19,7 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 import uuid
 from pathlib import Path
 
@@ -111,14 +112,17 @@ def supervise(processes, command, meeting):
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # read at import: no stacks when a process leaves early
     from torch.distributed import DistError
-    from torch.distributed.elastic.multiprocessing import SignalException
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     logging.disable()  # torch's reports on failed processes, which have said themselves what is wrong
     others = children()
     try:
-        elastic_launch(LaunchConfig(nproc_per_node=processes, max_restarts=0, **meeting), sys.executable)(*command)
+        with tempfile.TemporaryDirectory() as folder:  # torch leaves one of its own behind
+            config = LaunchConfig(nproc_per_node=processes, max_restarts=0, logs_specs=DefaultLogsSpecs(folder),
+                                  **meeting)
+            elastic_launch(config, sys.executable)(*command)
     except ChildFailedError as error:
         # Of those of the same second the one that was killed, for which others failed, and last whom torch has ended.
         number, failure = min(error.failures.items(), key=lambda item: (

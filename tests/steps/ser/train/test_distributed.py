@@ -29,6 +29,16 @@ PRETRAIN = ("--backbone", "vgg5", "--crop", "40", "--num-threads", "1", "--preci
 
 
 @pytest.fixture
+def temporary(tmp_path, monkeypatch):
+    """The folder for temporary files, in which nothing may be left."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    yield folder
+    assert not list(folder.iterdir())
+
+
+@pytest.fixture
 def launch(tmp_path):
     """Start two processes; returns the launcher and the end of a pipe for what all of them write to a stream."""
     def start(stream, *words):
@@ -191,6 +201,7 @@ def test_rates_grow_with_the_square_root_of_the_batch(monkeypatch):
     assert (of_all.total_batch_size, of_all.rate_factor) == (16, 1)
 
 
+@pytest.mark.usefixtures("temporary")
 def test_where_there_is_little_to_train_the_first_process_does_it_alone(write_script):
     job = write_script("job.py", "def main():\n    distributed.begin()\n    distributed.train_alone()\n"
                        "    with distributed.group(torch.device('cpu')):\n"
@@ -291,6 +302,7 @@ def test_term_while_torch_starts_the_processes_ends_them(supervise, capsys):
     assert capsys.readouterr().err == "launch_distributed.py: stopped by SIGTERM, its processes were ended\n"
 
 
+@pytest.mark.usefixtures("temporary")
 def test_term_ends_the_processes(launch, tmp_path):
     job = tmp_path / "job.py"
     job.write_text("import os, time\nos.write(1, b'running\\n')\ntime.sleep(100)\n")
