@@ -15,7 +15,9 @@ from ser.stats.calibration import Reliability
 from ser.stats.metrics import confusion_matrix, scores_of
 from ser.stats.significance import score_interval
 
-_TEMPLATE = "model_card.md.j2"
+# Kept, since a process may train hundreds of models.
+_TEMPLATES = Environment(loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, trim_blocks=True,
+                         keep_trailing_newline=True)
 
 
 @dataclass(frozen=True)
@@ -72,9 +74,7 @@ def write_card(model_dir: str | Path, config: dict[str, Any], choices: str, data
     environment = [f"{name} {made_with[name]}" for name in ("recipe", "torch", "device", "precision", "commit")
                    if made_with.get(name)]
     # The page.
-    templates = Environment(loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined,
-                            trim_blocks=True, keep_trailing_newline=True)
-    text = templates.get_template(_TEMPLATE).render(
+    text = _TEMPLATES.get_template("model_card.md.j2").render(
         options=config["options"], classes=data.classes, dataset=config["dataset"], protocol=config["protocol"],
         fold=data.name, pretraining=pretraining, choices=choices, parts=parts,
         synthetic=[corpus for corpus in corpora if is_synthetic(corpus)],

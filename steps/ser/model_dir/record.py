@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import platform
 import shutil
@@ -67,6 +68,7 @@ class MadeFrom:
                 **of_folds}
 
 
+@functools.cache  # the code of this process stays the same, whatever is committed while it trains
 def _git(*words: str) -> str:
     """What git says of this file's repository; nothing where there is no git or no repository."""
     if not shutil.which("git"):
