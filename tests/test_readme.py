@@ -115,12 +115,12 @@ def type_in(recipe, lines, options=""):
 
 @pytest.fixture(scope="module")
 def started(recipe):
-    """The clone after the first command of README, here of one system and without the analysis."""
+    """The clone after the first command of README, here of one system, in five folds and without the analysis."""
     (block,) = blocks("README.md", "tests/run.sh")
     first, second = (line.partition("#")[0].strip() for line in block.splitlines())
     assert (first, second) == ("./run.sh", "tests/run.sh")  # the second runs this test
-    type_in(recipe, f"{first} --systems vgg5_ad --stop-stage 6 --nj 1")
-    assert (recipe / "exp/RESULTS").read_text().startswith("synthetic-iemocap-impro-4, 10fold, 10 folds, seed 0")
+    type_in(recipe, f"{first} --systems vgg5_ad --protocol 5fold --stop-stage 6 --nj 1")
+    assert (recipe / "exp/RESULTS").read_text().startswith("synthetic-iemocap-impro-4, 5fold, 5 folds, seed 0")
     return recipe
 
 
