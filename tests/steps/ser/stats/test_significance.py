@@ -67,20 +67,20 @@ UNLIKE = (0.1, 0.3, 0.5, 0.7, 0.95)
 def test_interval_of_a_figure_covers_at_its_rate():
     population = Population(1, [UNLIKE])
     true, covered = population.figures().mean(), 0
-    for _ in range(400):
+    for _ in range(800):
         low, high = significance.score_interval(*population.sample(), population.speakers, resamples=200)
         covered += low <= true <= high
-    assert within_chance(covered, 400, 0.95)
+    assert within_chance(covered, 800, 0.95)
 
 
 def test_interval_of_a_difference_covers_at_its_rate():
     population = Population(2, [UNLIKE, UNLIKE[::-1]])
     true, covered = population.figures()[:2].mean() - population.figures()[2:].mean(), 0
-    for _ in range(400):
+    for _ in range(800):
         references, rows = population.sample()
         low, high = significance.difference_interval(references, rows[:2], rows[2:], population.speakers, resamples=200)
         covered += low <= true <= high
-    assert within_chance(covered, 400, 0.95)
+    assert within_chance(covered, 800, 0.95)
 
 
 def test_bootstrap_is_scipys_with_speakers_as_samples():
@@ -211,7 +211,7 @@ def test_interval_over_speakers_covers_what_other_speakers_give(num_speakers, ra
         gains = rng.normal(0.05, 0.15, num_speakers)
         first, second = (draw_hypotheses(rng, references, np.clip(levels + gain, 0, 1)[speakers], seeds=2)
                          for gain in (gains / 2, -gains / 2))
-        intervals.append(significance.speaker_difference_interval(references, first, second, speakers, resamples=400))
+        intervals.append(significance.speaker_difference_interval(references, first, second, speakers, resamples=1000))
         narrow.append(significance.difference_interval(references, first, second, speakers, resamples=100))
         differences.append(significance.mean_weighted_f1(references, first)
                            - significance.mean_weighted_f1(references, second))
