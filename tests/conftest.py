@@ -27,8 +27,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
-# Groups of tests that take long, in the order in which workers take them. Those of schedulers and of kills wait most of
-# the time, so they begin one after the other, beside what computes.
+# Groups of tests that take long, in the order in which workers take them. Those of schedulers wait most of the time, so
+# they begin apart from each other, beside what computes.
 LONG = ("test_cluster_runners[slurm]", "test_readme", "test_run", "test_analysis", "test_run_cross",
         "test_cluster_runners[sge]", "test_redo", "test_given_features", "test_make_ssl", "test_kills",
         "test_pretrained", "test_distributed", "test_faults", "test_training", "test_functionals", "test_final_models",

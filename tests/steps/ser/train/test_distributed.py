@@ -34,7 +34,7 @@ def temporary(tmp_path, monkeypatch):
     folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setenv("TMPDIR", str(folder))
-    yield folder
+    yield
     assert not list(folder.iterdir())
 
 
