@@ -1,6 +1,6 @@
-"""Python scripts in children of a server that has imported torch and its compiler, which takes longer than most do.
+"""Python scripts in children of a server that has imported packages, which takes longer than most scripts do.
 
-The compiler is for what exports a network.
+The compiler of torch is for what exports a network, Matplotlib for plots.
 """
 
 import gc
@@ -13,8 +13,8 @@ import tempfile
 from pathlib import Path
 
 _SERVER = multiprocessing.get_context("forkserver")
-_SERVER.set_forkserver_preload(["scripts", "kaldiio", "safetensors.torch", "scipy.stats", "sklearn.linear_model",
-                                "torch", "torch._dynamo"])
+_SERVER.set_forkserver_preload(["scripts", "jinja2", "kaldiio", "matplotlib.figure", "safetensors.torch", "scipy.stats",
+                                "sklearn.linear_model", "soundfile", "torch", "torch._dynamo"])
 
 
 def _become(words, streams, folder, env):
