@@ -20,14 +20,15 @@ from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import IO
-
-import torch
+from typing import IO, TYPE_CHECKING
 
 from options import OptionParser, dealt_share, run
 from parallel.job_log import end_log, start_log
 from ser.base.errors import UserError
 from ser.base.log import log
+
+if TYPE_CHECKING:  # a training without a network does not wait for its import
+    import torch
 
 _FULL = re.compile("CUDA out of memory|CUDA error: out of memory|CU(BLAS|DNN)_STATUS_ALLOC_FAILED")
 
@@ -56,7 +57,7 @@ def logged(path: Path, command: Sequence[str]) -> Iterator[None]:
 def is_out_of_memory(error: BaseException | None) -> bool:
     """Whether an error says, or was raised for one that says, that the GPU's memory is full."""
     while error is not None:
-        if isinstance(error, torch.cuda.OutOfMemoryError) or _FULL.search(str(error)):
+        if type(error).__name__ == "OutOfMemoryError" or _FULL.search(str(error)):  # torch's
             return True
         error = error.__cause__ or error.__context__
     return False
@@ -79,7 +80,7 @@ class Worker:
         self.script = script
         self.tasks = tasks
         self.logs = logs
-        self._processor: tuple[torch.device, str] | None = None
+        self._processor: tuple[torch.device | None, str] | None = None
         self._lock: IO[str] | None = None
 
     def do_all(self, paths: Sequence[Path]) -> int:
@@ -105,6 +106,8 @@ class Worker:
             outcome = "done"
             log(f"{which} done: {shlex.join(command)}")
         if outcome == "no memory":  # after the error, which holds on to what it met
+            import torch
+
             gc.collect()
             if torch.cuda.is_initialized():
                 torch.cuda.empty_cache()
@@ -123,12 +126,15 @@ class Worker:
     def _command(self, path: Path) -> list[str]:
         return [f"steps/{self.script.__name__}.py", "--config", str(path)]
 
-    def _prepared(self, options: Namespace) -> tuple[torch.device, str]:
+    def _prepared(self, options: Namespace) -> "tuple[torch.device | None, str]":
         """Device and precision, picked once; from then on this process has its share of the GPU's lock."""
         if self._processor is None:
             device, precision = self.script.prepare(options)
-            on_gpu = device.type == "cuda"
-            gpu = torch.cuda.get_device_properties(torch.cuda.current_device()).uuid if on_gpu else "none"
+            gpu = "none"
+            if device is not None and device.type == "cuda":
+                import torch
+
+                gpu = torch.cuda.get_device_properties(torch.cuda.current_device()).uuid
             self._lock = open(self.tasks / f".gpu-{gpu}.lock", "a")
             fcntl.flock(self._lock, fcntl.LOCK_SH)
             self._processor = device, precision

@@ -11,14 +11,10 @@ import recipe_environment
 
 from argparse import Namespace
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from options import OptionParser, natural, run, str2bool
 from ser.base.log import log
 from ser.train.classical import ClassicalConfig, ClassicalTask, train_classical
-
-if TYPE_CHECKING:
-    import torch
 
 
 def parse(argv: Sequence[str] | None = None) -> tuple[Namespace, ClassicalTask]:
@@ -39,16 +35,14 @@ def parse(argv: Sequence[str] | None = None) -> tuple[Namespace, ClassicalTask]:
     return args, task
 
 
-def prepare(args: Namespace) -> "tuple[torch.device, str]":
-    """Device and precision, which no option changes."""
-    import torch
-
-    return torch.device("cpu"), "fp64"
+def prepare(args: Namespace) -> tuple[None, str]:
+    """No device of torch, and the precision, which no option changes."""
+    return None, "fp64"
 
 
-def train_and_score(args: Namespace, task: ClassicalTask, device: "torch.device", precision: str) -> None:
+def train_and_score(args: Namespace, task: ClassicalTask, device: None, precision: str) -> None:
     """Do what is not done of a task; raises UserError."""
-    result = train_classical(task, device=device, precision=precision, restart=args.restart)
+    result = train_classical(task, precision=precision, restart=args.restart)
     log(f"already there: {args.dir}/RESULT" if result is None else result.strip())
 
 

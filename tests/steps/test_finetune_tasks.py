@@ -1,6 +1,9 @@
 """A training that finds no memory on the GPU is tried once more, alone, before it counts as failed."""
 
 import fcntl
+import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -9,6 +12,7 @@ import torch
 
 import finetune
 import finetune_tasks
+from conftest import ROOT
 from ser.base.device import explain_out_of_memory
 from ser.base.errors import UserError
 
@@ -95,3 +99,18 @@ def test_nothing_else_starts_while_one_retries(share, tmp_path):
         assert thread.is_alive() and not outcome
     thread.join(20)
     assert outcome == [(0, [1, 2, 3, 4])]
+
+
+@pytest.mark.parametrize("classifier, system", [("svm", "svm_functionals"), ("majority", "majority")])
+def test_a_classifier_without_a_network_is_trained_without_torch(classifier, system, finished, tmp_path):
+    """Which takes a second to import; the result is that of the whole recipe."""
+    data = finished / "data" / "mini_iemocap_protocol-5fold"
+    (tmp_path / "train_classical.1.conf").write_text(
+        f"--classifier={classifier}\n--data={data}\n--fold=fold_Ses01M\n--dir={tmp_path}/model\n")
+    (tmp_path / "torch.py").write_text("raise ImportError('no torch here')\n")
+    env = os.environ | {"PYTHONPATH": f"{tmp_path}:{os.environ['PYTHONPATH']}"}
+    done = subprocess.run([sys.executable, "steps/finetune_tasks.py", "--script=train_classical", "--job=1",
+                           "--num-jobs=1", tmp_path, tmp_path / "log"], cwd=ROOT, env=env, stderr=subprocess.PIPE)
+    assert done.returncode == 0, done.stderr
+    expected = (finished / "exp" / system / "fold_Ses01M" / "RESULT").read_text()
+    assert (tmp_path / "model" / "RESULT").read_text().partition(" ] ")[0] == expected.partition(" ] ")[0] != ""

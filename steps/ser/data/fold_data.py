@@ -3,14 +3,12 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
 
 from ser.base.errors import UserError
 from ser.data.data_dir import read_list, read_table
 from ser.data.folds import FINAL, read_fold
-
-if TYPE_CHECKING:
-    import torch
 
 
 @dataclass(frozen=True)
@@ -63,18 +61,14 @@ class FoldData:
         """The one word that names how the folds were made."""
         return (self.data_dir / "folds" / "protocol").read_text(encoding="utf-8").strip()
 
-    def emotions(self, utts: Iterable[str]) -> "torch.Tensor":
+    def emotions(self, utts: Iterable[str]) -> np.ndarray:
         """Integer emotion targets `[len(utts)]`."""
-        import torch  # takes a second, and who plans trainings does without
+        return np.array([self.classes.index(self.labels[utt]) for utt in utts], dtype=np.int64)
 
-        return torch.tensor([self.classes.index(self.labels[utt]) for utt in utts])
-
-    def speaker_targets(self, utts: Iterable[str]) -> "torch.Tensor":
+    def speaker_targets(self, utts: Iterable[str]) -> np.ndarray:
         """Integer speaker targets `[len(utts)]`; -1 for a speaker that does not train."""
-        import torch
-
         target_of = {speaker: target for target, speaker in enumerate(self.training_speakers)}
-        return torch.tensor([target_of.get(self.speakers[utt], -1) for utt in utts])
+        return np.array([target_of.get(self.speakers[utt], -1) for utt in utts], dtype=np.int64)
 
 
 def _of_all_folds(data_dir: Path, speakers: dict[str, str]) -> list[str]:

@@ -16,9 +16,9 @@ from ser.data.feature_conf import is_filterbank
 from ser.infer.choices import FEATURES
 from ser.infer.cross_results import CrossResults, merge_classes
 from ser.infer.cross_task import CrossTask
-from ser.infer.evaluation import write_per_utt
 from ser.infer.posteriors import posteriors
 from ser.infer.results_file import NAME, Counts, read_fold_results, result_line, write_results
+from ser.infer.score_files import write_per_utt
 from ser.model_dir.checkpoint import load_config
 from ser.model_dir.emotion_model import load_emotion_model
 from ser.model_dir.record import feature_configuration

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib.metadata
 import json
 import platform
 import shutil
@@ -81,19 +82,27 @@ def version() -> str:
     return (Path(__file__).parents[1] / "VERSION").read_text(encoding="utf-8").strip()
 
 
-def environment(device: torch.device, precision: str) -> dict[str, Any]:
-    """Versions, processor and commit, for the record; nothing is decided by it."""
-    import torch
+def environment(device: torch.device | None, precision: str) -> dict[str, Any]:
+    """Versions, processor and commit, for the record; nothing is decided by it.
 
-    is_gpu = device.type == "cuda"
+    The device is None where scikit-learn trains, which takes one core and does without torch.
+    """
+    if device is None:
+        trains_with, processor = {"scikit-learn": importlib.metadata.version("scikit-learn")}, "cpu x 1"
+    else:
+        import torch
+
+        trains_with = {"torch": torch.__version__}
+        is_gpu = device.type == "cuda"
+        processor = torch.cuda.get_device_name(device) if is_gpu else f"cpu x {torch.get_num_threads()}"
     commit = _git("rev-parse", "--short", "HEAD")
     changes = "+changes" if _git("status", "--porcelain", "-uno") else ""
     return {
         "recipe": version(),
         "python": platform.python_version(),
-        "torch": torch.__version__,
+        **trains_with,
         "precision": precision,
-        "device": torch.cuda.get_device_name(device) if is_gpu else f"cpu x {torch.get_num_threads()}",
+        "device": processor,
         "processes": world_size(),
         "commit": commit + changes,
     }
@@ -197,7 +206,7 @@ def is_done(model_dir: str | Path, made_from: MadeFrom) -> bool:
 
 
 def begin_model_dir(model_dir: str | Path, made_from: MadeFrom, *, restart: bool, precision: str,
-                    device: torch.device, **derived: Any) -> None:
+                    device: torch.device | None, **derived: Any) -> None:
     """Write config.json, once options and data are known to be right.
 
     What an earlier training left there is removed before, when `restart` says so or it was made from other data;
@@ -209,7 +218,8 @@ def begin_model_dir(model_dir: str | Path, made_from: MadeFrom, *, restart: bool
     made_from : MadeFrom
     restart : bool
     precision : str
-    device : torch.device
+    device : torch.device or None
+        As for environment().
     derived
         What else config.json keeps.
     """

@@ -1,7 +1,7 @@
 """Classifiers without a network, which a network must beat: from a data directory to the scores of a fold.
 
 They see what the weights of a network see, the training part of the fold; its validation speakers are not used.
-scikit-learn and torch, which take a second to import, are imported where something is trained.
+scikit-learn, which takes half a second to import, is imported where something is trained.
 """
 
 import functools
@@ -20,13 +20,13 @@ from ser.data.archives import read_vector
 from ser.data.data_dir import read_dataset, read_table
 from ser.data.fold_data import FoldData
 from ser.infer.results_file import Choices
+from ser.infer.score_files import write_scores
 from ser.model_dir.checkpoint import load_config
 from ser.model_dir.data_stamp import DataStamp, digest, stamp_data
 from ser.model_dir.finetune_config import FinetuneConfig
 from ser.model_dir.record import MadeFrom, begin_model_dir, changes_since, is_done, require_own
 
 if TYPE_CHECKING:
-    import torch
     from sklearn.pipeline import Pipeline
 
 FUNCTIONALS = "functionals.scp"
@@ -201,7 +201,7 @@ def read_vectors(classifier: Classifier, data_dir: str | Path, utts: Sequence[st
 
 def examples_of(data: FoldData, utts: Sequence[str], vectors: np.ndarray) -> Examples:
     """Utterances of a fold, with what a classifier reads of them."""
-    return Examples(vectors, data.emotions(utts).numpy(), np.array([data.speakers[utt] for utt in utts]),
+    return Examples(vectors, data.emotions(utts), np.array([data.speakers[utt] for utt in utts]),
                     len(data.classes))
 
 
@@ -254,15 +254,14 @@ def _checksum(path: Path, time: int) -> str:
     return digest({utt: zlib.crc32(read_vector(utt, place).data) for utt, place in read_table(path).items()})
 
 
-def train_classical(task: ClassicalTask, *, device: "torch.device", precision: str, restart: bool) -> str | None:
+def train_classical(task: ClassicalTask, *, precision: str, restart: bool) -> str | None:
     """Train and score one fold.
 
     Parameters
     ----------
     task : ClassicalTask
-    device : torch.device
     precision : str
-        With the device, in what and on what scikit-learn computes.
+        In what scikit-learn computes.
     restart : bool
         Begin again whatever the directory holds.
 
@@ -276,8 +275,6 @@ def train_classical(task: ClassicalTask, *, device: "torch.device", precision: s
     UserError
         Data, options or what the directory holds do not fit together.
     """
-    from ser.infer.evaluation import write_scores
-
     # Options, and whether they are done.
     made_from = task.made_from()
     require_own(task.model_dir)
@@ -294,7 +291,7 @@ def train_classical(task: ClassicalTask, *, device: "torch.device", precision: s
     dimension = vectors.shape[1]
     options_digest = digest(asdict(task.config), dimension, precision)[:6]
     dataset = read_dataset(task.data_dir)
-    begin_model_dir(task.model_dir, made_from, restart=restart, precision=precision, device=device,
+    begin_model_dir(task.model_dir, made_from, restart=restart, precision=precision, device=None,
                     classes=data.classes, training_speakers=data.training_speakers, dimension=dimension,
                     dataset=dataset, protocol=data.protocol,
                     utterances={part: len(utts) for part, utts in data.parts.items()}, options_digest=options_digest)
@@ -306,6 +303,6 @@ def train_classical(task: ClassicalTask, *, device: "torch.device", precision: s
         named |= {"functionals": checksum_of_functionals(task.data_dir)}
     phrase = f"classifier {task.config.classifier}" + (f" {dimension} functionals" if dimension else "")
     trained = Choices(dataset=dataset, protocol=data.protocol, seed=task.seed, phrase=phrase, options=named,
-                      pretraining={}, dimension=dimension, log_energy=False, precision=precision, device=device.type,
+                      pretraining={}, dimension=dimension, log_energy=False, precision=precision, device="cpu",
                       options_digest=options_digest)
     return write_scores(task.model_dir, data, probabilities, trained, made_from.data.of_data)

@@ -49,7 +49,7 @@ class CopyPaste(Augmentation):
         self.neutral = data.classes.index(neutral)
         # Group of each utterance: one speaker and one emotion.
         groups = data.speaker_targets(bank.utts) * self.num_classes + data.emotions(bank.utts)
-        self.groups = groups.to(bank.lengths.device)
+        self.groups = torch.from_numpy(groups).to(bank.lengths.device)
         # Training utterances by group; a group is `counts` of these `members` from `starts` on.
         train = bank.indices(data.parts["train"])
         self.members = train[torch.argsort(self.groups[train], stable=True)]

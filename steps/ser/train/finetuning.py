@@ -101,8 +101,8 @@ def finetune(task: Task, *, device: torch.device, precision: str, restart: bool,
     bank = load_bank(task.data_dir, data.parts["train"] + data.parts["valid"], config.feature_norm, device)
     train = bank.indices(data.parts["train"])
     valid = bank.indices(data.parts["valid"])
-    emotions = data.emotions(bank.utts).to(device)
-    speakers = data.speaker_targets(bank.utts).to(device)
+    emotions = torch.from_numpy(data.emotions(bank.utts)).to(device)
+    speakers = torch.from_numpy(data.speaker_targets(bank.utts)).to(device)
     crop_source = augmented(bank, config.augment,
                             {"copypaste": lambda source: CopyPaste(source, bank, data, config.neutral_class)})
 
