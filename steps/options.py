@@ -133,9 +133,11 @@ class OptionParser(argparse.ArgumentParser):
 def run(main: Callable[[], int | None]) -> NoReturn:
     """Run a script's `main()`; a UserError or an operating-system error ends in one line and status 1."""
     name = Path(sys.argv[0]).name
-    # Else Python looks through all that torch has made before it ends, a third as long as it took to import torch. With
-    # triton, which comes with torch's compiler, it has to: what is left would be reported as leaked.
-    atexit.register(lambda: "triton" in sys.modules or gc.freeze())
+    # What is imported is not looked through again, nor all that is left at the end, which takes a third as long as to
+    # import torch. With triton, which comes with torch's compiler, it has to: it would be reported as leaked.
+    gc.freeze()
+    gc.enable()
+    atexit.register(lambda: gc.unfreeze() if "triton" in sys.modules else gc.freeze())
     try:
         sys.exit(main())
     except (UserError, OSError) as error:

@@ -53,6 +53,8 @@ FOLDERS = tuple(os.path.join(os.path.realpath(ROOT), folder, "") for folder in (
 if os.path.realpath(SCRIPT).startswith(FOLDERS) and not is_entered():
     if os.path.lexists(ROOT + "/.venv") or not has_packages():
         enter()
+if os.path.realpath(SCRIPT).startswith(FOLDERS[:2]):
+    gc.disable()  # until options.run(), as what is imported is no garbage
 os.environ["MPLBACKEND"] = "Agg"  # a notebook's is not to be found here
 for place in (ROOT, ROOT + "/steps"):
     if place not in sys.path:

@@ -1,6 +1,7 @@
 """Small data directories for the tests, made by the recipe's own scripts once for all workers of pytest-xdist."""
 
 import fcntl
+import gc
 import os
 import re
 import shutil
@@ -64,6 +65,12 @@ def pytest_collection_modifyitems(config, items):
         items[:] = [item for item in items if "finished" not in getattr(item, "fixturenames", ())]
     order = {group: number for number, group in enumerate(LONG)}
     items.sort(key=lambda item: order.get(group_of(item.nodeid), len(LONG)))
+
+
+def pytest_collection_finish():
+    """Let Python look for garbage, which scripts.py has stopped, though not among what is imported."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_xdist_make_scheduler(config, log):

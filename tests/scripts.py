@@ -1,24 +1,34 @@
-"""Python scripts in children of a server that has imported packages, which takes longer than most scripts do.
+"""Python scripts in children of servers that have imported packages, which takes longer than most scripts do.
 
-The compiler of torch is for what exports a network, Matplotlib for plots.
+There are two, as it takes the longer to fork a process the more it has imported: a lean one, and a full one with torch,
+its compiler for what exports a network, and Matplotlib for plots.
 """
 
 import gc
 import multiprocessing
 import os
+import re
 import runpy
 import subprocess
 import sys
 import tempfile
+from multiprocessing import forkserver
 from pathlib import Path
 
-_SERVER = multiprocessing.get_context("forkserver")
-_SERVER.set_forkserver_preload(["scripts", "jinja2", "kaldiio", "matplotlib.figure", "safetensors.torch", "scipy.stats",
-                                "sklearn.linear_model", "soundfile", "torch", "torch._dynamo"])
+gc.disable()  # while packages are imported, in the servers and, up to the end of collection, in pytest
+
+_CONTEXT = multiprocessing.get_context("forkserver")
+_LEAN, _FULL = forkserver.ForkServer(), forkserver.ForkServer()
+_LEAN.set_forkserver_preload(["scripts", "kaldiio", "soundfile"])
+_FULL.set_forkserver_preload(["scripts", "jinja2", "kaldiio", "matplotlib.figure", "safetensors.torch", "scipy.stats",
+                              "sklearn.linear_model", "soundfile", "torch", "torch._dynamo"])
+_FOR_LEAN = re.compile(r"local/(experiment/|results/make_(probes|results)\b)?\w*\.py|"
+                       r"steps/(\w+_data_dir|check_feats|compute_(fbank|vad)|report_audio)\.py")
 
 
 def _become(words, streams, folder, env):
     gc.freeze()  # else the collector looks through what the server has imported, in each of them
+    gc.enable()
     multiprocessing.set_start_method(None, force=True)  # else processes of the script come from a server of their own
     for number, name in enumerate(streams, 1):
         os.dup2(os.open(name, os.O_WRONLY), number)
@@ -36,7 +46,9 @@ def start_script(words, folder, env, streams):
     """Start a script whose stdout and stderr go to two files; returns its multiprocessing.Process."""
     for stream in streams:
         Path(stream).touch()
-    child = _SERVER.Process(target=_become, args=(words, streams, folder, env))
+    child = _CONTEXT.Process(target=_become, args=(words, streams, folder, env))
+    server = _LEAN if _FOR_LEAN.fullmatch(words[0]) else _FULL
+    forkserver.connect_to_new_process = server.connect_to_new_process  # else that of the standard library's one server
     child.start()
     return child
 
