@@ -30,13 +30,12 @@ signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 # Groups of tests that take long, in the order in which workers take them. Those of schedulers wait most of the time, so
 # they begin apart from each other, beside what computes.
-LONG = ("test_cluster_runners[slurm]", "test_readme", "test_run", "test_analysis", "test_run_cross",
-        "test_cluster_runners[sge]", "test_redo", "test_given_features", "test_make_ssl", "test_kills",
-        "test_pretrained", "test_distributed", "test_faults", "test_training", "test_functionals", "test_final_models",
-        "test_confusions", "test_predict_streams",
-        "test_pretrain_seeds", "test_data_dirs", "test_feature_stage", "test_make_functionals", "test_significance",
-        "test_export", "test_mini_corpus", "test_prepare", "test_tasks", "test_systems", "test_normalization",
-        "test_left_out")
+LONG = ("test_cluster_runners[slurm]", "test_readme", "test_run", "test_analysis", "test_run_cross", "test_kills",
+        "test_redo", "test_given_features", "test_make_ssl", "test_cluster_runners[sge]", "test_pretrained",
+        "test_distributed", "test_faults", "test_training", "test_functionals", "test_final_models", "test_confusions",
+        "test_predict_streams", "test_pretrain_seeds", "test_data_dirs", "test_feature_stage", "test_make_functionals",
+        "test_significance", "test_export", "test_mini_corpus", "test_prepare", "test_tasks", "test_systems",
+        "test_normalization", "test_left_out")
 
 
 def group_of(nodeid):

@@ -1,10 +1,12 @@
 """Options of the Python scripts: configuration files, overrides, and one line for what is wrong."""
 
 import re
+import subprocess
+import sys
 
 import pytest
 
-from conftest import run
+from conftest import ROOT, run
 from options import OptionParser, read_conf, str2bool
 from ser.base.errors import UserError
 
@@ -64,3 +66,21 @@ def test_one_line_and_status_1(words, message):
 def test_help_has_an_example(script):
     text = run(script, "--help").stdout
     assert "example:" in text and script.split("/")[1] in text
+
+
+IMPORTS = """
+import gc, sys
+sys.modules["__main__"].__file__ = {script!r}
+import recipe_environment
+while_importing = gc.isenabled()
+from options import run
+run(lambda: print(while_importing, gc.isenabled()))
+"""
+
+
+@pytest.mark.parametrize("script, said", [("steps/score.py", "False True\n"), ("a/notebook.py", "True True\n")])
+def test_garbage_is_looked_for_once_a_script_has_imported_what_it_needs(script, said):
+    """And all the time where another program imports the recipe."""
+    words = [sys.executable, "-c", IMPORTS.format(script=script)]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout == said, done.stderr
