@@ -66,7 +66,8 @@ def pytest_collection_modifyitems(config, items):
     items.sort(key=lambda item: order.get(group_of(item.nodeid), len(LONG)))
 
 
-def pytest_collection_finish():
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop():
     """Let Python look for garbage, which scripts.py has stopped, though not among what is imported."""
     gc.freeze()
     gc.enable()

@@ -15,14 +15,14 @@ import tempfile
 from multiprocessing import forkserver
 from pathlib import Path
 
-gc.disable()  # while packages are imported, in the servers and, up to the end of collection, in pytest
+gc.disable()  # while packages are imported, in the servers and, up to the first test, in pytest
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _LEAN, _FULL = forkserver.ForkServer(), forkserver.ForkServer()
 _LEAN.set_forkserver_preload(["scripts", "kaldiio", "soundfile"])
 _FULL.set_forkserver_preload(["scripts", "jinja2", "kaldiio", "matplotlib.figure", "safetensors.torch", "scipy.stats",
                               "sklearn.linear_model", "soundfile", "torch", "torch._dynamo"])
-_FOR_LEAN = re.compile(r"local/(experiment/|results/make_(probes|results)\b)?\w*\.py|"
+_FOR_LEAN = re.compile(r"local/((experiment/)?\w+|results/make_(probes|results))\.py|"
                        r"steps/(\w+_data_dir|check_feats|compute_(fbank|vad)|report_audio)\.py")
 
 
