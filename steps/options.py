@@ -133,8 +133,8 @@ class OptionParser(argparse.ArgumentParser):
 def run(main: Callable[[], int | None]) -> NoReturn:
     """Run a script's `main()`; a UserError or an operating-system error ends in one line and status 1."""
     name = Path(sys.argv[0]).name
-    # Python does not look for garbage among what is imported, nor at the end among all that is left, which takes a third
-    # as long as to import torch. Triton, which comes with torch's compiler, would report what is left then as leaked.
+    # Python does not look for garbage among what is imported, nor at the end among all that is left, which takes a
+    # third as long as to import torch. Triton, which comes with torch's compiler, would report what is left as leaked.
     gc.freeze()
     gc.enable()
     atexit.register(lambda: gc.unfreeze() if "triton" in sys.modules else gc.freeze())
