@@ -4,10 +4,13 @@
     pretraining  the pre-trained models that they start from: backbone, seed and name below EXP of each, one a line
     ablations    the ablations that stage 8 trains, in one line: those named, or all that change one of the systems
     functionals  those that learn from functionals.scp, in one line
-    attention    the model directory of each system with an attention, one a line: the first seed and fold
+    attention    of each system with an attention the model directory of the first seed and fold, one a line; those
+                 whose masks steps/plot_masks.py has drawn are left out
 """
 
 import recipe_environment
+
+from pathlib import Path
 
 from local.experiment.experiment import (
     add_pretrain_seeds,
@@ -18,6 +21,7 @@ from local.experiment.experiment import (
 )
 from local.experiment.systems import System, find_systems, read_systems
 from options import OptionParser, run
+from ser.analysis.left_out import reason_of
 from ser.base.errors import UserError
 
 
@@ -68,9 +72,11 @@ def main() -> None:
         parser.error("attention takes a data directory and an experiment directory")
     else:
         experiment = open_experiment(args)
-        for system in experiment.systems:
-            if system.has_attention:
-                print(experiment.models(system)[experiment.seeds[0], experiment.folds[0]])
+        for system in filter(lambda system: system.has_attention, experiment.systems):
+            model = experiment.models(system)[experiment.seeds[0], experiment.folds[0]]
+            masks = Path(model) / "analysis" / "masks.png"
+            if reason_of(masks) or not masks.exists():
+                print(model)
 
 
 if __name__ == "__main__":

@@ -135,7 +135,8 @@ require_all_parts() {
   [ -z "$failed_parts" ] || die "failed: ${failed_parts#, }, see above; all else of the analysis is made"
 }
 
-# analyse SYSTEMS: probe what is not yet probed of their models, and begin to draw the attention of one of each.
+# analyse SYSTEMS: probe what is not yet probed of their models, and begin to draw the attention of one of each that is
+# not yet drawn.
 analyse() {
   local num_tasks model models
   num_tasks=$(local/experiment/plan_analysis.py --systems "$1" --seeds "$seeds" --device "$device" \

@@ -9,6 +9,7 @@ import finetune
 from conftest import run
 from local.experiment import systems
 from local.experiment.experiment import parse_pretrain_seeds
+from ser.analysis.left_out import parts
 from ser.base.errors import UserError
 from ser.data.feature_bank import FeatureBank
 from ser.data.fold_data import FoldData
@@ -171,6 +172,17 @@ def test_a_seed_of_the_pretraining_changes_the_directory_below_exp_alone():
     assert system.options_for("e", "12")[1] == "--pretrained-dir=e/pretrain_resnet18_seed12"
     own = systems.System("x", "ResNet18", "Pre-train", ("--pretrained-dir=/my/model",))
     assert own.options_for("e", 12) == ["--pretrained-dir=/my/model"] and own.pretrained is None
+
+
+def test_attention_that_is_drawn_is_not_drawn_again_unless_the_drawing_was_broken_off(tiny, tmp_path):
+    ask = ("local/experiment/list_systems.py", "--systems", "vgg5_ad vgg5_ad_se", "attention", tiny, tmp_path)
+    first, second = (tmp_path / name / "fold_s1" / "analysis" for name in ("vgg5_ad", "vgg5_ad_se"))
+    with parts(first / "masks.png"):
+        (first / "masks.png").touch()
+    assert run(*ask).stdout == f"{second.parent}\n"
+    with pytest.raises(UserError), parts(first / "masks.png"):
+        raise UserError("x")
+    assert run(*ask).stdout == f"{first.parent}\n{second.parent}\n"
 
 
 def test_attention_is_asked_of_models():
