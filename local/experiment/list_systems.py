@@ -72,10 +72,10 @@ def main() -> None:
         parser.error("attention takes a data directory and an experiment directory")
     else:
         experiment = open_experiment(args)
-        for system in filter(lambda system: system.has_attention, experiment.systems):
+        for system in experiment.systems:
             model = experiment.models(system)[experiment.seeds[0], experiment.folds[0]]
             masks = Path(model) / "analysis" / "masks.png"
-            if reason_of(masks) or not masks.exists():
+            if system.has_attention and (reason_of(masks) or not masks.exists()):
                 print(model)
 
 
