@@ -34,8 +34,9 @@ LONG = ("test_cluster_runners[slurm]", "test_readme", "test_run", "test_analysis
         "test_redo", "test_given_features", "test_make_ssl", "test_cluster_runners[sge]", "test_pretrained",
         "test_distributed", "test_faults", "test_training", "test_functionals", "test_final_models", "test_confusions",
         "test_predict_streams", "test_pretrain_seeds", "test_data_dirs", "test_feature_stage", "test_make_functionals",
-        "test_significance", "test_export", "test_mini_corpus", "test_prepare", "test_tasks", "test_systems",
-        "test_normalization", "test_left_out")
+        "test_significance", "test_make_results", "test_export", "test_mini_corpus", "test_prepare", "test_tasks",
+        "test_systems", "test_normalization", "test_left_out", "test_list_source", "test_open_corpora",
+        "test_masks", "test_curves", "test_claims", "test_ablations", "test_calibration_table")
 
 
 def group_of(nodeid):
