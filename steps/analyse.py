@@ -183,13 +183,13 @@ def main() -> int:
     device = pick_device(args.device, args.num_threads)
     embed_initial = Embedder()
     failed = 0
-    for model_dir in args.dir:
+    for number, model_dir in enumerate(args.dir, 1):
         if is_analysed(model_dir) and not args.restart:
             log(f"already there: {model_dir}/analysis")
             continue
         try:
             analyse(model_dir, device, embed_initial)
-            log(f"made {model_dir}/analysis")
+            log(f"{number} of {len(args.dir)}: made {model_dir}/analysis")
         except (UserError, OSError) as error:
             failed += 1
             print(f"{parser.prog}: {error}", file=sys.stderr)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""List the model directories that are still to be analysed: one configuration file for each system and seed.
+"""List the model directories that are still to be analysed, in a configuration file for each job.
 
 Writes TASKS/analyse.1.conf, TASKS/analyse.2.conf, …, each the options of one steps/analyse.py, and prints how many. A
 model that has been analysed is left out.
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from local.experiment.experiment import add_experiment_options, open_experiment
 from local.experiment.tasks import TaskFolder
-from options import OptionParser, run
+from options import OptionParser, dealt_share, natural, run
 from ser.model_dir.record import is_analysed
 
 
@@ -20,16 +20,18 @@ def main() -> None:
                           "exp exp/tasks")
     add_experiment_options(parser)
     parser.add_argument("--device", default="cpu", help="for steps/analyse.py (default: cpu)")
+    parser.add_argument("--max-jobs", type=natural, default=1, help="jobs that run at a time; no more tasks are made "
+                        "(default: 1)")
     parser.add_argument("tasks", type=Path, help="folder for the configuration files; those of before are removed")
     args = parser.parse_args()
     experiment = open_experiment(args)
     tasks = TaskFolder(args.tasks, "analyse")
-    for system in experiment.networks:
-        for directory in experiment.directories(system):
-            models = [f"{directory}/{fold}" for fold in experiment.folds]
-            todo = [model for model in models if not is_analysed(model)]
-            if todo:
-                tasks.add([f"--device={args.device}", "--num-threads=1", *(f"--dir={model}" for model in todo)])
+    todo = [model for system in experiment.networks for model in experiment.models(system).values()
+            if not is_analysed(model)]
+    shares = min(len(todo), max(1, args.max_jobs))
+    for job in range(1, shares + 1):
+        tasks.add([f"--device={args.device}", "--num-threads=1",
+                   *(f"--dir={model}" for model in dealt_share(todo, job, shares))])
     print(tasks.planned)
 
 

@@ -140,8 +140,8 @@ require_all_parts() {
 analyse() {
   local num_tasks model models
   num_tasks=$(local/experiment/plan_analysis.py --systems "$1" --seeds "$seeds" --device "$device" \
-    "$emotion_data" "$exp_dir" "$exp_dir/tasks")
-  log "$num_tasks of the systems and seeds to probe, what is done is kept; logs in $exp_dir/log/analyse.*.log"
+    --max-jobs "$(max_jobs)" "$emotion_data" "$exp_dir" "$exp_dir/tasks")
+  log "$(counted "$num_tasks" job) with models to probe, what is done is kept; logs in $exp_dir/log/analyse.*.log"
   # shellcheck disable=SC2086 # a command and its options
   [ "$num_tasks" -eq 0 ] || part $cuda_cmd "${finetune_resources[@]}" JOB=1:"$num_tasks" \
     "$exp_dir/log/analyse.JOB.log" steps/analyse.py --config "$exp_dir/tasks/analyse.JOB.conf"

@@ -122,7 +122,7 @@ def silhouette(vectors: np.ndarray, labels: Sequence[str]) -> float:
 
 
 def _classifier() -> Pipeline:
-    return make_pipeline(StandardScaler(), LogisticRegression(C=_C, max_iter=2000))
+    return make_pipeline(StandardScaler(), LogisticRegression(C=_C, solver="newton-cg"))
 
 
 def _require_two_labels(labels: Iterable[str]) -> None:

@@ -58,6 +58,21 @@ def test_the_figures_of_folds_on_mixed_data_are_refused(place):
     assert not (place / "exp" / "RESULTS").exists()  # what was there was of the data of before
 
 
+@pytest.mark.parametrize("most, expected", {
+    "1": ["s1 s2 s4"], "2": ["s1 s4", "s2"], "8": ["s1", "s2", "s4"]}.items())
+def test_models_to_analyse_are_dealt_to_the_jobs_that_run_at_a_time(most, expected, place):
+    exp = place / "exp"
+    analysed = exp / "vgg5_baseline" / "fold_s3" / "analysis" / "probes.tsv"
+    analysed.parent.mkdir()
+    analysed.touch()
+    result = run("local/experiment/plan_analysis.py", "--systems", "vgg5_baseline majority", "--max-jobs", most,
+                 place / "data", exp, exp / "tasks")
+    assert result.stdout == f"{len(expected)}\n"
+    for number, folds in enumerate(expected, 1):
+        assert (exp / "tasks" / f"analyse.{number}.conf").read_text().splitlines() == [
+            "--device=cpu", "--num-threads=1", *(f"--dir={exp}/vgg5_baseline/fold_{fold}" for fold in folds.split())]
+
+
 def test_only_tasks_are_removed(tmp_path, outcome):
     folder = tmp_path / "tasks"
     for kind in ("finetune", "analyse"):
