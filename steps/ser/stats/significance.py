@@ -97,10 +97,10 @@ def expanded_interval(values: np.ndarray, num_units: int) -> list[float]:
     Student's. Percentiles further out make up for both: Phi(-sqrt(n / (n - 1)) t) with t the 97.5 % quantile of n - 1
     degrees of freedom (Hesterberg 2015, "What teachers should know about the bootstrap", 'expanded percentile').
     """
-    from scipy import stats  # takes a third of a second, which another interval can do without
+    from scipy.special import ndtr, stdtrit  # takes a fifth of a second, which another interval can do without
 
-    quantile = stats.t.ppf(0.975, num_units - 1)
-    tail = stats.norm.cdf(-np.sqrt(num_units / (num_units - 1)) * quantile)
+    quantile = stdtrit(num_units - 1, 0.975)
+    tail = ndtr(-np.sqrt(num_units / (num_units - 1)) * quantile)
     return np.quantile(values, [tail, 1 - tail]).tolist()
 
 
@@ -169,7 +169,7 @@ def exchange_test(references: np.ndarray, first: np.ndarray, second: np.ndarray,
         Two-sided p, the observed difference counted among the permutations; exact for up to 13 units: all exchanges
         are then fewer than `permutations`. Of n units it is never below 2 / 2^n.
     """
-    from scipy import stats
+    from scipy import stats  # takes half a second, which an interval does without
 
     if units is None:
         units = np.arange(len(references))
