@@ -162,10 +162,13 @@ fi
 
 if begin 7 "analysis"; then
   analyse "$systems"
-  for script in make_figure1 make_probes make_wf1 make_confusions make_curves make_calibration; do
-    begin_part "local/results/$script.py" --systems "$systems" --seeds "$seeds" "$emotion_data" "$exp_dir"
-  done
+  if begin_pictures; then
+    for script in make_figure1 make_probes make_wf1 make_confusions make_curves make_calibration; do
+      begin_part "local/results/$script.py" --systems "$systems" --seeds "$seeds" "$emotion_data" "$exp_dir"
+    done
+  fi
   await_parts
+  end_pictures
   part local/results/make_report.py --systems "$systems" --seeds "$seeds" "$emotion_data" "$exp_dir"
   require_all_parts
 fi

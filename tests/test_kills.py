@@ -196,7 +196,7 @@ def test_kill_in_every_stage(odd_clone, tmp_path, outcome):
                 "the same command made the same" if killed[stage] else "NOT EXPECTED: not killed")
     assert result.returncode == 0, result.stderr
     assert all(killed.values()), killed
-    assert "0 trainings to do" in result.stdout
+    assert "0 trainings to do" in result.stdout and "are of these models and stay" in result.stdout
     assert outcomes(tmp_path) == outcomes(odd_clone[0])
     assert not list(tmp_path.glob("exp/*/*/.*")) and not list(tmp_path.glob("exp/*/*/state*"))
 

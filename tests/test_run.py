@@ -66,6 +66,43 @@ def test_paths_with_blanks_are_said_as_one_types_them(finished):
     assert shlex.split(line)[1] == f"{finished}/exp/RESULTS"
 
 
+def test_pictures_stay_until_a_model_or_what_is_asked_for_changes(tmp_path):
+    """A finished stage 7 that finds its pictures draws none; one in which a part failed draws all of them again."""
+    exp = tmp_path / "my exp"
+    fold, of_seed, other = (exp / name / "fold_1" for name in ("vgg5_ad", "vgg5_ad_seed3", "vgg5_ad_an"))
+    for model in (fold, of_seed, other):
+        model.mkdir(parents=True)
+        (model / "RESULT").touch()
+    (exp / "analysis").mkdir()
+    (exp / "analysis" / "wf1.svg").touch()
+
+    def must_be_drawn(seeds="0 3", failed=""):
+        code = """. local/run/functions.sh; . local/run/training.sh
+          exp_dir=$0 systems=vgg5_ad seeds=$1 failed_parts=$2
+          if begin_pictures; then echo drawn; touch "$0/analysis/wf1.svg"; fi
+          end_pictures"""
+        return "drawn" in run("bash", "-euo", "pipefail", "-c", code, exp, seeds, failed).stdout
+
+    def later(path):
+        path.touch()
+        moment = (exp / "analysis" / ".drawn").stat().st_mtime + 1
+        os.utime(path, (moment, moment))
+
+    assert must_be_drawn(failed=", make_wf1.py (status 1)") and must_be_drawn() and not must_be_drawn()
+    for path in (other / "RESULT", fold / "masks.png", exp / "RESULTS"):  # which no picture is made of
+        later(path)
+    assert not must_be_drawn() and must_be_drawn("0") and must_be_drawn() and not must_be_drawn()
+    for path in (fold / "RESULT", of_seed / "RESULT"):
+        later(path)
+        assert must_be_drawn()
+        os.utime(path, (0, 0))
+        assert not must_be_drawn()
+    (exp / "analysis" / "wf1.svg").unlink()
+    assert must_be_drawn() and not must_be_drawn()
+    shutil.rmtree(of_seed.parent)
+    assert must_be_drawn()
+
+
 @pytest.mark.parametrize("words", [[], ["--exp-dir", "my exp", "--systems", ""], ["--data-dir", "a'b$c"]])
 def test_a_recorded_command_can_be_pasted(words, tmp_path):
     code = '. local/run/functions.sh; . local/run/stages.sh; exp_dir=$1; arguments=("${@:2}"); record_command'

@@ -26,7 +26,7 @@ from ser.model_dir.record import ANALYSIS, clear_model_dir
 
 MODEL_MARKER = "config.json"
 RESULTS = ("RESULT", "RESULTS", "CLASSES", "results.json", "CLAIMS", "claims.json")
-ANALYSIS_OF_ALL = ("PROBES", "probes.json", "probes.tsv", "silhouette.tsv", "figure1.pdf", "figure1.tsv",
+ANALYSIS_OF_ALL = (".drawn", "PROBES", "probes.json", "probes.tsv", "silhouette.tsv", "figure1.pdf", "figure1.tsv",
                    "confusions.tsv", "speakers.tsv", "wf1.svg", "CALIBRATION", "calibration.json",
                    *(f"{name}.{kind}" for name in ("figure1", "confusions", "speakers", "curves", "reliability")
                      for kind in ("png", "svg")))

@@ -15,7 +15,8 @@ begin() {
     5)
       if [ "$2" = "final models" ]; then say_final_models "$2"; else say_trainings "$1" "$2" "$systems"; fi ;;
     8) say_trainings "$1" "$2" "$ablations" ;;
-    6 | 7) echo "stage $1: $2: to be made again of all that is there$(last_time "$1" "$2")" ;;
+    6) echo "stage 6: $2: to be made again of all that is there$(last_time 6 "$2")" ;;
+    7) echo "stage 7: $2: to be made again of what has changed$(last_time 7 "$2")" ;;
     *) say_stage "$1" "$2" "$3" "$(stale_reason "$3" "$4")" ;;
   esac
   return 1

@@ -130,6 +130,28 @@ await_parts() {
   part_of_process=()
 }
 
+# begin_pictures: whether the tables and pictures in EXP/analysis must be made: one is missing, they are of other systems or
+# seeds, or a model or a script has changed since. end_pictures: unless a part failed, they are done.
+begin_pictures() {
+  local drawn=$exp_dir/analysis/.drawn system seed models=() newer
+  for system in $systems; do
+    for seed in $seeds; do
+      [ $((10#$seed)) -ne 0 ] || seed=
+      models+=("$exp_dir/$system${seed:+_seed$((10#$seed))}"/*/)
+    done
+  done
+  if [ -f "$drawn" ] && [ "$(cat "$drawn")" = "$(what_is_drawn)" ] && newer=$(find "${models[@]}" local steps -type f \
+    -newer "$drawn" ! -name 'masks.*' ! -name '*.pyc' -print -quit) && [ -z "$newer" ]; then
+    log "the tables and pictures in $exp_dir/analysis are of these models and stay"
+    return 1
+  fi
+  rm -f "$drawn"
+}
+end_pictures() {
+  [ -n "$failed_parts" ] || what_is_drawn > "$exp_dir/analysis/.drawn"
+}
+what_is_drawn() { echo "$systems, seeds $seeds"; ls "$exp_dir/analysis"; }
+
 # require_all_parts: end the run unless all parts of the analysis were done.
 require_all_parts() {
   [ -z "$failed_parts" ] || die "failed: ${failed_parts#, }, see above; all else of the analysis is made"
