@@ -69,38 +69,32 @@ def test_paths_with_blanks_are_said_as_one_types_them(finished):
 def test_pictures_stay_until_a_model_or_what_is_asked_for_changes(tmp_path):
     """A finished stage 7 that finds its pictures draws none; one in which a part failed draws all of them again."""
     exp = tmp_path / "my exp"
-    fold, of_seed, other = (exp / name / "fold_1" for name in ("vgg5_ad", "vgg5_ad_seed3", "vgg5_ad_an"))
-    for model in (fold, of_seed, other):
-        model.mkdir(parents=True)
-        (model / "RESULT").touch()
-    (exp / "analysis").mkdir()
-    (exp / "analysis" / "wf1.svg").touch()
+    models = fold, of_seed, other = [exp / name / "fold_1" for name in ("vgg5_ad", "vgg5_ad_seed3", "vgg5_ad_an")]
+    for folder in (*models, exp / "analysis" / "tensorboard"):
+        folder.mkdir(parents=True)
+        (folder / "file").touch()
+    wf1 = exp / "analysis" / "wf1.svg"
 
-    def must_be_drawn(seeds="0 3", failed=""):
-        code = """. local/run/functions.sh; . local/run/training.sh
+    def must_be_drawn(seeds="0 3", failed="", meanwhile=":"):
+        code = f""". local/run/functions.sh; . local/run/training.sh
           exp_dir=$0 systems=vgg5_ad seeds=$1 failed_parts=$2
-          if begin_pictures; then echo drawn; touch "$0/analysis/wf1.svg"; fi
+          if begin_pictures; then echo drawn; echo drawn > "$0/analysis/wf1.svg"; {meanwhile}; fi
           end_pictures"""
         return "drawn" in run("bash", "-euo", "pipefail", "-c", code, exp, seeds, failed).stdout
 
-    def later(path):
-        path.touch()
-        moment = (exp / "analysis" / ".drawn").stat().st_mtime + 1
-        os.utime(path, (moment, moment))
-
     assert must_be_drawn(failed=", make_wf1.py (status 1)") and must_be_drawn() and not must_be_drawn()
-    for path in (other / "RESULT", fold / "masks.png", exp / "RESULTS"):  # which no picture is made of
-        later(path)
+    for path in (other / "file", exp / "RESULTS", fold / "masks.png"):  # which no table or picture here is made of
+        path.write_text("changed")
     assert not must_be_drawn() and must_be_drawn("0") and must_be_drawn() and not must_be_drawn()
-    for path in (fold / "RESULT", of_seed / "RESULT"):
-        later(path)
-        assert must_be_drawn()
+    for path in (fold / "file", of_seed / "file", wf1, exp / "analysis" / "tensorboard" / "file"):
+        path.write_text("changed")
         os.utime(path, (0, 0))
-        assert not must_be_drawn()
-    (exp / "analysis" / "wf1.svg").unlink()
+        assert must_be_drawn() and not must_be_drawn()
+        path.unlink()
+        assert must_be_drawn() and not must_be_drawn()
+    (of_seed / "file").touch()
+    assert must_be_drawn(meanwhile='echo > "$0/vgg5_ad/fold_1/file"')  # a model that changes while they are drawn
     assert must_be_drawn() and not must_be_drawn()
-    shutil.rmtree(of_seed.parent)
-    assert must_be_drawn()
 
 
 @pytest.mark.parametrize("words", [[], ["--exp-dir", "my exp", "--systems", ""], ["--data-dir", "a'b$c"]])
@@ -262,6 +256,7 @@ WRONG = {
     ("--pretrain-seeds", "0 1"): r"--pretrain-seeds '0 1': expected one number for all of --seeds '0', or one for each",
     ("--systems", "vgg5_ad", "--pretrain-seeds", "1"): r"--pretrain-seeds 1: none of --systems starts from a pre-train",
     ("--seeds", "0 x"): r"--seeds '0 x': expected numbers, such as",
+    ("--seeds", "\u0663"): r"--seeds .*: expected numbers, such as",
     ("--num-nodes", "2", "--ngpu", "1"): r"--num-nodes 2 is for --cmd-backend slurm",
     ("--jobs-per-gpu", "2", "--cmd-backend", "sge"): r"--jobs-per-gpu 2 is for --cmd-backend local",
     ("--stage", "8"): r"--stage 8 comes after --stop-stage 7, so there is nothing to do",

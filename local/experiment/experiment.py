@@ -102,7 +102,7 @@ def add_experiment_options(parser: argparse.ArgumentParser) -> None:
 def parse_seeds(words: str) -> list[str]:
     """Seeds from one word, without repetition and in the order given; raises UserError."""
     seeds = words.split()
-    if not seeds or not all(seed.isdecimal() for seed in seeds):
+    if not seeds or not all(seed.isascii() and seed.isdecimal() for seed in seeds):
         raise UserError(f"--seeds {words!r}: expected numbers, such as \"0 1 2\"")
     return list(dict.fromkeys(str(int(seed)) for seed in seeds))
 
@@ -119,7 +119,7 @@ def parse_pretrain_seeds(words: str, seeds: list[str]) -> dict[str, str]:
     One number holds for all seeds; without any, each seed is that of its own pre-trained model.
     """
     numbers = words.split() or seeds
-    if not all(number.isdecimal() for number in numbers):
+    if not all(number.isascii() and number.isdecimal() for number in numbers):
         raise UserError(f"--pretrain-seeds {words!r}: expected numbers, such as \"0 1 2\"")
     if len(numbers) == 1:
         numbers = numbers * len(seeds)

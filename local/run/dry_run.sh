@@ -9,6 +9,7 @@ trainings_left=  # of stage 5, once that is known
 
 # begin N WHAT [MARKER KEY], begin_preparation DATA COMMAND...: say what the stage would do.
 begin() {
+  local reason
   is_in_run "$1" || return 1
   case $1 in
     4) if [ "$pretrained" ]; then say_extractor "$2"; else say_pretraining "$2"; fi ;;
@@ -16,7 +17,10 @@ begin() {
       if [ "$2" = "final models" ]; then say_final_models "$2"; else say_trainings "$1" "$2" "$systems"; fi ;;
     8) say_trainings "$1" "$2" "$ablations" ;;
     6) echo "stage 6: $2: to be made again of all that is there$(last_time 6 "$2")" ;;
-    7) echo "stage 7: $2: to be made again of what has changed$(last_time 7 "$2")" ;;
+    7)
+      if is_asked_for 7; then reason="since --stage $stage asks for it"; else reason="where something has changed"; fi
+      echo "stage 7: $2: to be made again $reason$(last_time 7 "$2")"
+      ;;
     *) say_stage "$1" "$2" "$3" "$(stale_reason "$3" "$4")" ;;
   esac
   return 1

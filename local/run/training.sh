@@ -130,27 +130,38 @@ await_parts() {
   part_of_process=()
 }
 
-# begin_pictures: whether the tables and pictures in EXP/analysis must be made: one is missing, they are of other systems or
-# seeds, or a model or a script has changed since. end_pictures: unless a part failed, they are done.
+drawn_from=  # what the tables and pictures are made of that are being made
+# begin_pictures: whether the tables and pictures in EXP/analysis must be made: there are none, or they, the models, the
+# scripts, --systems or --seeds are not as they were when all were made. end_pictures: unless a part failed, they are.
 begin_pictures() {
-  local drawn=$exp_dir/analysis/.drawn system seed models=() newer
+  local drawn=$exp_dir/analysis/.drawn system seed models=()
   for system in $systems; do
     for seed in $seeds; do
       [ $((10#$seed)) -ne 0 ] || seed=
       models+=("$exp_dir/$system${seed:+_seed$((10#$seed))}"/*/)
     done
   done
-  if [ -f "$drawn" ] && [ "$(cat "$drawn")" = "$(what_is_drawn)" ] && newer=$(find "${models[@]}" local steps -type f \
-    -newer "$drawn" ! -name 'masks.*' ! -name '*.pyc' -print -quit) && [ -z "$newer" ]; then
+  drawn_from="$systems, seeds $seeds, $(state_of "${models[@]}" local steps conf/systems.conf conf/ablations.conf)"
+  if [ -f "$drawn" ] && [ "$(cat "$drawn")" = "$(what_is_drawn)" ]; then
     log "the tables and pictures in $exp_dir/analysis are of these models and stay"
+    drawn_from=
+    clock_jobs=0
     return 1
   fi
-  rm -f "$drawn"
+  rm -f "$drawn" || true  # else the parts say what is wrong
 }
 end_pictures() {
-  [ -n "$failed_parts" ] || what_is_drawn > "$exp_dir/analysis/.drawn"
+  [ -z "$drawn_from" ] || [ -n "$failed_parts" ] || what_is_drawn > "$exp_dir/analysis/.drawn"
 }
-what_is_drawn() { echo "$systems, seeds $seeds"; ls "$exp_dir/analysis"; }
+what_is_drawn() {
+  echo "$drawn_from"
+  state_of "$exp_dir/analysis"
+}
+
+# state_of PLACES...: a checksum of the names, sizes and times of the files there, but for the masks of attentions.
+state_of() {
+  find -L "$@" -type f ! -name 'masks.*' ! -name '.*' ! -name '*.pyc' -printf '%p %s %T@\n' | sort | cksum
+}
 
 # require_all_parts: end the run unless all parts of the analysis were done.
 require_all_parts() {
