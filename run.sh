@@ -122,8 +122,7 @@ for data in "${data_dirs[@]}"; do
 done
 if [ "$with_functionals" ] &&
   begin 2 "functionals of $emotion_data" "$emotion_data/.done.2.functionals" functionals-1; then
-  steps/make_functionals.sh --nj "$nj" --cmd "$train_cmd" "$emotion_data"
-  end
+  run_beside steps/make_functionals.sh --nj "$nj" --cmd "$train_cmd" "$emotion_data"
 fi
 
 if begin 3 "folds of $emotion_data" "$emotion_data/.done.3" "$protocol $num_folds $duplicates"; then
@@ -147,6 +146,7 @@ if [ "$pretrained" ] && begin 4 "extractor of $pretrained, nothing to pre-train"
   clock_jobs=0
   "${use_pretrained[@]}" copy
 fi
+await_beside
 
 if begin 5 "fine-tuning and scoring"; then
   finetune "$systems"

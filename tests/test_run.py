@@ -97,6 +97,29 @@ def test_pictures_stay_until_a_model_or_what_is_asked_for_changes(tmp_path):
     assert must_be_drawn() and not must_be_drawn()
 
 
+@pytest.mark.parametrize("status", [0, 3])
+def test_a_stage_beside_others_is_done_once_it_has_ended(status, tmp_path):
+    """Functionals are computed beside pre-training; what failed there ends the run and is not done."""
+    os.mkfifo(tmp_path / "go")
+    code = """. local/run/functions.sh; . local/run/stages.sh; . local/run/data_dirs.sh
+      exp_dir=$0 stop_stage=4 corpus=x
+      begin 2 functionals "$0/.done.2.functionals" key
+      run_beside bash -c 'exit $(cat "$0/go")' "$0"
+      begin 3 folds "$0/.done.3" key
+      [ ! -e "$0/.done.2.functionals" ]
+      end
+      echo "$1" > "$0/go"
+      await_beside
+      stop_clock
+      echo stage 5"""
+    result = run("bash", "-euo", "pipefail", "-c", code, tmp_path, str(status), check=False)
+    assert result.returncode == bool(status) and ("stage 5" in result.stdout) == (not status), result.stderr
+    assert result.stderr == status // 3 * "run.sh: failed: functionals, see above; what else was done is kept\n"
+    assert (tmp_path / ".done.2.functionals").exists() == (not status) and (tmp_path / ".done.3").read_text() == "key\n"
+    times = [line.split("\t") for line in (tmp_path / "log" / "times").read_text().splitlines()]
+    assert [(line[1], line[4]) for line in times] == [("3", "folds"), ("2", "functionals")][: 1 if status else 2]
+
+
 @pytest.mark.parametrize("words", [[], ["--exp-dir", "my exp", "--systems", ""], ["--data-dir", "a'b$c"]])
 def test_a_recorded_command_can_be_pasted(words, tmp_path):
     code = '. local/run/functions.sh; . local/run/stages.sh; exp_dir=$1; arguments=("${@:2}"); record_command'

@@ -8,6 +8,9 @@ clock_what=
 clock_jobs=
 clock_start=
 
+stage_beside=  # the process of a stage that the next ones do not wait for, and what it does:
+what_beside=
+
 # lock_exp_dir: refuse a second run into the same directory. The kernel drops the lock when this run and its jobs have
 # ended, however that came about; those of a killed run take some seconds.
 lock_exp_dir() {
@@ -138,4 +141,17 @@ end() {
   mv "$marker.new" "$marker"
   marker=
   stop_clock
+}
+
+# run_beside COMMAND...: do the stage that begin() began with a command, beside the next ones. await_beside waits for it.
+run_beside() {
+  { "$@"; end; } &
+  stage_beside=$!
+  what_beside=$clock_what
+  marker=
+  clock_of=
+}
+await_beside() {
+  [ -z "$stage_beside" ] || wait "$stage_beside" || die "failed: $what_beside, see above; what else was done is kept"
+  stage_beside=
 }
