@@ -74,6 +74,12 @@ def dealt_share(items: Sequence[Item], job: int, num_jobs: int) -> Sequence[Item
     return items[job - 1 :: num_jobs]
 
 
+def deal(items: Sequence[Item], most: int) -> list[Sequence[Item]]:
+    """All dealt_share()s of what goes to `most` jobs, or to fewer, so that none has nothing to do."""
+    num_jobs = min(len(items), max(1, most))
+    return [dealt_share(items, job, num_jobs) for job in range(1, num_jobs + 1)]
+
+
 def _require_job(job: int, num_jobs: int) -> None:
     if not 1 <= job <= num_jobs:
         raise UserError(f"--job {job} --num-jobs {num_jobs}: expected a job from 1 to the number of jobs")

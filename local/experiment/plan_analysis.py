@@ -11,7 +11,7 @@ from pathlib import Path
 
 from local.experiment.experiment import add_experiment_options, open_experiment
 from local.experiment.tasks import TaskFolder
-from options import OptionParser, dealt_share, natural, run
+from options import OptionParser, deal, natural, run
 from ser.model_dir.record import is_analysed
 
 
@@ -28,10 +28,8 @@ def main() -> None:
     tasks = TaskFolder(args.tasks, "analyse")
     todo = [model for system in experiment.networks for model in experiment.models(system).values()
             if not is_analysed(model)]
-    shares = min(len(todo), max(1, args.max_jobs))
-    for job in range(1, shares + 1):
-        tasks.add([f"--device={args.device}", "--num-threads=1",
-                   *(f"--dir={model}" for model in dealt_share(todo, job, shares))])
+    for models in deal(todo, args.max_jobs):
+        tasks.add([f"--device={args.device}", "--num-threads=1", *(f"--dir={model}" for model in models)])
     print(tasks.planned)
 
 

@@ -30,7 +30,7 @@ from local.experiment.cross import (
 from local.experiment.experiment import parse_seeds
 from local.experiment.systems import System, find_systems, read_systems
 from local.experiment.tasks import TaskFolder
-from options import OptionParser, dealt_share, natural, run
+from options import OptionParser, deal, natural, run
 from ser.base.errors import UserError
 from ser.base.log import log
 from ser.data.data_dir import read_dataset, read_list, read_text, write_table
@@ -158,12 +158,11 @@ def main() -> None:
         outs = {directory: Path(trained.exp, directory.relative_to(folder))
                 for system in systems for directory in score_directories(pair, system, seeds, args.cross_dir)}
         todo = [model for out, model in outs.items() if not task.is_done(model, out)]
-        shares = min(len(todo), max(1, args.max_jobs // len(pairs)))
-        for job in range(1, shares + 1):
+        for models in deal(todo, args.max_jobs // len(pairs)):
             tasks.add([f"--device={args.device}", "--num-threads=1", f"--train-data={trained.data}",
                        f"--data={pair.data}", f"--references={folder / REFERENCES}",
                        f"--label-map={folder / LABEL_MAP}", f"--dir={folder}",
-                       *(f"--model={model}" for model in dealt_share(todo, job, shares))])
+                       *(f"--model={model}" for model in models)])
     plan = CrossPlan(list(corpora.values()), [system.name for system in systems], seeds, [pair for pair, _ in pairs])
     write_results(args.cross_dir / PLAN, plan)
     if tasks.planned:  # a table would be of other scores
